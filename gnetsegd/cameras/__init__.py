@@ -1,0 +1,63 @@
+"""Cameras: each one file, found by name through the entry-point group ``gnetsegd.cameras``.
+
+A camera knows nothing of the network, of ZeroMQ or of other cameras. The camera thread calls
+``open`` once, ``capture`` again and again, and ``close``; after any error it is closed and a fresh
+object of the same class is made.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from ..frame import Frame, FrameSpec, Geometry
+
+GROUP = "gnetsegd.cameras"
+
+GEOMETRY_MODES = ("center-crop", "letterbox", "stretch")
+
+
+class CaptureRequest(NamedTuple):
+    """What the road wants of a camera.
+
+    ``fps`` is the wanted rate, 0 for the camera's own; ``geometry`` is one of ``GEOMETRY_MODES``;
+    ``timeout_s`` is how long one ``capture`` may wait for a frame.
+    """
+
+    spec: FrameSpec
+    fps: float
+    geometry: str
+    timeout_s: float
+
+
+class CameraInfo(NamedTuple):
+    """What an opened camera gives: its rate (0 if unknown), what the frame shows, its own words."""
+
+    fps: float
+    geometry: Geometry
+    description: str
+
+
+class Camera(Protocol):
+    """One camera. Its constructor takes an instance of its ``Options`` (an attrs class)."""
+
+    #: attrs class of the table ``[camera.<name>]``; fields made with ``gnetsegd.config.option``
+    Options: ClassVar[type[Any]]
+
+    def open(self, request: CaptureRequest) -> CameraInfo:
+        """Start the stream.
+
+        Raises ``PermanentError`` (with a sysexits code) for what a person has to mend, such as a
+        file that is not there, and ``TransientError`` for what may come back.
+        """
+
+    def capture(self, frame: Frame) -> None:
+        """Wait for the next frame and fill ``pixels``, ``sequence``, ``sensor_timestamp_ns``.
+
+        ``sequence`` is the camera's own number: it also counts what the camera lost, and goes on
+        rising by exactly 1 a frame otherwise. Raises ``CameraStalled`` when no frame came within
+        ``timeout_s``, ``EndOfVideo`` after the last frame of a source that ends, or
+        ``TransientError``.
+        """
+
+    def close(self) -> None:
+        """Stop the stream and free the device; may be called at any time and more than once."""

@@ -1,0 +1,342 @@
+"""The configuration: TOML in, typed and checked objects out.
+
+Every key is an attrs field made by ``option``, which carries its meaning, unit, range and default;
+docs/configuration.md is written from these (``python -m gnetsegd.config_doc``). An unknown key is
+an error that names the nearest known one; a wrong value names the file, the key, what was given
+and what is allowed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import cattrs
+
+from .errors import ConfigError
+from .message import CAMERA_NAME
+
+T = TypeVar("T")
+
+DEFAULT_PATH = Path("/etc/gnetsegd/gnetsegd.toml")
+
+
+def option(
+    default: Any,
+    doc: str,
+    *,
+    unit: str = "",
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    pattern: str = "",
+) -> Any:
+    """A configuration key: an attrs field with its default, meaning, unit and range.
+
+    A list or dict as the default is copied for each instance.
+    """
+    metadata = {
+        "doc": doc,
+        "unit": unit,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": choices,
+        "pattern": pattern,
+    }
+    if isinstance(default, list | dict):
+        kind = type(default)
+        return attrs.field(factory=lambda: kind(default), metadata=metadata)
+    return attrs.field(default=default, metadata=metadata)
+
+
+@attrs.frozen
+class CameraConfig:
+    """Where the frames come from."""
+
+    driver: str = option("picamera2", "which camera: picamera2, v4l2, video, pattern, or one that a package adds")
+    name: str = option(
+        "cam0", "name in the topics (mask/NAME)", pattern=f"{CAMERA_NAME.pattern} (at most 8 characters)"
+    )
+    fps: float = option(30.0, "wanted rate; 0 is the camera's own", unit="frames/s", minimum=0, maximum=1000)
+    geometry: str = option(
+        "center-crop",
+        "how the picture is fitted to the network's square: cut the sides, pad with grey, or stretch",
+        choices=("center-crop", "letterbox", "stretch"),
+    )
+    stall_timeout_s: float = option(
+        2.0, "without a frame for so long the camera is closed and reopened", unit="s", minimum=0.1, maximum=60
+    )
+    backoff_max_s: float = option(
+        10.0, "the longest pause between two attempts to reopen it", unit="s", minimum=0.1, maximum=600
+    )
+    options: Any = attrs.field(factory=dict, metadata={"table": "gnetsegd.cameras"})
+
+
+@attrs.frozen
+class AcceleratorConfig:
+    """What computes the masks."""
+
+    driver: str = option(
+        "auto", "which accelerator: auto (USB when present, else the stand-in), usb, standin, or one that a package adds"
+    )
+    backoff_max_s: float = option(
+        5.0, "the longest pause between two attempts to reopen it", unit="s", minimum=0.1, maximum=600
+    )
+    options: Any = attrs.field(factory=dict, metadata={"table": "gnetsegd.accelerators"})
+
+
+@attrs.frozen
+class ModelConfig:
+    """Which network."""
+
+    bundle: str = option("gnetseg-large-cpu30", "a bundle shipped with gnetsegd, by name, or the path of a folder")
+
+
+@attrs.frozen
+class PublishConfig:
+    """Where the masks go."""
+
+    endpoints: list[str] = option(
+        ["ipc:///run/gnetsegd/masks.sock"], "ZeroMQ endpoints to bind: ipc:///path or tcp://address:port"
+    )
+    ipc_mode: str = option("0660", "access mode of ipc sockets, octal", pattern="0[0-7]{3}")
+    send_hwm_messages: int = option(
+        2, "messages kept for a slow reader before its oldest road drops new ones", unit="messages", minimum=1, maximum=1000
+    )
+    heartbeat_interval_s: float = option(
+        5.0, "ZeroMQ heartbeat on TCP, so that dead peers are forgotten; 0 is off", unit="s", minimum=0, maximum=3600
+    )
+    frames: bool = option(False, "also publish each mask's own picture on frame/NAME (think of privacy)")
+    status_interval_s: float = option(1.0, "how often info and status are sent", unit="s", minimum=0.1, maximum=60)
+    allow_plain_tcp: bool = option(
+        False, "permit TCP off this machine without CURVE: everyone on the network sees the masks"
+    )
+    curve_secret_key_file: str = option("", "CURVE: the daemon's .key_secret file; empty is off")
+    curve_authorized_keys_dir: str = option(
+        "", "CURVE: folder of the .key files of permitted clients; empty permits every client that knows the server's key"
+    )
+
+
+@attrs.frozen
+class IdleConfig:
+    """What happens while nobody listens."""
+
+    sleep: bool = option(False, "put the camera to sleep while no one subscribes to mask or frame")
+    linger_s: float = option(5.0, "how long after the last subscriber has gone", unit="s", minimum=0, maximum=3600)
+
+
+@attrs.frozen
+class LogConfig:
+    """What is written to the journal, or to stderr without one."""
+
+    level: str = option("info", "the least that is written", choices=("debug", "info", "warning", "error"))
+
+
+@attrs.frozen
+class Config:
+    """The whole configuration."""
+
+    camera: CameraConfig = attrs.field(factory=CameraConfig)
+    accelerator: AcceleratorConfig = attrs.field(factory=AcceleratorConfig)
+    model: ModelConfig = attrs.field(factory=ModelConfig)
+    publish: PublishConfig = attrs.field(factory=PublishConfig)
+    idle: IdleConfig = attrs.field(factory=IdleConfig)
+    log: LogConfig = attrs.field(factory=LogConfig)
+
+
+def _strict(value: Any, kind: type[T]) -> T:
+    # cattrs would turn "3" into 3 and 1 into True; a configuration says what it means.
+    if kind is float and type(value) is int:
+        return typing.cast("T", float(value))
+    if type(value) is not kind:
+        raise TypeError
+    return typing.cast("T", value)
+
+
+_converter = cattrs.Converter()
+for _kind in (bool, int, float, str):
+    _converter.register_structure_hook(_kind, _strict)
+
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+def _allowed(field: attrs.Attribute[Any], kind: Any) -> str:
+    """What a field takes, in words: for errors and for the documentation."""
+    meta = field.metadata
+    if meta.get("choices"):
+        return "one of " + ", ".join(meta["choices"])
+    words = _WORDS.get(kind)
+    if words is None:
+        inner = typing.get_args(kind)
+        words = f"a list, each {_WORDS.get(inner[0], 'a value')}" if typing.get_origin(kind) is list else "a table"
+    low, high = meta.get("minimum"), meta.get("maximum")
+    if low is not None and high is not None:
+        words += f" from {low:g} to {high:g}"
+    if meta.get("pattern"):
+        words += f" like {meta['pattern']}"
+    return words + (f" ({meta['unit']})" if meta.get("unit") else "")
+
+
+def _in_range(field: attrs.Attribute[Any], value: Any) -> bool:
+    import re
+
+    meta = field.metadata
+    if meta.get("choices") and value not in meta["choices"]:
+        return False
+    if meta.get("pattern") and not re.fullmatch(meta["pattern"].split(" (")[0], value):
+        return False
+    low, high = meta.get("minimum"), meta.get("maximum")
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+def structure(table: dict[str, Any], kind: type[T], where: str, prefix: str = "") -> T:
+    """Make ``kind`` (an attrs class of options) from a TOML table.
+
+    ``where`` names the file, ``prefix`` the table, for the sentence of the ``ConfigError`` that is
+    raised at the first unknown key or wrong value.
+    """
+    attributes = attrs.fields_dict(typing.cast("Any", kind))
+    hints = typing.get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        field, name = attributes.get(key), f"{prefix}{key}"
+        if field is None or "table" in field.metadata:
+            near = difflib.get_close_matches(key, attributes, n=1, cutoff=0.5)
+            advice = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(attributes)}"
+            raise ConfigError(f"{where}: unknown key {name}: {advice}")
+        wanted = hints[key]
+        if attrs.has(wanted):
+            values[key] = structure(_table(value, where, name), wanted, where, f"{name}.")
+            continue
+        try:
+            values[key] = _converter.structure(value, wanted)
+            fits = _in_range(field, values[key])
+        except Exception:  # cattrs wraps what a hook raises, in a class that changed with versions
+            fits = False
+        if not fits:
+            raise ConfigError(f"{where}: {name} is {value!r}; allowed is {_allowed(field, wanted)}")
+    return kind(**values)
+
+
+def _table(value: Any, where: str, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: {name} is {value!r}; it must be a table, [{name}]")
+    return value
+
+
+def _structure_driver(
+    table: dict[str, Any], kind: type[T], where: str, section: str, group: str
+) -> T:
+    """A section with a ``driver`` and one table of options for each driver."""
+    from .plugins import find, names
+
+    own = attrs.fields_dict(typing.cast("Any", kind))
+    plain = {key: value for key, value in table.items() if not isinstance(value, dict) or key in own}
+    made: Any = structure(
+        {k: v for k, v in plain.items() if k != "options"}, kind, where, f"{section}."
+    )
+    tables = {key: value for key, value in table.items() if key not in plain}
+    known = names(group)
+    for name in tables:
+        if name not in known:
+            near = difflib.get_close_matches(name, [*known, *own], n=1, cutoff=0.5)
+            advice = f"did you mean {section}.{near[0]}?" if near else f"known are {', '.join(known)}"
+            raise ConfigError(f"{where}: unknown table {section}.{name}: {advice}")
+    if made.driver not in known:
+        near = difflib.get_close_matches(made.driver, known, n=1)
+        advice = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        raise ConfigError(f"{where}: {section}.driver is {made.driver!r}, which is not installed: {advice}")
+    options: dict[str, Any] = {}
+    for name in {*tables, made.driver}:
+        # Every table is checked, also one of a driver that is not in use just now.
+        options_class = find(group, name).Options
+        options[name] = structure(tables.get(name, {}), options_class, where, f"{section}.{name}.")
+    return typing.cast("T", attrs.evolve(made, options=options))
+
+
+def from_dict(raw: dict[str, Any], where: str) -> Config:
+    """A ``Config`` from parsed TOML; ``where`` names the source in errors (``ConfigError``)."""
+    sections = attrs.fields_dict(Config)
+    hints = typing.get_type_hints(Config)
+    made: dict[str, Any] = {}
+    for name in raw:
+        if name not in sections:
+            near = difflib.get_close_matches(name, sections, n=1, cutoff=0.5)
+            advice = f"did you mean [{near[0]}]?" if near else f"known are {', '.join(sections)}"
+            raise ConfigError(f"{where}: unknown table [{name}]: {advice}")
+    for name, kind in hints.items():
+        table = _table(raw.get(name, {}), where, name)
+        group = attrs.fields_dict(kind).get("options")
+        if group is None:
+            made[name] = structure(table, kind, where, f"{name}.")
+        else:
+            made[name] = _structure_driver(table, kind, where, name, group.metadata["table"])
+    return Config(**made)
+
+
+def parse_setting(setting: str) -> dict[str, Any]:
+    """``a.b=value`` from the command line as a nested table; the value is TOML, or else a text."""
+    key, equals, value = setting.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {setting!r} is not of the form key=value, such as camera.fps=15")
+    try:
+        parsed: Any = tomllib.loads(f"v = {value}")["v"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    for part in reversed(key.split(".")):
+        parsed = {part: parsed}
+    return typing.cast("dict[str, Any]", parsed)
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            _merge(base[key], value)
+        else:
+            base[key] = value
+
+
+def load(path: Path | None, settings: typing.Sequence[str] = ()) -> Config:
+    """Read ``path`` (None: only defaults), put the ``--set`` settings on top, check everything.
+
+    Raises ``ConfigError`` with one sentence; nothing is half applied.
+    """
+    raw: dict[str, Any] = {}
+    if path is not None:
+        try:
+            raw = tomllib.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(
+                f"{path}: there is no such configuration file; name one with --config", os.EX_NOINPUT
+            ) from None
+        except PermissionError:
+            raise ConfigError(
+                f"{path}: this user may not read it; mend its owner or mode", os.EX_NOPERM
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read: {error}", os.EX_NOINPUT) from None
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    where = str(path) if path is not None else "defaults"
+    for setting in settings:
+        _merge(raw, parse_setting(setting))
+    if settings:
+        where += " with --set"
+    return from_dict(raw, where)
+
+
+def type_name(kind: Any) -> str:
+    """A field's type as a person writes it in TOML."""
+    if typing.get_origin(kind) is list:
+        return f"list of {type_name(typing.get_args(kind)[0])}"
+    if isinstance(kind, types.UnionType):
+        return " or ".join(type_name(part) for part in typing.get_args(kind))
+    return {bool: "boolean", int: "integer", float: "number", str: "text", dict: "table"}.get(
+        typing.get_origin(kind) or kind, str(kind)
+    )

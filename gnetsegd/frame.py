@@ -1,0 +1,165 @@
+"""The words of the road: what goes in (a Frame) and what comes out (a Mask).
+
+Nothing else flows between the rooms. A frame is a *slot*: its two buffers are allocated once, when
+the road is built, and handed from thread to thread; only the one who holds it writes to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Bytes kept free in front of the mask in a frame's reply buffer, for the header of the ZeroMQ
+#: message (``message.HEADER_SIZE``), so that a mask is published from the place it was received in.
+HEADROOM = 128
+
+#: Sizes of USB bulk-IN buffers must be a multiple of this (raspberrypi/linux#3389).
+BULK_PACKET = 512
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSpec:
+    """What a network takes: ``width`` x ``height`` pixels in ``pixel_format``.
+
+    ``pixel_format`` and the shape of ``Frame.pixels`` (always uint8, BT.601 full range):
+
+    ========  ======================  ==========================================
+    Y         (height, width)         luminance
+    YUV420    (height * 3/2, width)   planar I420: Y, then U, then V
+    YUV444    (height, width, 3)      interleaved Y, U, V
+    RGB       (height, width, 3)      interleaved R, G, B
+    ========  ======================  ==========================================
+    """
+
+    width: int
+    height: int
+    pixel_format: str = "Y"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of ``Frame.pixels``; ``KeyError`` for an unknown pixel format."""
+        return {
+            "Y": (self.height, self.width),
+            "YUV420": (self.height * 3 // 2, self.width),
+            "YUV444": (self.height, self.width, 3),
+            "RGB": (self.height, self.width, 3),
+        }[self.pixel_format]
+
+    @property
+    def size_bytes(self) -> int:
+        return int(np.prod(self.shape))
+
+
+PIXEL_FORMATS = ("Y", "YUV420", "YUV444", "RGB")
+
+
+@dataclass(frozen=True, slots=True)
+class MaskFormat:
+    """One integer label a pixel, ``bits`` wide (8, 4, 2 or 1), rows of ``stride`` bytes.
+
+    Within a byte the leftmost pixel is in the most significant bits (as ``numpy.packbits``).
+    """
+
+    width: int
+    height: int
+    bits: int
+    classes: int
+
+    @property
+    def stride(self) -> int:
+        """Bytes of one row."""
+        return (self.width * self.bits + 7) // 8
+
+    @property
+    def size_bytes(self) -> int:
+        return self.stride * self.height
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What an opened accelerator promises about every mask that it gives.
+
+    ``model_hash`` is the SHA-256 of the network's file; ``fallback`` is True where a backend stands
+    in for the one that the configuration prefers; ``depth_frames`` is how many frames may be in
+    flight at once.
+    """
+
+    backend: str
+    model_id: str
+    model_hash: bytes
+    input: FrameSpec
+    mask: MaskFormat
+    labels: tuple[str, ...]
+    depth_frames: int = 1
+    fallback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """The part of the sensor's picture that the frame shows, in fractions of its width and height.
+
+    ``x, y, width, height`` is the region of the *sensor* that fills the whole mask. With
+    ``letterbox`` it reaches beyond the sensor (negative ``x`` or ``y``, size over 1): those parts
+    of the mask are padding.
+    """
+
+    mode: str
+    x: float
+    y: float
+    width: float
+    height: float
+    sensor_width: int
+    sensor_height: int
+
+
+class Frame:
+    """One picture on its way through the road; a slot that is used again and again.
+
+    Attributes
+    ----------
+    pixels : uint8 array of ``spec.shape``, C-contiguous
+    sequence : the camera's own frame number; it counts frames that the camera lost, too
+    sensor_timestamp_ns : CLOCK_MONOTONIC time of the exposure, in ns
+    camera_dropped : how many frames the camera has lost since the daemon started
+    reply : the buffer of the answer: ``HEADROOM`` bytes for the message's header, then the mask
+    """
+
+    __slots__ = ("camera_dropped", "pixels", "reply", "sensor_timestamp_ns", "sequence", "spec")
+
+    def __init__(self, spec: FrameSpec, mask_bytes: int) -> None:
+        self.spec = spec
+        self.pixels: NDArray[np.uint8] = np.zeros(spec.shape, np.uint8)
+        # Whole packets behind the headroom, one more for a header that arrives before the mask.
+        packets = -(-mask_bytes // BULK_PACKET) + 1
+        self.reply = bytearray(HEADROOM + packets * BULK_PACKET)
+        self.sequence = 0
+        self.sensor_timestamp_ns = 0
+        self.camera_dropped = 0
+
+
+class Mask(NamedTuple):
+    """The answer to one frame: the encoded mask stands in ``frame.reply`` behind the headroom.
+
+    Valid until the frame's slot goes back to the pool. ``info`` tells the format, the backend
+    and the model that made it.
+    """
+
+    frame: Frame
+    info: ModelInfo
+
+    @property
+    def payload(self) -> memoryview:
+        """The mask exactly as the network gave it, ``info.mask.size_bytes`` bytes."""
+        return memoryview(self.frame.reply)[HEADROOM : HEADROOM + self.info.mask.size_bytes]
+
+
+class Loss(NamedTuple):
+    """A frame that was submitted and will get no mask; ``reason`` says why."""
+
+    frame: Frame
+    reason: str

@@ -1,0 +1,58 @@
+"""Find a camera or an accelerator by its name.
+
+The project's own are looked up in a table, which costs nothing; only for a foreign name are the
+entry points of the installed packages read (tens of milliseconds on a Pi).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from .errors import PermanentError
+
+_OWN = {
+    "gnetsegd.cameras": {
+        "picamera2": "gnetsegd.cameras.picamera2:Picamera2Camera",
+        "v4l2": "gnetsegd.cameras.v4l2:V4l2Camera",
+        "video": "gnetsegd.cameras.video:VideoCamera",
+        "pattern": "gnetsegd.cameras.pattern:PatternCamera",
+    },
+    "gnetsegd.accelerators": {
+        "standin": "gnetsegd.accelerators.standin:StandinAccelerator",
+    },
+}
+
+
+def own(group: str) -> dict[str, str]:
+    """The project's own entries of a group, name to ``module:class``, as setup.py declares them."""
+    return dict(_OWN[group])
+
+
+def names(group: str) -> list[str]:
+    """Every name of the group that is installed, the project's own first."""
+    from importlib.metadata import entry_points
+
+    return list(dict.fromkeys([*_OWN[group], *(entry.name for entry in entry_points(group=group))]))
+
+
+def find(group: str, name: str) -> Any:
+    """The class behind a name.
+
+    ``PermanentError`` when there is none of that name, or when it cannot be imported: the sentence
+    names what is missing.
+    """
+    target = _OWN[group].get(name)
+    try:
+        if target is not None:
+            module, _, attribute = target.partition(":")
+            return getattr(import_module(module), attribute)
+        from importlib.metadata import entry_points
+
+        for entry in entry_points(group=group, name=name):
+            return entry.load()
+    except ImportError as error:
+        raise PermanentError(
+            f"{group.removeprefix('gnetsegd.')}: {name} needs a package that is not here ({error}); install it"
+        ) from None
+    raise PermanentError(f"{group}: there is no {name!r}; installed are {', '.join(names(group))}")

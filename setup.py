@@ -1,0 +1,78 @@
+"""How gnetsegd is installed: the packages, their extras, the entry points."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "gnetsegd" / "__init__.py").read_text("utf-8"))
+assert VERSION is not None
+
+# The lower bounds are what Debian bookworm has (python3-zmq, python3-usb, ...): they are tested.
+EXTRAS = {
+    # tflite-runtime has no wheel after Python 3.11 and needs numpy < 2 without saying so.
+    "standin": [
+        "tflite-runtime==2.14.0; python_version < '3.12'",
+        "numpy<2; python_version < '3.12'",
+        "ai-edge-litert>=2.0; python_version >= '3.12'",
+    ],
+    "litert": ["ai-edge-litert>=2.0"],
+    "video": ["av>=10.0"],
+    "usb": ["pyusb>=1.2.1"],
+    "systemd": ["systemd-python>=235"],
+    "dev": [
+        "hypothesis>=6.100",
+        "mypy>=1.11",
+        "pillow>=10.0",
+        "pytest>=8.0",
+        "pytest-timeout>=2.3",
+        "ruff>=0.6",
+    ],
+    "train": [
+        "ai-edge-litert>=2.0",
+        "albumentations==2.0.8",
+        "pillow>=10.0",
+        "tensorflow-cpu==2.21.*",
+        "tf_keras==2.21.*",
+        "torch==2.13.0",
+    ],
+}
+
+ZOO = find_packages("tools", include=["gnetseg_zoo", "gnetseg_zoo.*"])
+DEVICE = find_packages("firmware", include=["gnetseg_device", "gnetseg_device.*"])
+
+setup(
+    name="gnetsegd",
+    version=VERSION.group(1),
+    description="Person masks from a camera, on ZeroMQ, in every frame",
+    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["gnetsegd", "gnetsegd.*"]), *ZOO, *DEVICE],
+    package_dir={"gnetseg_zoo": "tools/gnetseg_zoo", "gnetseg_device": "firmware/gnetseg_device"},
+    package_data={
+        "gnetsegd": ["py.typed", "models/*/*"],
+        "gnetseg_zoo": ["configs/*.toml"],
+    },
+    install_requires=["attrs>=22.2", "cattrs>=22.2", "click>=8.1.3", "numpy>=1.24", "pyzmq>=24.0.1", "rich>=13.3.1"],
+    extras_require=EXTRAS,
+    entry_points={
+        "console_scripts": [
+            "gnetsegd = gnetsegd.cli:main",
+            "gnetsegctl = gnetsegd.ctl.main:main",
+        ],
+        "gnetsegd.cameras": [
+            "pattern = gnetsegd.cameras.pattern:PatternCamera",
+            "picamera2 = gnetsegd.cameras.picamera2:Picamera2Camera",
+            "v4l2 = gnetsegd.cameras.v4l2:V4l2Camera",
+            "video = gnetsegd.cameras.video:VideoCamera",
+        ],
+        "gnetsegd.accelerators": [
+            "standin = gnetsegd.accelerators.standin:StandinAccelerator",
+        ],
+    },
+)
