@@ -1,0 +1,36 @@
+"""The ``[scores]`` tables at the end of a bundle's ``model.toml``: written by evaluation, never by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+BEGIN = "[scores"
+
+
+def with_scores(text: str, split: str, scores: Mapping[str, Mapping[str, float | int | str]]) -> str:
+    """``text`` of a ``model.toml`` with its ``[scores]`` tables put in place of the former ones.
+
+    They are the last tables of the file, so all from the first of them on is replaced.
+    """
+    lines = text.splitlines()
+    kept = next((n for n, line in enumerate(lines) if line.startswith(BEGIN)), len(lines))
+    out = [*lines[:kept]]
+    while out and not out[-1]:
+        out.pop()
+    out += ["", "[scores]", f"split = {json.dumps(split)}"]
+    for name, numbers in scores.items():
+        out += ["", f"[scores.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in numbers.items())]
+    return "\n".join(out) + "\n"
+
+
+def write_scores(folder: Path, split: str, scores: Mapping[str, Mapping[str, float | int | str]]) -> None:
+    """Replace the scores in ``folder``'s model.toml in one step; raises :class:`OSError`."""
+    path = folder / "model.toml"
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        unfinished.write_text(with_scores(path.read_text("utf-8"), split, scores), "utf-8")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,89 @@
+"""Decoded, pre-shrunk photos in two memory-mapped files. Needs numpy and Pillow.
+
+Decoding JPEGs would cost more than the convolutions of a small network, so it is done
+once. All photos lie end to end in ``photos.bin``, all masks in ``masks.bin``; the page
+cache shares them between processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gnetseg_zoo.pictures import Pixels, open_pair
+from gnetseg_zoo.samples import DataError, Sample
+
+SHORT_SIDE_PX = 288
+"""Photos are shrunk until their shorter side is at most this: 224 and some room to crop."""
+
+
+class PhotoCache:
+    """The photos and masks of ``samples``, in their order, as uint8 arrays."""
+
+    def __init__(self, folder: Path, samples: Sequence[Sample], input_format: str) -> None:
+        """Open the cache under ``folder``, building it first if it is not there.
+
+        Raises :class:`DataError` for a photo or mask that cannot be used.
+        """
+        key = hashlib.sha256(
+            json.dumps([SHORT_SIDE_PX, input_format, [_stamp(s) for s in samples]]).encode()
+        ).hexdigest()[:16]
+        self._channels = 1 if input_format == "Y" else 3
+        place = folder / key
+        if not (place / "sizes.json").is_file():
+            _fill(place, samples, input_format)
+        sizes = json.loads((place / "sizes.json").read_text())
+        areas = [0, *np.cumsum([h * w for h, w in sizes]).tolist()]
+        self._sizes, self._starts = sizes, areas
+        self._photos = np.memmap(place / "photos.bin", np.uint8, "r")
+        self._masks = np.memmap(place / "masks.bin", np.uint8, "r")
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def photo(self, index: int) -> Pixels:
+        """uint8 [height, width] for Y, else [height, width, 3]; read-only."""
+        height, width = self._sizes[index]
+        start, end = self._starts[index] * self._channels, self._starts[index + 1] * self._channels
+        shape = (height, width) if self._channels == 1 else (height, width, self._channels)
+        return np.asarray(self._photos[start:end]).reshape(shape)
+
+    def mask(self, index: int) -> Pixels:
+        """uint8 [height, width], 0..255; read-only."""
+        start, end = self._starts[index], self._starts[index + 1]
+        return np.asarray(self._masks[start:end]).reshape(self._sizes[index])
+
+
+def _stamp(sample: Sample) -> list[object]:
+    return [str(sample.image), sample.image.stat().st_size, str(sample.mask)]
+
+
+def _fill(place: Path, samples: Sequence[Sample], input_format: str) -> None:
+    sizes: list[tuple[int, int]] = []
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with (place / "photos.bin").open("wb") as photos, (place / "masks.bin").open("wb") as masks:
+            for sample in samples:
+                photo, mask = (_shrunk(p) for p in open_pair(sample, input_format))
+                photos.write(photo.tobytes())
+                masks.write(mask.tobytes())
+                sizes.append((photo.height, photo.width))
+        # Written last and in one step: a cache with this file is whole.
+        unfinished = place / "sizes.json.part"
+        unfinished.write_text(json.dumps(sizes))
+        unfinished.replace(place / "sizes.json")
+    except OSError as error:
+        raise DataError(f"{place}: the photo cache cannot be written ({error}); make room there") from error
+
+
+def _shrunk(picture: Image.Image) -> Image.Image:
+    scale = SHORT_SIDE_PX / min(picture.size)
+    if scale >= 1:
+        return picture
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    return picture.resize((width, height), Image.Resampling.BOX)

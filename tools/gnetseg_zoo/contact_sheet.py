@@ -1,0 +1,104 @@
+"""The best and the worst photos of a split as one picture.
+
+``python -m gnetseg_zoo.contact_sheet --model BUNDLE --data index.csv --output sheet.jpg``.
+Needs numpy, Pillow and a TFLite runtime. Only photos of sources that may be passed on
+are shown (:data:`SHOWN`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from gnetseg_zoo.evaluate import Result, results
+from gnetseg_zoo.samples import DOMAINS, EMPTY, DataError, load_index
+from gnetseg_zoo.scores import Scoreboard
+from gnetsegd.errors import ModelError
+from gnetsegd.model import load_bundle
+
+SHOWN = ("ccp_hand", "ccp_teacher", "us_officials", "synthetic_portraits")
+"""Sources under Apache-2.0 or MIT; the others are for research use or state no licence."""
+
+TILE_PX = 150
+CAPTION_PX = 14
+PERSON = np.array([40, 200, 120])
+MISSED = np.array([230, 60, 60])
+INVENTED = np.array([250, 170, 20])
+LEGEND = "green: person found   red: person missed   orange: background taken for a person"
+
+
+def tile(result: Result) -> Image.Image:
+    """One photo as the network saw it, with its mask in colour and its score."""
+    grey = result.pixels if result.pixels.shape[2] == 3 else result.pixels.repeat(3, axis=2)
+    shown = grey.astype(np.float32)
+    for where, colour in (
+        (result.predicted & result.truth, PERSON),
+        (result.truth & ~result.predicted, MISSED),
+        (result.predicted & ~result.truth, INVENTED),
+    ):
+        shown[where] = 0.55 * shown[where] + 0.45 * colour
+    out = Image.new("RGB", (TILE_PX, TILE_PX + CAPTION_PX), "white")
+    out.paste(Image.fromarray(shown.astype(np.uint8)).resize((TILE_PX, TILE_PX), Image.Resampling.BOX))
+    words = f"{result.sample.domain} {result.score:.3f}"
+    ImageDraw.Draw(out).text((3, TILE_PX), words, fill="black", font=ImageFont.load_default(size=11))
+    return out
+
+
+def sheet(chosen: list[tuple[str, list[Result]]], columns: int) -> Image.Image:
+    """Rows of tiles, each under its heading."""
+    heading = 20
+    height = sum(heading + -(-len(r) // columns) * (TILE_PX + CAPTION_PX) for _, r in chosen) + heading
+    out = Image.new("RGB", (columns * TILE_PX, height), "white")
+    draw, font, y = ImageDraw.Draw(out), ImageFont.load_default(size=13), 0
+    for words, found in chosen:
+        draw.text((3, y + 2), words, fill="black", font=font)
+        y += heading
+        for n, result in enumerate(found):
+            out.paste(tile(result), (n % columns * TILE_PX, y + n // columns * (TILE_PX + CAPTION_PX)))
+        y += -(-len(found) // columns) * (TILE_PX + CAPTION_PX)
+    draw.text((3, y + 2), LEGEND, fill="black", font=font)
+    return out
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; gives its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m gnetseg_zoo.contact_sheet", description=__doc__)
+    parser.add_argument("--model", required=True, help="folder of the bundle, or the name of a shipped one")
+    parser.add_argument("--data", type=Path, required=True, help="index.csv of the photos")
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--output", type=Path, required=True, help="the picture to write, .jpg or .png")
+    parser.add_argument("--columns", type=int, default=8)
+    given = parser.parse_args(arguments)
+    try:
+        samples = [s for s in load_index(given.data, given.split) if s.source in SHOWN and s.domain != EMPTY]
+        if not samples:
+            raise DataError(f"{given.data}: split {given.split} has no photo of {', '.join(SHOWN)}")
+        found = list(results(load_bundle(given.model), samples, Scoreboard()))
+        rows: list[tuple[str, list[Result]]] = []
+        for domain in DOMAINS:
+            of = sorted((r for r in found if r.sample.domain == domain), key=lambda r: r.score)
+            if of:
+                rows.append(
+                    (f"{domain}: best of {len(of)} (mIoU of the photo)", of[: -given.columns - 1 : -1])
+                )
+                rows.append((f"{domain}: worst", of[: given.columns]))
+        sheet(rows, given.columns).save(given.output, quality=80)
+    except ModelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except DataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return os.EX_DATAERR
+    except (OSError, ValueError) as error:
+        print(f"error: {given.output}: cannot be written ({error}); name a .jpg or .png", file=sys.stderr)
+        return os.EX_CANTCREAT
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""Score a bundle: ``python -m gnetseg_zoo.evaluate --model BUNDLE --data index.csv --split val --json``.
+
+Needs numpy, Pillow and a TFLite runtime. The protocol: centre square of the photo,
+area-resized to the network's input, Y by BT.601 full range; see ``scores.py`` for the
+numbers. With ``--json`` the last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gnetseg_zoo.bundle_scores import write_scores
+from gnetseg_zoo.pictures import hard_mask, network_input, open_pair
+from gnetseg_zoo.runtime import Network
+from gnetseg_zoo.samples import DataError, Sample, load_index
+from gnetseg_zoo.scores import Scoreboard
+from gnetsegd.errors import ModelError
+from gnetsegd.model import ModelBundle, load_bundle
+
+
+@dataclass(frozen=True)
+class Result:
+    """One photo scored. ``score``: its own mIoU, or for a person-free one its false person share."""
+
+    sample: Sample
+    pixels: npt.NDArray[np.uint8]
+    predicted: npt.NDArray[np.bool_]
+    truth: npt.NDArray[np.bool_]
+    score: float
+
+
+def results(
+    bundle: ModelBundle, samples: list[Sample], board: Scoreboard, module: str | None = None
+) -> Iterator[Result]:
+    """Run ``bundle`` on every sample, counting into ``board``.
+
+    Raises :class:`ModelError` for a network that breaks its promise and
+    :class:`DataError` for a photo or mask that cannot be used.
+    """
+    network = Network(bundle, module=module)
+    person = person_label(bundle)
+    size = bundle.input.width
+    if (bundle.input.height, bundle.mask.width, bundle.mask.height) != (size, size, size):
+        raise ModelError(
+            f"{bundle.path}: only a square network with a mask of its input's size is scored here"
+        )
+    for sample in samples:
+        photo, mask = open_pair(sample, bundle.input.pixel_format)
+        pixels = network_input(photo, size)
+        predicted = network.mask(pixels) == person
+        truth = hard_mask(mask, size)
+        yield Result(sample, pixels, predicted, truth, board.add(sample.domain, predicted, truth))
+
+
+def person_label(bundle: ModelBundle) -> int:
+    """The integer of the class "person". Raises :class:`ModelError` if the bundle has none."""
+    if "person" not in bundle.labels:
+        raise ModelError(
+            f"{bundle.path}: has the classes {', '.join(bundle.labels)} and no 'person'; "
+            "score it on data of its own"
+        )
+    return bundle.labels.index("person")
+
+
+def score(bundle: ModelBundle, samples: list[Sample]) -> dict[str, dict[str, float | int]]:
+    """All scores of ``bundle`` on ``samples`` as plain numbers."""
+    board = Scoreboard()
+    for _ in results(bundle, samples, board):
+        pass
+    return board.summary()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; gives its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m gnetseg_zoo.evaluate", description=__doc__)
+    parser.add_argument("--model", required=True, help="folder of the bundle, or the name of a shipped one")
+    parser.add_argument("--data", type=Path, required=True, help="index.csv of the photos")
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--write", action="store_true", help="put the scores into the bundle's model.toml")
+    parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    given = parser.parse_args(arguments)
+    try:
+        bundle = load_bundle(given.model)
+        scores = score(bundle, load_index(given.data, given.split))
+        if given.write:
+            write_scores(bundle.path, given.split, scores)
+    except ModelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except DataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return os.EX_DATAERR
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}; the scores were not written", file=sys.stderr)
+        return os.EX_IOERR
+    for name, numbers in scores.items():
+        print(f"{name:10}" + "  ".join(f"{key} {value}" for key, value in numbers.items()))
+    if given.json:
+        print(json.dumps({"model": bundle.id, "split": given.split, **scores}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
