@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,11 @@ from .errors import MessageError
 from .frame import HEADROOM, MaskFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
+
+    Bytes = bytes | bytearray | memoryview
 
 TOPIC_SIZE = 16
 TOPICS = ("mask", "info", "status", "frame")
@@ -38,8 +43,72 @@ HEADER_SIZE = HEADER.size
 #: Set in ``flags`` when a backend stands in for the preferred one.
 FLAG_FALLBACK = 1
 
+#: ``schema`` of the JSON in ``info`` and ``status``.
+INFO_SCHEMA = 1
+STATUS_SCHEMA = 1
+
+#: What ``status`` may say in ``state``; a later version may add to them.
+STATES = ("starting", "running", "idle", "no-camera", "no-accelerator", "stopping")
+
+#: The fields that ``info`` always has, with their types; ``float`` takes whole numbers too.
+INFO_FIELDS: dict[str, Any] = {
+    "schema": int,
+    "version": str,
+    "camera": str,
+    "session": int,
+    "backend": str,
+    "model": {"id": str, "sha256": str, "title": str, "licence": str},
+    "labels": [str],
+    "input": {"width": int, "height": int, "pixel_format": str},
+    "mask": {"width": int, "height": int, "bits": int, "stride": int},
+    "geometry": {
+        "mode": str,
+        "x": float,
+        "y": float,
+        "width": float,
+        "height": float,
+        "sensor_width": int,
+        "sensor_height": int,
+    },
+    "fps_nominal": float,
+    "monotonic_to_wall_offset_ns": int,
+}
+#: The same for ``status``; ``dict`` is a table without fixed keys.
+STATUS_FIELDS: dict[str, Any] = {
+    "schema": int,
+    "camera": str,
+    "session": int,
+    "state": str,
+    "reason": str,
+    "backend": str,
+    "fallback": bool,
+    "fps": float,
+    "subscribers": bool,
+    "uptime_s": float,
+    "timestamp_ns": int,
+    "counters": {
+        "frames": int,
+        "masks": int,
+        "dropped_camera": int,
+        "dropped_daemon": int,
+        "losses": int,
+        "camera_reopens": int,
+        "accelerator_reopens": int,
+    },
+    "camera_device": {"driver": str, "description": str, "fps": float},
+    "accelerator": dict,
+}
+
 if HEADER_SIZE != HEADROOM:  # pragma: no cover - the two constants are one promise
     raise AssertionError(f"the header has {HEADER_SIZE} bytes, the reply buffers keep {HEADROOM}")
+
+
+def new_session() -> int:
+    """A random number that names one run of the daemon, from 1 up to 2**53 - 1.
+
+    No more, since JSON readers such as JavaScript's hold whole numbers only up to there.
+    """
+    return secrets.randbelow(2**53 - 1) + 1
 
 
 def topic(kind: str, camera: str) -> bytes:
@@ -54,11 +123,21 @@ def topic(kind: str, camera: str) -> bytes:
     return f"{kind}/{camera}".encode("ascii").ljust(TOPIC_SIZE, b"\0")
 
 
+def parse_topic(data: Bytes) -> tuple[str, str]:
+    """(kind, camera) of any message; ``MessageError`` if it does not begin with a known topic."""
+    name = bytes(data[:TOPIC_SIZE])
+    kind, _, camera = name.rstrip(b"\0").decode("ascii", "replace").partition("/")
+    if len(name) < TOPIC_SIZE or kind not in TOPICS or not CAMERA_NAME.fullmatch(camera):
+        raise MessageError(f"{name!r} is not a topic of gnetsegd padded with NUL to {TOPIC_SIZE} bytes")
+    return kind, camera
+
+
 @dataclass(frozen=True, slots=True)
 class MaskHeader:
     """The header of a ``mask`` (or ``frame``) message; docs/messages.md gives each field's place.
 
-    Times are CLOCK_MONOTONIC in ns on the daemon's machine.
+    Times are CLOCK_MONOTONIC in ns on the daemon's machine. A ``frame`` has the ``format`` of its
+    luminance: 8 bits, 0 classes.
     """
 
     camera: str
@@ -75,6 +154,7 @@ class MaskHeader:
     payload_offset: int
     payload_size: int
     minor: int = MINOR
+    kind: str = "mask"
 
     @property
     def latency_ns(self) -> int:
@@ -82,7 +162,25 @@ class MaskHeader:
         return self.publish_timestamp_ns - self.sensor_timestamp_ns
 
 
-def parse_header(data: bytes | bytearray | memoryview) -> MaskHeader:
+def pack_header(header: MaskHeader) -> bytes:
+    """The ``HEADER_SIZE`` bytes of ``header``, in this version; the inverse of ``parse_header``.
+
+    ``payload_offset`` and ``minor`` are not taken from it. ``ValueError`` for a name that does not fit.
+    """
+    if len(header.backend) > 16:
+        raise ValueError(f"backend {header.backend!r} has more than 16 characters")
+    mask = header.format
+    return HEADER.pack(
+        topic(header.kind, header.camera), MAGIC, MAJOR, MINOR, HEADER_SIZE,
+        FLAG_FALLBACK if header.fallback else 0, mask.bits, mask.classes,
+        mask.width, mask.height, mask.stride, 0,
+        header.sequence, header.session, header.sensor_timestamp_ns, header.publish_timestamp_ns,
+        header.dropped_camera & 0xFFFFFFFF, header.dropped_daemon & 0xFFFFFFFF,
+        header.backend.encode("ascii"), header.model_hash[:16], mask.size_bytes,
+    )  # fmt: skip
+
+
+def parse_header(data: Bytes) -> MaskHeader:
     """Read the header of a ``mask`` or ``frame`` message.
 
     Raises ``MessageError`` for anything that is not one: too short, another magic, another major
@@ -91,7 +189,7 @@ def parse_header(data: bytes | bytearray | memoryview) -> MaskHeader:
     if len(data) < HEADER_SIZE:
         raise MessageError(f"a message of {len(data)} bytes is shorter than the header's {HEADER_SIZE}")
     (
-        name, magic, major, minor, header_size, flags, bits, classes, width, height, stride, _,
+        _name, magic, major, minor, header_size, flags, bits, classes, width, height, stride, _reserved,
         sequence, session, sensor_ns, publish_ns, dropped_camera, dropped_daemon,
         backend, model_hash, payload_size,
     ) = HEADER.unpack_from(data)  # fmt: skip
@@ -101,11 +199,16 @@ def parse_header(data: bytes | bytearray | memoryview) -> MaskHeader:
         raise MessageError(
             f"the message has major version {major}, this reader knows {MAJOR}: use a matching client"
         )
+    kind, camera = parse_topic(data)
+    if kind not in ("mask", "frame"):
+        raise MessageError(f"topic {kind}/{camera} has no mask's header")
     if header_size < HEADER_SIZE:
         raise MessageError(f"the message claims a header of {header_size} bytes, less than {HEADER_SIZE}")
     if bits not in (1, 2, 4, 8):
         raise MessageError(f"the mask has {bits} bits a pixel; known are 1, 2, 4 and 8")
     mask = MaskFormat(width, height, bits, classes)
+    if not mask.size_bytes:
+        raise MessageError(f"a {width}x{height} mask has no pixels; no data is never sent as an empty mask")
     if stride != mask.stride or payload_size != mask.size_bytes:
         raise MessageError(
             f"a {width}x{height} mask of {bits} bits has rows of {mask.stride} bytes and "
@@ -115,15 +218,12 @@ def parse_header(data: bytes | bytearray | memoryview) -> MaskHeader:
         raise MessageError(
             f"the message has {len(data)} bytes, its header promises {header_size + payload_size}"
         )
-    kind, _, camera = name.rstrip(b"\0").partition(b"/")
-    if kind not in (b"mask", b"frame"):
-        raise MessageError(f"topic {name!r} is neither mask/ nor frame/")
-    try:
-        camera_name, backend_name = camera.decode("ascii"), backend.rstrip(b"\0").decode("ascii")
-    except UnicodeDecodeError:
-        raise MessageError(f"topic {name!r} or backend {backend!r} is not ASCII") from None
+    backend_name = backend.rstrip(b"\0").decode("ascii", "replace")
+    if not (backend_name.isascii() and backend_name.isprintable()):
+        # It is shown on terminals: no control characters from the network.
+        raise MessageError(f"backend {backend!r} is not printable ASCII padded with NUL")
     return MaskHeader(
-        camera=camera_name,
+        camera=camera,
         format=mask,
         sequence=sequence,
         session=session,
@@ -137,12 +237,11 @@ def parse_header(data: bytes | bytearray | memoryview) -> MaskHeader:
         payload_offset=header_size,
         payload_size=payload_size,
         minor=minor,
+        kind=kind,
     )
 
 
-def unpack_mask(
-    payload: bytes | bytearray | memoryview, mask: MaskFormat
-) -> NDArray[np.uint8]:
+def unpack_mask(payload: Bytes, mask: MaskFormat) -> NDArray[np.uint8]:
     """Labels as a uint8 array of shape (height, width), from any of the encodings.
 
     For 8 bits a view of ``payload``, else a new array. ``MessageError`` when the size is wrong.
@@ -176,21 +275,59 @@ def pack_mask(labels: NDArray[np.uint8], bits: int) -> bytes:
     padded = np.pad(labels, ((0, 0), (0, -labels.shape[1] % per_byte)))
     grouped = padded.reshape(labels.shape[0], -1, per_byte)
     shifts = np.arange(8 - bits, -1, -bits, dtype=np.uint8)
-    return np.bitwise_or.reduce(grouped << shifts, axis=2).astype(np.uint8).tobytes()
+    packed: NDArray[np.uint8] = np.bitwise_or.reduce(grouped << shifts, axis=2).astype(np.uint8)
+    return packed.tobytes()
 
 
-def pack_json(kind: str, camera: str, body: dict[str, Any]) -> bytes:
-    """An ``info`` or ``status`` message."""
-    return topic(kind, camera) + json.dumps(body, separators=(",", ":"), sort_keys=True).encode()
+def pack_json(kind: str, camera: str, body: Mapping[str, object]) -> bytes:
+    """An ``info`` or ``status`` message. ``ValueError`` for NaN and infinity, which JSON lacks."""
+    text = json.dumps(body, separators=(",", ":"), sort_keys=True, allow_nan=False)
+    return topic(kind, camera) + text.encode("ascii")
 
 
-def parse_json(data: bytes) -> tuple[str, str, dict[str, Any]]:
-    """(kind, camera, body) of an ``info`` or ``status`` message; ``MessageError`` if it is none."""
+def parse_json(data: Bytes) -> tuple[str, str, dict[str, Any]]:
+    """(kind, camera, body) of an ``info`` or ``status`` message.
+
+    Every field of ``INFO_FIELDS`` or ``STATUS_FIELDS`` is there and of its type; others may be there
+    too. ``MessageError`` if it is no such message.
+    """
+    kind, camera = parse_topic(data)
+    if kind not in ("info", "status"):
+        raise MessageError(f"topic {kind}/{camera} is not JSON")
     try:
-        kind, _, camera = data[:TOPIC_SIZE].rstrip(b"\0").decode("ascii").partition("/")
-        body = json.loads(data[TOPIC_SIZE:])
-    except ValueError as error:
-        raise MessageError(f"not an info or status message: {error}") from None
-    if kind not in ("info", "status") or not isinstance(body, dict):
-        raise MessageError(f"topic {kind!r} with {type(body).__name__} is no info or status message")
+        body = json.loads(bytes(data[TOPIC_SIZE:]), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise MessageError(f"{kind}/{camera} is not JSON: {error}") from None
+    _check(body, INFO_FIELDS if kind == "info" else STATUS_FIELDS, kind)
+    newest = INFO_SCHEMA if kind == "info" else STATUS_SCHEMA
+    if body["schema"] != newest:
+        raise MessageError(f"{kind} has schema {body['schema']}, this reader knows {newest}")
+    if body["camera"] != camera:
+        raise MessageError(f"{kind}/{camera} speaks of camera {body['camera']!r}")
     return kind, camera, body
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _check(value: Any, form: Any, where: str) -> None:
+    """``MessageError`` that names the place where ``value`` is not of ``form``."""
+    if isinstance(form, dict):
+        if not isinstance(value, dict):
+            raise MessageError(f"{where} is {type(value).__name__}, not an object")
+        for key, inner in form.items():
+            if key not in value:
+                raise MessageError(f"{where} lacks {key}")
+            _check(value[key], inner, f"{where}.{key}")
+    elif isinstance(form, list):
+        if not isinstance(value, list):
+            raise MessageError(f"{where} is {type(value).__name__}, not an array")
+        for item in value:
+            _check(item, form[0], where)
+    elif form is float:
+        # 1e999 is good JSON, and infinite.
+        if type(value) not in (int, float) or not abs(value) < 1e300:
+            raise MessageError(f"{where} is not a finite number")
+    elif type(value) is not form:
+        raise MessageError(f"{where} is {type(value).__name__}, not {form.__name__}")
