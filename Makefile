@@ -1,11 +1,52 @@
-# make demo    set everything up and watch person masks arrive
+# make demo    set everything up and watch person masks arrive (DEMO_SECONDS=10)
 # make test    set everything up and run every test
-PYTHON ?= $(shell command -v python3.11 || command -v python3.13 || command -v python3)
+# make check   the linters alone
+# make docs    write the generated pages again
 
-.PHONY: venv
+PYTHON ?= $(shell for p in python3.11 python3.13 python3.12 python3; do \
+	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+DEMO_SECONDS ?= 10
+PIP_INSTALL = bin/pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test check docs venv clean
+
+demo: .venv/.done
+	@.venv/bin/python tools/demo/demo.py --seconds $(DEMO_SECONDS)
+
+# The same tests on three sets of packages: the newest with tflite-runtime, the newest with
+# ai-edge-litert and numpy 2, and the versions of Debian bookworm.
+test: .venv/.done .venv-litert/.done .venv-bookworm/.done check
+	.venv/bin/python -m pytest
+	.venv-litert/bin/python -m pytest -m "runtime"
+	.venv-bookworm/bin/python -m pytest -m "runtime"
+
+check: .venv/.done
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+docs: .venv/.done
+	.venv/bin/python -m gnetsegd.config_doc > docs/configuration.md
+
 venv: .venv/.done
 
-.venv/.done: setup.py
-	$(PYTHON) -m venv .venv
-	.venv/bin/pip install -q -e '.[standin,video,usb,systemd,dev]'
-	touch $@
+.venv/.done: setup.py tools/setup/system-packages.sh
+	@tools/setup/system-packages.sh
+	@tools/setup/new-venv.sh .venv "$(PYTHON)"
+	.venv/$(PIP_INSTALL) -e '.[standin,video,usb,systemd,dev]'
+	@touch $@
+
+.venv-litert/.done: setup.py tools/setup/system-packages.sh
+	@tools/setup/system-packages.sh
+	@tools/setup/new-venv.sh .venv-litert "$(PYTHON)"
+	.venv-litert/$(PIP_INSTALL) -e '.[litert,video,usb,systemd,dev]'
+	@touch $@
+
+.venv-bookworm/.done: setup.py tools/setup/system-packages.sh tools/setup/bookworm.txt
+	@tools/setup/system-packages.sh
+	@tools/setup/new-venv.sh .venv-bookworm python3.11
+	.venv-bookworm/$(PIP_INSTALL) -c tools/setup/bookworm.txt -e '.[standin,video,usb,systemd,dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-litert .venv-bookworm build

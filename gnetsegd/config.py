@@ -59,7 +59,9 @@ def option(
 class CameraConfig:
     """Where the frames come from."""
 
-    driver: str = option("picamera2", "which camera: picamera2, v4l2, video, pattern, or one that a package adds")
+    driver: str = option(
+        "picamera2", "which camera: picamera2, v4l2, video, pattern, or one that a package adds"
+    )
     name: str = option(
         "cam0", "name in the topics (mask/NAME)", pattern=f"{CAMERA_NAME.pattern} (at most 8 characters)"
     )
@@ -70,7 +72,11 @@ class CameraConfig:
         choices=("center-crop", "letterbox", "stretch"),
     )
     stall_timeout_s: float = option(
-        2.0, "without a frame for so long the camera is closed and reopened", unit="s", minimum=0.1, maximum=60
+        2.0,
+        "without a frame for so long the camera is closed and reopened",
+        unit="s",
+        minimum=0.1,
+        maximum=60,
     )
     backoff_max_s: float = option(
         10.0, "the longest pause between two attempts to reopen it", unit="s", minimum=0.1, maximum=600
@@ -83,7 +89,7 @@ class AcceleratorConfig:
     """What computes the masks."""
 
     driver: str = option(
-        "auto", "which accelerator: auto (USB when present, else the stand-in), usb, standin, or one that a package adds"
+        "standin", "which accelerator: standin (the network on this CPU), or one that a package adds"
     )
     backoff_max_s: float = option(
         5.0, "the longest pause between two attempts to reopen it", unit="s", minimum=0.1, maximum=600
@@ -95,7 +101,9 @@ class AcceleratorConfig:
 class ModelConfig:
     """Which network."""
 
-    bundle: str = option("gnetseg-large-cpu30", "a bundle shipped with gnetsegd, by name, or the path of a folder")
+    bundle: str = option(
+        "gnetseg-large-cpu30", "a bundle shipped with gnetsegd, by name, or the path of a folder"
+    )
 
 
 @attrs.frozen
@@ -107,19 +115,30 @@ class PublishConfig:
     )
     ipc_mode: str = option("0660", "access mode of ipc sockets, octal", pattern="0[0-7]{3}")
     send_hwm_messages: int = option(
-        2, "messages kept for a slow reader before its oldest road drops new ones", unit="messages", minimum=1, maximum=1000
+        2,
+        "messages kept for a slow reader before its oldest road drops new ones",
+        unit="messages",
+        minimum=1,
+        maximum=1000,
     )
     heartbeat_interval_s: float = option(
-        5.0, "ZeroMQ heartbeat on TCP, so that dead peers are forgotten; 0 is off", unit="s", minimum=0, maximum=3600
+        5.0,
+        "ZeroMQ heartbeat on TCP, so that dead peers are forgotten; 0 is off",
+        unit="s",
+        minimum=0,
+        maximum=3600,
     )
     frames: bool = option(False, "also publish each mask's own picture on frame/NAME (think of privacy)")
-    status_interval_s: float = option(1.0, "how often info and status are sent", unit="s", minimum=0.1, maximum=60)
+    status_interval_s: float = option(
+        1.0, "how often info and status are sent", unit="s", minimum=0.1, maximum=60
+    )
     allow_plain_tcp: bool = option(
         False, "permit TCP off this machine without CURVE: everyone on the network sees the masks"
     )
     curve_secret_key_file: str = option("", "CURVE: the daemon's .key_secret file; empty is off")
     curve_authorized_keys_dir: str = option(
-        "", "CURVE: folder of the .key files of permitted clients; empty permits every client that knows the server's key"
+        "",
+        "CURVE: folder of the .key files of permitted clients; empty permits all who know the daemon's key",
     )
 
 
@@ -128,7 +147,9 @@ class IdleConfig:
     """What happens while nobody listens."""
 
     sleep: bool = option(False, "put the camera to sleep while no one subscribes to mask or frame")
-    linger_s: float = option(5.0, "how long after the last subscriber has gone", unit="s", minimum=0, maximum=3600)
+    linger_s: float = option(
+        5.0, "how long after the last subscriber has gone", unit="s", minimum=0, maximum=3600
+    )
 
 
 @attrs.frozen
@@ -156,7 +177,7 @@ def _strict(value: Any, kind: type[T]) -> T:
         return typing.cast("T", float(value))
     if type(value) is not kind:
         raise TypeError
-    return typing.cast("T", value)
+    return value
 
 
 _converter = cattrs.Converter()
@@ -166,7 +187,7 @@ for _kind in (bool, int, float, str):
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
-def _allowed(field: attrs.Attribute[Any], kind: Any) -> str:
+def allowed(field: attrs.Attribute[Any], kind: Any) -> str:
     """What a field takes, in words: for errors and for the documentation."""
     meta = field.metadata
     if meta.get("choices"):
@@ -174,7 +195,11 @@ def _allowed(field: attrs.Attribute[Any], kind: Any) -> str:
     words = _WORDS.get(kind)
     if words is None:
         inner = typing.get_args(kind)
-        words = f"a list, each {_WORDS.get(inner[0], 'a value')}" if typing.get_origin(kind) is list else "a table"
+        words = (
+            f"a list, each {_WORDS.get(inner[0], 'a value')}"
+            if typing.get_origin(kind) is list
+            else "a table"
+        )
     low, high = meta.get("minimum"), meta.get("maximum")
     if low is not None and high is not None:
         words += f" from {low:g} to {high:g}"
@@ -220,7 +245,7 @@ def structure(table: dict[str, Any], kind: type[T], where: str, prefix: str = ""
         except Exception:  # cattrs wraps what a hook raises, in a class that changed with versions
             fits = False
         if not fits:
-            raise ConfigError(f"{where}: {name} is {value!r}; allowed is {_allowed(field, wanted)}")
+            raise ConfigError(f"{where}: {name} is {value!r}; allowed is {allowed(field, wanted)}")
     return kind(**values)
 
 
@@ -230,17 +255,13 @@ def _table(value: Any, where: str, name: str) -> dict[str, Any]:
     return value
 
 
-def _structure_driver(
-    table: dict[str, Any], kind: type[T], where: str, section: str, group: str
-) -> T:
+def _structure_driver(table: dict[str, Any], kind: type[T], where: str, section: str, group: str) -> T:
     """A section with a ``driver`` and one table of options for each driver."""
     from .plugins import find, names
 
     own = attrs.fields_dict(typing.cast("Any", kind))
     plain = {key: value for key, value in table.items() if not isinstance(value, dict) or key in own}
-    made: Any = structure(
-        {k: v for k, v in plain.items() if k != "options"}, kind, where, f"{section}."
-    )
+    made: Any = structure({k: v for k, v in plain.items() if k != "options"}, kind, where, f"{section}.")
     tables = {key: value for key, value in table.items() if key not in plain}
     known = names(group)
     for name in tables:

@@ -125,11 +125,20 @@ class Frame:
     pixels : uint8 array of ``spec.shape``, C-contiguous
     sequence : the camera's own frame number; it counts frames that the camera lost, too
     sensor_timestamp_ns : CLOCK_MONOTONIC time of the exposure, in ns
-    camera_dropped : how many frames the camera has lost since the daemon started
+    dropped_camera : how many frames before this one the camera lost, since the daemon started
+    dropped_daemon : how many frames before this one gave way to a newer one in the mailbox
     reply : the buffer of the answer: ``HEADROOM`` bytes for the message's header, then the mask
     """
 
-    __slots__ = ("camera_dropped", "pixels", "reply", "sensor_timestamp_ns", "sequence", "spec")
+    __slots__ = (
+        "dropped_camera",
+        "dropped_daemon",
+        "pixels",
+        "reply",
+        "sensor_timestamp_ns",
+        "sequence",
+        "spec",
+    )
 
     def __init__(self, spec: FrameSpec, mask_bytes: int) -> None:
         self.spec = spec
@@ -139,7 +148,8 @@ class Frame:
         self.reply = bytearray(HEADROOM + packets * BULK_PACKET)
         self.sequence = 0
         self.sensor_timestamp_ns = 0
-        self.camera_dropped = 0
+        self.dropped_camera = 0
+        self.dropped_daemon = 0
 
 
 class Mask(NamedTuple):

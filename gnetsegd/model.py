@@ -105,10 +105,10 @@ def load_bundle(name: str) -> ModelBundle:
         manifest = structure(raw, _Manifest, str(manifest_path))
     except ConfigError as error:
         raise ModelError(f"model {name}: {error}") from None
-    if not 2 <= len(manifest.mask.classes) <= 256:
+    if not 2 <= len(manifest.mask.classes) <= 255:
         raise ModelError(
             f"model {name}: {manifest_path}: mask.classes has {len(manifest.mask.classes)} labels; "
-            "allowed are 2 to 256"
+            "allowed are 2 to 255"
         )
     file = folder / manifest.file
     try:
@@ -121,7 +121,8 @@ def load_bundle(name: str) -> ModelBundle:
     if digest.hexdigest() != manifest.sha256:
         raise ModelError(
             f"model {name}: {file} is not the file that model.toml was made for "
-            f"(SHA-256 {digest.hexdigest()[:12]}..., expected {manifest.sha256[:12]}...); install the bundle again"
+            f"(SHA-256 {digest.hexdigest()[:12]}..., expected {manifest.sha256[:12]}...); "
+            "install the bundle again"
         )
     return ModelBundle(
         id=manifest.id,

@@ -53,6 +53,7 @@ def find(group: str, name: str) -> Any:
             return entry.load()
     except ImportError as error:
         raise PermanentError(
-            f"{group.removeprefix('gnetsegd.')}: {name} needs a package that is not here ({error}); install it"
+            f"{group.removeprefix('gnetsegd.')}: {name} needs a package that is not here "
+            f"({error}); install it"
         ) from None
     raise PermanentError(f"{group}: there is no {name!r}; installed are {', '.join(names(group))}")

@@ -1,0 +1,96 @@
+"""The stand-in: a TFLite network on this machine's own CPU, or behind a TFLite delegate."""
+
+from __future__ import annotations
+
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ..config import option
+from ..frame import HEADROOM, Frame, Loss, Mask, ModelInfo
+from ..model import ModelBundle
+from .tflite import TfliteNetwork
+
+
+@attrs.frozen
+class StandinOptions:
+    """``[accelerator.standin]``"""
+
+    threads: int = option(2, "CPU threads of one inference", unit="threads", minimum=1, maximum=16)
+    delegate: str = option("", "TFLite delegate library, for example libedgetpu.so.1; empty is the CPU")
+    delegate_options: dict[str, str] = option({}, "options for the delegate, as texts")
+
+
+class StandinAccelerator:
+    """Runs each frame's network inside ``collect``, in the thread that publishes.
+
+    The next frame is asked for as soon as one is computed, so that it is already here when the mask
+    has been published, and never lies waiting behind a whole inference.
+    """
+
+    Options = StandinOptions
+
+    def __init__(self, bundle: ModelBundle, options: StandinOptions) -> None:
+        self._bundle = bundle
+        self._options = options
+        self._network: TfliteNetwork | None = None
+        self._free: SimpleQueue[None] = SimpleQueue()
+        self._may_submit = False
+        self._submitted: SimpleQueue[Frame] = SimpleQueue()
+
+    def open(self) -> ModelInfo:
+        bundle, options = self._bundle, self._options
+        self._network = TfliteNetwork(bundle, options.threads, options.delegate, options.delegate_options)
+        self._info = ModelInfo(
+            backend="standin",
+            model_id=bundle.id,
+            model_hash=bundle.sha256,
+            input=bundle.input,
+            mask=bundle.mask,
+            labels=bundle.labels,
+        )
+        # The first runs allocate and page in; the first frame of a camera should not pay for it.
+        blank = Frame(bundle.input, bundle.mask.size_bytes)
+        for _ in range(2):
+            self._run(blank)
+        self._free.put(None)
+        return self._info
+
+    def wait(self, timeout_s: float) -> bool:
+        if not self._may_submit:
+            try:
+                self._free.get(timeout=timeout_s)
+            except Empty:
+                return False
+            self._may_submit = True
+        return True
+
+    def submit(self, frame: Frame) -> None:
+        self._may_submit = False
+        self._submitted.put(frame)
+
+    def collect(self, timeout_s: float) -> Mask | Loss | None:
+        try:
+            frame = self._submitted.get(timeout=timeout_s)
+        except Empty:
+            return None
+        self._run(frame)
+        self._free.put(None)
+        return Mask(frame, self._info)
+
+    def _run(self, frame: Frame) -> None:
+        assert self._network is not None, "open() comes first"
+        mask = np.frombuffer(frame.reply, np.uint8, self._bundle.mask.size_bytes, HEADROOM)
+        self._network.run(frame.pixels, mask)
+
+    def describe(self) -> dict[str, Any]:
+        return {"threads": self._options.threads, "delegate": self._options.delegate}
+
+    def close(self) -> list[Frame]:
+        self._network = None
+        left = []
+        while not self._submitted.empty():
+            left.append(self._submitted.get())
+        return left

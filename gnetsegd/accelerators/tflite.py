@@ -1,0 +1,129 @@
+"""A TFLite network whose output tensor *is* the integer mask.
+
+The same code serves the stand-in (in the daemon) and the device side (``firmware/``). It runs on
+``tflite_runtime`` or, where that has no wheel, on ``ai_edge_litert``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ModelError, PermanentError
+from ..model import ModelBundle
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Scale 1.0 and zero point 0: the byte in the tensor is the value. For the input it is the
+#: camera's Y byte, for the output the label of the pixel.
+IDENTITY = (1.0, 0)
+
+
+def runtime() -> Any:
+    """The module with ``Interpreter`` and ``load_delegate``; ``PermanentError`` if none is here."""
+    try:
+        from tflite_runtime import interpreter
+    except ImportError:
+        try:
+            from ai_edge_litert import interpreter
+        except ImportError:
+            raise PermanentError(
+                "the stand-in needs tflite-runtime or ai-edge-litert, and neither can be imported; "
+                "install gnetsegd[standin]"
+            ) from None
+    return interpreter
+
+
+class TfliteNetwork:
+    """A loaded network. One thread at a time may call ``run``.
+
+    Raises ``ModelError`` for a file that is no TFLite model, has float tensors, or whose tensors
+    are not what the bundle promises, and ``PermanentError`` for a delegate that does not load.
+    """
+
+    def __init__(
+        self,
+        bundle: ModelBundle,
+        threads: int,
+        delegate: str = "",
+        delegate_options: dict[str, str] | None = None,
+    ) -> None:
+        module = runtime()
+        delegates = [_load_delegate(module, delegate, delegate_options or {})] if delegate else []
+        try:
+            self._interpreter = module.Interpreter(
+                model_content=bundle.content, num_threads=threads, experimental_delegates=delegates
+            )
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise ModelError(
+                f"model {bundle.id}: {module.__name__.split('.')[0]} cannot load its file ({reason}); "
+                "export it again for this runtime"
+            ) from None
+        _check_tensors(self._interpreter, bundle)
+        # Functions that give a view of the tensor's memory: the view must not outlive the call of
+        # invoke(), so it is taken afresh for each frame.
+        self._input = self._interpreter.tensor(self._interpreter.get_input_details()[0]["index"])
+        self._output = self._interpreter.tensor(self._interpreter.get_output_details()[0]["index"])
+        self._mask_shape = (bundle.mask.height, bundle.mask.width)
+        self._picture_shape = tuple(self._interpreter.get_input_details()[0]["shape"])
+
+    def run(self, pixels: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+        """Infer one picture.
+
+        ``pixels``: uint8 of the bundle's input shape; ``out``: writable uint8 of ``height * width``
+        or (height, width), which receives one label a pixel. Two copies are made, into and out of
+        the tensors, since the interpreter owns their memory.
+        """
+        np.copyto(self._input(), pixels.reshape(self._picture_shape))
+        self._interpreter.invoke()
+        np.copyto(out.reshape(self._mask_shape), self._output().reshape(self._mask_shape))
+
+
+def _load_delegate(module: Any, library: str, options: dict[str, str]) -> Any:
+    try:
+        return module.load_delegate(library, options)
+    except (ValueError, OSError, RuntimeError) as error:
+        raise PermanentError(
+            f"the delegate library {library} cannot be loaded ({error}); "
+            "mend accelerator.standin.delegate or leave it empty",
+            os.EX_CONFIG,
+        ) from None
+
+
+def _check_tensors(interpreter: Any, bundle: ModelBundle) -> None:
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ModelError(
+            f"model {bundle.id}: it has {len(inputs)} inputs and {len(outputs)} outputs; "
+            "a mask needs one each"
+        )
+    floats = [t["name"] for t in interpreter.get_tensor_details() if np.issubdtype(t["dtype"], np.floating)]
+    if floats:
+        raise ModelError(
+            f"model {bundle.id}: {len(floats)} of its tensors are float (the first is {floats[0]!r}); "
+            "export it with full-integer quantisation"
+        )
+    channels = 1 if bundle.input.pixel_format == "Y" else 3
+    wanted = (
+        ("input", inputs[0], (1, bundle.input.height, bundle.input.width, channels)),
+        ("output", outputs[0], (1, bundle.mask.height, bundle.mask.width, 1)),
+    )
+    for side, tensor, shape in wanted:
+        if tensor["dtype"] != np.uint8:
+            raise ModelError(f"model {bundle.id}: its {side} is {tensor['dtype'].__name__}, not uint8")
+        if tuple(tensor["shape"]) != shape:
+            raise ModelError(
+                f"model {bundle.id}: its {side} has the shape {tuple(int(n) for n in tensor['shape'])}, "
+                f"model.toml promises {shape}"
+            )
+        if tuple(tensor["quantization"]) != IDENTITY:
+            scale, zero_point = tensor["quantization"]
+            raise ModelError(
+                f"model {bundle.id}: its {side} has scale {scale:g} and zero point {zero_point}, "
+                "not 1 and 0, so its bytes are not the labels; export it with integer encoding"
+            )

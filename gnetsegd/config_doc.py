@@ -1,0 +1,107 @@
+"""docs/configuration.md, written from the configuration's own classes.
+
+``python -m gnetsegd.config_doc > docs/configuration.md``; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import typing
+from typing import Any
+
+import attrs
+
+from .config import Config, allowed, type_name
+from .plugins import find, own
+
+HEAD = """\
+# Configuration
+
+*Written by `python -m gnetsegd.config_doc`: change the text in the code, not here.*
+
+One TOML file, by default `/etc/gnetsegd/gnetsegd.toml`. Every key has a default; an unknown key or
+a wrong value is refused with a sentence that names it.
+
+    gnetsegd check-config FILE                    is this file good?
+    gnetsegd run --config FILE --set camera.fps=15
+
+`systemctl reload gnetsegd` (SIGHUP) takes over a changed file: a bad one changes nothing and says
+so in the journal. The camera is reopened only when `[camera]` or the size of the network's input
+changed, the accelerator only when `[accelerator]` or `[model]` changed. `camera.name` and, in
+`[publish]`, all but `frames` and `status_interval_s` need a restart.
+"""
+
+CODES = """
+## Exit codes
+
+Before it is ready, an error ends the daemon with a sentence and one of these (sysexits.h). After
+that only a stop, or the end of a video that does not loop, ends it.
+
+| code | means |
+|---|---|
+| 0 | stopped by SIGTERM or SIGINT, or the video is over |
+| 64 | wrong command line |
+| 65 | a clip or a model is damaged |
+| 66 | a file, clip, camera or model is not there |
+| 69 | a package or a device that is needed is not there |
+| 70 | an error of gnetsegd itself |
+| 73 | the socket's folder is missing or not writable |
+| 75 | another program has the socket, or something that may come back is gone |
+| 77 | this user may not read or open something |
+| 78 | the configuration is wrong |
+"""
+
+
+def _default(field: attrs.Attribute[Any]) -> str:
+    default = field.default
+    if default is attrs.NOTHING:
+        return ""
+    factory = getattr(default, "factory", None)
+    value = factory() if factory else default
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, list):
+        return "[" + ", ".join(f'"{item}"' for item in value) + "]"
+    return "{}" if isinstance(value, dict) else f"{value:g}"
+
+
+def _table(name: str, kind: Any) -> list[str]:
+    doc = (kind.__doc__ or "").strip().splitlines()[0].rstrip(".")
+    lines = [f"\n## [{name}]\n"]
+    if doc and not doc.startswith("``["):
+        lines.append(f"{doc}.\n")
+    rows = [field for field in attrs.fields(kind) if "table" not in field.metadata]
+    if not rows:
+        return [*lines, "No keys."]
+    lines += ["| key | type | default | allowed | meaning |", "|---|---|---|---|---|"]
+    hints = typing.get_type_hints(kind)
+    for field in rows:
+        hint = hints[field.name]
+        cells = (
+            f"`{field.name}`",
+            type_name(hint),
+            f"`{_default(field)}`",
+            allowed(field, hint),
+            field.metadata["doc"],
+        )
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return lines
+
+
+def render() -> str:
+    """The whole page, as Markdown."""
+    lines = [HEAD]
+    for section in attrs.fields(Config):
+        kind = typing.get_type_hints(Config)[section.name]
+        lines += _table(section.name, kind)
+        drivers = attrs.fields_dict(kind).get("options")
+        if drivers is not None:
+            group = drivers.metadata["table"]
+            for name in own(group):
+                lines += _table(f"{section.name}.{name}", find(group, name).Options)
+    return "\n".join(lines) + "\n" + CODES
+
+
+if __name__ == "__main__":
+    print(render(), end="")

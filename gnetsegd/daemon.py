@@ -1,0 +1,333 @@
+"""The daemon: builds the road from the configuration, and lives until it is told to stop.
+
+The main thread does what is not urgent: it looks after subscriptions some times a second, sends
+``info`` and ``status``, feeds the watchdog, and handles SIGTERM, SIGINT and SIGHUP.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from . import __version__, health, service
+from .accelerators import Accelerator
+from .camera_loop import CameraLoop
+from .config import Config
+from .config import load as load_config
+from .errors import GnetsegError
+from .mailbox import Mailbox, Pool
+from .model import ModelBundle, load_bundle
+from .pipeline import Pipeline
+from .plugins import find
+from .publisher import Publisher
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.1
+#: Frames that any accelerator may keep in flight: sizes the pool.
+DEPTH_MAX_FRAMES = 4
+#: In all, stopping takes less than 2 s.
+STOP_CAMERA_S = 0.4
+STOP_DRAIN_S = 0.6
+STOP_ROAD_S = 0.6
+
+STATUS_SCHEMA = 1
+INFO_SCHEMA = 1
+
+
+class Daemon:
+    """One camera, one network, one publisher.
+
+    ``reload_config`` is called at SIGHUP and gives the new configuration or raises ``ConfigError``.
+    """
+
+    def __init__(self, config: Config, reload_config: Callable[[], Config]) -> None:
+        self._config = config
+        self._reload_config = reload_config
+        self._notifier = service.Notifier()
+        self._wake = threading.Event()
+        self._stop_signal = ""
+        self._reload_wanted = False
+        self._ready = False
+        self._started = time.monotonic()
+        self._progress = health.Progress()
+        self._rate = health.Rate()
+        self._told: tuple[str, str, str] = ("", "", "")
+        self._watched_at = time.monotonic()
+        self._info_sent: Any = None
+
+    # -- the whole life ---------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Run until SIGTERM, SIGINT or the end of the video; the process's exit code.
+
+        Raises ``GnetsegError`` when it cannot start; after READY nothing but a stop ends it.
+        """
+        config = self._config
+        self._publisher = Publisher(config.camera.name)
+        try:
+            bundle = load_bundle(config.model.bundle)
+            self._publisher.open(config.publish)
+            self._build(bundle)
+            self._handle_signals()
+            self._camera.start()
+            self._pipeline.start()
+            return self._loop()
+        finally:
+            self._shut_down()
+
+    def _build(self, bundle: ModelBundle, sequence: int = 0) -> None:
+        self._bundle = bundle
+        self._pool = Pool(bundle.input, bundle.mask.size_bytes, DEPTH_MAX_FRAMES)
+        self._mailbox = Mailbox()
+        self._camera = self._make_camera(sequence, 0)
+        self._pipeline = self._make_pipeline(0)
+
+    def _make_camera(self, sequence: int, dropped: int) -> CameraLoop:
+        return CameraLoop(
+            self._config.camera, self._pool, self._mailbox, lambda: not self._ready, sequence, dropped
+        )
+
+    def _make_pipeline(self, losses: int) -> Pipeline:
+        section, bundle = self._config.accelerator, self._bundle
+
+        def make() -> Accelerator:
+            made: Accelerator = find("gnetsegd.accelerators", section.driver)(
+                bundle, section.options[section.driver]
+            )
+            return made
+
+        return Pipeline(
+            make, self._pool, self._mailbox, self._publisher, section.backoff_max_s,
+            lambda: not self._ready, losses,
+        )  # fmt: skip
+
+    def _handle_signals(self) -> None:
+        def stop(number: int, _: Any) -> None:
+            self._stop_signal = signal.Signals(number).name
+            self._wake.set()
+
+        def reload(_: int, __: Any) -> None:
+            self._reload_wanted = True
+            self._wake.set()
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGHUP, reload)
+
+    def _loop(self) -> int:
+        status_due = 0.0
+        while True:
+            self._wake.wait(TICK_S)
+            self._wake.clear()
+            if self._stop_signal:
+                log.info("%s: stopping", self._stop_signal)
+                return 0
+            for fatal in (self._camera.fatal, self._pipeline.fatal):
+                if fatal is not None:
+                    raise fatal
+            if self._reload_wanted:
+                self._reload_wanted = False
+                self._reload()
+            self._publisher.service()
+            self._camera.check()
+            self._sleep_or_wake()
+            if not self._ready and self._pipeline.results:
+                self._become_ready()
+            now = time.monotonic()
+            if now >= status_due:
+                status_due = now + self._config.publish.status_interval_s
+                self._send_info_and_status()
+            if self._progress.made(self._camera, self._pipeline):
+                self._notifier.watchdog()
+            if self._camera.state == "ended" and self._drained():
+                log.info("%s: done", self._camera.reason)
+                return 0
+
+    def _become_ready(self) -> None:
+        self._ready = True
+        log.info(
+            "ready: %s with %s on %s, publishing on %s",
+            self._config.camera.driver, self._bundle.id, self._pipeline.info and self._pipeline.info.backend,
+            ", ".join(self._config.publish.endpoints),
+        )  # fmt: skip
+        self._notifier.ready("ready")
+
+    def _drained(self) -> bool:
+        return not self._mailbox and self._pipeline.in_flight == 0
+
+    def _shut_down(self) -> None:
+        """Stop the camera, let what is in flight come out, say goodbye; inside 2 s."""
+        self._notifier.stopping()
+        if hasattr(self, "_pipeline"):
+            self._camera.stop(STOP_CAMERA_S)
+            deadline = time.monotonic() + STOP_DRAIN_S
+            while self._pipeline.state == "running" and not self._drained() and time.monotonic() < deadline:
+                time.sleep(0.005)
+            self._pipeline.stop(STOP_ROAD_S)
+            self._send_status("stopping", self._stop_signal or self._camera.reason)
+        self._publisher.close()
+
+    # -- what is said -----------------------------------------------------------------------------
+
+    def _send_info_and_status(self) -> None:
+        fps = self._rate.update(self._publisher.masks)
+        state, reason = health.state(self._camera, self._pipeline, self._ready)
+        info = self._info_body()
+        if info is not None:
+            self._publisher.send_info(info)
+        self._send_status(state, reason)
+        backend = self._pipeline.info.backend if self._pipeline.info else ""
+        words = (
+            f"{state}: {reason}" if reason else f"{state}: {fps:.1f} masks/s from {backend or 'nothing yet'}"
+        )
+        if self._ready:
+            self._notifier.status(words)
+        else:
+            self._notifier.still_starting(words, 10 * self._config.publish.status_interval_s)
+        if (state, reason, backend) != self._told:
+            self._told = (state, reason, backend)
+            log.info(
+                "%s%s%s", state, f" on {backend}" if backend else "", f": {reason}" if reason else "",
+                extra={"GNETSEGD_STATE": state, "GNETSEGD_BACKEND": backend, "GNETSEGD_REASON": reason},
+            )  # fmt: skip
+
+    def _info_body(self) -> dict[str, Any] | None:
+        model, camera = self._pipeline.info, self._camera.info
+        if model is None or camera is None:
+            return None
+        mask, bundle, geometry = model.mask, self._bundle, camera.geometry
+        return {
+            "schema": INFO_SCHEMA,
+            "version": __version__,
+            "camera": self._config.camera.name,
+            "session": self._publisher.session,
+            "backend": model.backend,
+            "model": {
+                "id": bundle.id,
+                "sha256": bundle.sha256.hex(),
+                "title": bundle.title,
+                "licence": bundle.licence,
+            },
+            "labels": list(model.labels),
+            "input": {
+                "width": model.input.width,
+                "height": model.input.height,
+                "pixel_format": model.input.pixel_format,
+            },
+            "mask": {"width": mask.width, "height": mask.height, "bits": mask.bits, "stride": mask.stride},
+            "geometry": dataclasses.asdict(geometry),
+            "fps_nominal": camera.fps,
+            "monotonic_to_wall_offset_ns": time.time_ns() - time.monotonic_ns(),
+        }
+
+    def _send_status(self, state: str, reason: str) -> None:
+        camera, pipeline = self._camera, self._pipeline
+        model, accelerator = pipeline.info, pipeline.accelerator
+        self._publisher.send_status(
+            {
+                "schema": STATUS_SCHEMA,
+                "camera": self._config.camera.name,
+                "session": self._publisher.session,
+                "state": state,
+                "reason": reason,
+                "backend": model.backend if model else "",
+                "fallback": model.fallback if model else False,
+                "fps": round(self._rate.fps, 2),
+                "subscribers": self._publisher.watched,
+                "uptime_s": round(time.monotonic() - self._started, 3),
+                "timestamp_ns": time.monotonic_ns(),
+                "counters": {
+                    "frames": camera.frames,
+                    "masks": self._publisher.masks,
+                    "dropped_camera": camera.dropped,
+                    "dropped_daemon": self._mailbox.displaced + pipeline.losses,
+                    "losses": pipeline.losses,
+                    "camera_reopens": camera.reopens,
+                    "accelerator_reopens": pipeline.reopens,
+                },
+                "camera_device": {
+                    "driver": self._config.camera.driver,
+                    "description": camera.info.description if camera.info else "",
+                    "fps": camera.info.fps if camera.info else 0.0,
+                },
+                "accelerator": accelerator.describe() if accelerator else {},
+            }
+        )
+
+    # -- changes while it runs --------------------------------------------------------------------
+
+    def _sleep_or_wake(self) -> None:
+        idle, now = self._config.idle, time.monotonic()
+        if self._publisher.watched or not idle.sleep or not self._ready:
+            self._watched_at = now
+        awake = now - self._watched_at <= idle.linger_s if idle.sleep else True
+        if awake != self._camera.awake:
+            log.info("camera: %s", "waking up" if awake else "going to sleep, nobody is subscribed")
+            self._camera.set_awake(awake)
+
+    def _reload(self) -> None:
+        """Take over a changed configuration; a bad one changes nothing."""
+        self._notifier.reloading()
+        try:
+            self._apply(self._reload_config())
+        except GnetsegError as error:
+            log.error("reload: %s; the running configuration stays", error)
+        else:
+            log.info("reload: done")
+        finally:
+            if self._ready:
+                self._notifier.ready("reloaded")
+
+    def _apply(self, new: Config) -> None:
+        old = self._config
+        bundle = load_bundle(new.model.bundle)
+        if new.camera.name != old.camera.name:
+            raise GnetsegError("camera.name is part of the topics and changes only with a restart")
+        if new.publish != old.publish:
+            self._rebind(new, old)
+        self._config = new
+        service.set_level(new.log.level)
+        other_slots = (bundle.input, bundle.mask) != (self._bundle.input, self._bundle.mask)
+        other_model = bundle.sha256 != self._bundle.sha256
+        self._bundle = bundle
+        if new.camera != old.camera or other_slots:
+            self._camera.stop(STOP_CAMERA_S)
+        if new.accelerator != old.accelerator or other_model or other_slots:
+            self._pipeline.stop(STOP_ROAD_S + new.camera.stall_timeout_s)
+        sequence, dropped = self._camera.next_sequence, self._camera.dropped
+        losses = self._pipeline.losses
+        if other_slots:
+            dropped_here = self._mailbox.displaced
+            self._pool = Pool(bundle.input, bundle.mask.size_bytes, DEPTH_MAX_FRAMES)
+            self._mailbox = Mailbox()
+            self._mailbox.displaced = dropped_here
+        if new.camera != old.camera or other_slots:
+            self._camera = self._make_camera(sequence, dropped)
+            self._camera.start()
+        if new.accelerator != old.accelerator or other_model or other_slots:
+            self._pipeline = self._make_pipeline(losses)
+            self._pipeline.start()
+
+    def _rebind(self, new: Config, old: Config) -> None:
+        same = attrs.evolve(
+            old.publish, frames=new.publish.frames, status_interval_s=new.publish.status_interval_s
+        )
+        if same != new.publish:
+            raise GnetsegError("publish: endpoints, modes and keys change only with a restart")
+        self._publisher.set_frames(new.publish.frames)
+
+
+def run(path: Path | None, settings: tuple[str, ...]) -> int:
+    """Load the configuration and run the daemon with it; the process's exit code."""
+    config = load_config(path, settings)
+    service.set_up_logging(config.log.level)
+    return Daemon(config, lambda: load_config(path, settings)).run()

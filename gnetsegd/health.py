@@ -1,0 +1,71 @@
+"""Is the daemon getting on? The one judge of state, rate and progress; no threads of its own.
+
+The watchdog is fed by progress, never by a timer:
+
+* while the camera streams and the accelerator runs, only an answered frame is progress;
+* otherwise (asleep, or waiting for a camera or an accelerator to come back) it is progress that
+  each of the two threads that would move frames has gone round its loop.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .camera_loop import CameraLoop
+    from .pipeline import Pipeline
+
+
+class Progress:
+    """Says whether something was achieved since it last said so."""
+
+    def __init__(self) -> None:
+        self._mark: tuple[int, ...] = ()
+        self._mode = ""
+
+    def made(self, camera: CameraLoop, pipeline: Pipeline) -> bool:
+        """True at most once for each progress."""
+        if camera.state == "streaming" and pipeline.state == "running":
+            mode = "streaming"
+            mark: tuple[int, ...] = (pipeline.results + pipeline.losses,)
+        else:
+            mode, mark = "waiting", (camera.beats, pipeline.beats)
+        if mode != self._mode:
+            # A change of state is itself something that happened.
+            self._mode, self._mark = mode, mark
+            return True
+        if all(new > old for new, old in zip(mark, self._mark, strict=True)):
+            self._mark = mark
+            return True
+        return False
+
+
+class Rate:
+    """Masks per second, over the last interval between two calls of ``update``."""
+
+    def __init__(self) -> None:
+        self.fps = 0.0
+        self._count = 0
+        self._at = time.monotonic()
+
+    def update(self, count: int) -> float:
+        now = time.monotonic()
+        elapsed = now - self._at
+        if elapsed > 0:
+            self.fps = max(0, count - self._count) / elapsed
+        self._count, self._at = count, now
+        return self.fps
+
+
+def state(camera: CameraLoop, pipeline: Pipeline, ready: bool) -> tuple[str, str]:
+    """(state, reason) for ``status``; docs/messages.md lists the states."""
+    if camera.state == "lost":
+        return "no-camera", camera.reason
+    if pipeline.state == "lost":
+        return "no-accelerator", pipeline.reason
+    if camera.state == "sleeping":
+        return "idle", "nobody is subscribed"
+    if not ready or camera.state == "opening" or pipeline.state == "opening":
+        return "starting", ""
+    return "running", ""

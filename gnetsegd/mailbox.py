@@ -1,0 +1,85 @@
+"""The mailbox between camera and accelerator: one place, the newest frame wins."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from .frame import Frame, FrameSpec
+
+
+class Mailbox:
+    """Holds at most one frame. ``displaced`` counts those that gave way to a newer one.
+
+    One thread puts, one takes.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._frame: Frame | None = None
+        # Held while the mailbox is empty: a bare lock is the cheapest thing to wait for in Python.
+        self._full = threading.Lock()
+        self._full.acquire()
+        self.displaced = 0
+
+    def put(self, frame: Frame) -> Frame | None:
+        """Lay the newest frame in; the frame that it displaced, for the pool."""
+        with self._lock:
+            displaced, self._frame = self._frame, frame
+            if displaced is None:
+                self._full.release()
+            else:
+                self.displaced += 1
+            return displaced
+
+    def take(self, timeout_s: float) -> Frame | None:
+        """The newest frame, or None if none came in time. Its ``dropped_daemon`` is set here."""
+        if not self._full.acquire(timeout=timeout_s):
+            return None
+        with self._lock:
+            frame, self._frame = self._frame, None
+            assert frame is not None, "the lock _full says that there is a frame"
+            frame.dropped_daemon = self.displaced
+            return frame
+
+    def __bool__(self) -> bool:
+        return self._frame is not None
+
+    def steal(self) -> Frame | None:
+        """Take a waiting frame back because its slot is needed; it counts as displaced."""
+        if not self._full.acquire(blocking=False):
+            return None
+        with self._lock:
+            frame, self._frame = self._frame, None
+            self.displaced += 1
+            return frame
+
+
+class Pool:
+    """The slots of the road, allocated once.
+
+    One being filled, one in the mailbox, one being published, and those in flight.
+    """
+
+    def __init__(self, spec: FrameSpec, mask_bytes: int, depth_frames: int) -> None:
+        self.spec = spec
+        self._mask_bytes = mask_bytes
+        self._free = deque(Frame(spec, mask_bytes) for _ in range(depth_frames + 3))
+
+    def take(self) -> Frame | None:
+        """A free slot, or None if all are out."""
+        try:
+            return self._free.popleft()
+        except IndexError:
+            return None
+
+    def give(self, frame: Frame) -> None:
+        """Bring a slot back."""
+        self._free.append(frame)
+
+    def grow(self) -> None:
+        """One slot more, for one that a blocked thread will never bring back."""
+        self._free.append(Frame(self.spec, self._mask_bytes))
+
+    def __len__(self) -> int:
+        return len(self._free)

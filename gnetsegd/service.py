@@ -1,0 +1,100 @@
+"""What the daemon says to systemd: readiness, state, watchdog, and the journal.
+
+Outside systemd all of this does nothing, and the log goes to stderr.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from .errors import PermanentError
+
+LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+
+class Notifier:
+    """sd_notify(3). Each call is a few microseconds, and nothing without ``NOTIFY_SOCKET``."""
+
+    def __init__(self) -> None:
+        self._notify = None
+        if os.environ.get("NOTIFY_SOCKET"):
+            try:
+                from systemd.daemon import notify
+            except ImportError:
+                raise PermanentError(
+                    "systemd waits for a notification and python's systemd module is not here; "
+                    "apt install python3-systemd, or pip install gnetsegd[systemd]"
+                ) from None
+            self._notify = notify
+
+    @property
+    def watchdog_s(self) -> float:
+        """The time within which progress must be shown; 0 if no watchdog watches this process."""
+        pid = os.environ.get("WATCHDOG_PID")
+        if self._notify is None or (pid and int(pid) != os.getpid()):
+            return 0.0
+        return int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
+
+    def send(self, *assignments: str) -> None:
+        if self._notify is not None:
+            self._notify("\n".join(assignments))
+
+    def ready(self, status: str) -> None:
+        self.send("READY=1", f"STATUS={status}")
+
+    def status(self, status: str) -> None:
+        self.send(f"STATUS={status}")
+
+    def still_starting(self, status: str, extend_s: float) -> None:
+        """Ask for more time: something that is waited for has not come yet."""
+        self.send(f"EXTEND_TIMEOUT_USEC={int(extend_s * 1e6)}", f"STATUS={status}")
+
+    def reloading(self) -> None:
+        import time
+
+        self.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def stopping(self) -> None:
+        self.send("STOPPING=1", "STATUS=stopping")
+
+    def watchdog(self) -> None:
+        self.send("WATCHDOG=1")
+
+
+def set_up_logging(level: str) -> None:
+    """Log to the journal with structured fields when stderr is the journal, else to stderr."""
+    root = logging.getLogger()
+    handler = _journal_handler() if _stderr_is_the_journal() else None
+    if handler is None:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    root.handlers[:] = [handler]
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    logging.getLogger().setLevel(LEVELS[level])
+
+
+def _stderr_is_the_journal() -> bool:
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    if not inode:
+        return False
+    stat = os.fstat(sys.stderr.fileno())
+    return (device, inode) == (str(stat.st_dev), str(stat.st_ino))
+
+
+def _journal_handler() -> logging.Handler | None:
+    try:
+        from systemd.journal import JournalHandler
+    except ImportError:
+        return None
+    handler: logging.Handler = JournalHandler(SYSLOG_IDENTIFIER="gnetsegd")
+    return handler

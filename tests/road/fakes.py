@@ -1,0 +1,141 @@
+"""A camera and an accelerator whose every step a test decides."""
+
+from __future__ import annotations
+
+import threading
+import time
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import attrs
+import numpy as np
+
+from gnetsegd.cameras import CameraInfo, CaptureRequest
+from gnetsegd.errors import CameraStalled
+from gnetsegd.frame import HEADROOM, Frame, FrameSpec, Geometry, Loss, Mask, MaskFormat, ModelInfo
+
+SPEC = FrameSpec(16, 16, "Y")
+MASK = MaskFormat(16, 16, 8, 2)
+GEOMETRY = Geometry("stretch", 0.0, 0.0, 1.0, 1.0, 16, 16)
+
+
+@attrs.frozen
+class NoOptions:
+    """Nothing to choose."""
+
+
+class Script:
+    """What the fake cameras of one test do: one entry per opened camera.
+
+    An entry is an exception to raise at ``open`` or a list of steps for ``capture``: a number is
+    the frame's sequence, an exception is raised, an ``Event`` is waited for without any time limit
+    (a library that blocks).
+    """
+
+    def __init__(self, *sessions: Any) -> None:
+        self.sessions = list(sessions)
+        self.opened = 0
+        self.closed = 0
+
+    def __call__(self, _options: Any) -> ScriptedCamera:
+        return ScriptedCamera(self)
+
+    Options = NoOptions
+
+
+class ScriptedCamera:
+    Options = NoOptions
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._steps: list[Any] = []
+        self._timeout_s = 0.0
+
+    def open(self, request: CaptureRequest) -> CameraInfo:
+        self._script.opened += 1
+        self._timeout_s = request.timeout_s
+        session = self._script.sessions.pop(0) if self._script.sessions else []
+        if isinstance(session, Exception):
+            raise session
+        self._steps = list(session)
+        return CameraInfo(30.0, GEOMETRY, "scripted")
+
+    def capture(self, frame: Frame) -> None:
+        if not self._steps:
+            time.sleep(0.05)
+            raise CameraStalled("no frame came")
+        step = self._steps.pop(0)
+        if isinstance(step, threading.Event):
+            step.wait()
+            step = self._steps.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        frame.sequence = step
+        frame.sensor_timestamp_ns = 1_000_000 * step
+        frame.pixels[:] = 0
+        frame.pixels[0, :8] = np.frombuffer(int(step).to_bytes(8, "little"), np.uint8)
+
+    def close(self) -> None:
+        self._script.closed += 1
+
+
+class EchoAccelerator:
+    """Gives each frame's own pixels back as its mask.
+
+    ``fate`` maps a sequence number to an exception (raised by ``collect``) or to a text (a Loss).
+    """
+
+    Options = NoOptions
+
+    def __init__(self, depth: int = 2, fate: dict[int, Any] | None = None) -> None:
+        self.info = ModelInfo("echo", "echo", bytes(32), SPEC, MASK, ("background", "person"), depth)
+        self.fate = fate if fate is not None else {}
+        self.opened = 0
+        self._free = threading.Semaphore(depth)
+        self._queue: SimpleQueue[Frame] = SimpleQueue()
+        self._granted = False
+
+    def open(self) -> ModelInfo:
+        self.opened += 1
+        return self.info
+
+    def wait(self, timeout_s: float) -> bool:
+        self._granted = self._granted or self._free.acquire(timeout=timeout_s)
+        return self._granted
+
+    def submit(self, frame: Frame) -> None:
+        self._granted = False
+        self._queue.put(frame)
+
+    def collect(self, timeout_s: float) -> Mask | Loss | None:
+        try:
+            frame = self._queue.get(timeout=timeout_s)
+        except Empty:
+            return None
+        fate = self.fate.pop(frame.sequence, None)
+        self._free.release()
+        if isinstance(fate, Exception):
+            self._queue.put(frame)  # so that close() gives it back
+            raise fate
+        if isinstance(fate, str):
+            return Loss(frame, fate)
+        frame.reply[HEADROOM : HEADROOM + MASK.size_bytes] = frame.pixels.tobytes()
+        return Mask(frame, self.info)
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    def close(self) -> list[Frame]:
+        left = []
+        while not self._queue.empty():
+            left.append(self._queue.get())
+        return left
+
+
+def wait_until(condition: Any, timeout_s: float = 10.0) -> None:
+    """Wait for a condition; ``TimeoutError`` if it does not come about."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the condition did not come about")
+        time.sleep(0.0003)

@@ -1,0 +1,163 @@
+"""The road: every frame gets its own mask, or is counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import zmq
+
+from gnetsegd.config import PublishConfig
+from gnetsegd.errors import PermanentError, TransientError
+from gnetsegd.frame import HEADROOM
+from gnetsegd.mailbox import Mailbox, Pool
+from gnetsegd.message import parse_header
+from gnetsegd.pipeline import Pipeline
+from gnetsegd.publisher import Publisher
+
+from .fakes import MASK, SPEC, EchoAccelerator, wait_until
+
+
+class Road:
+    """Mailbox to subscriber, with frames put in by the test."""
+
+    def __init__(self, endpoint: str, accelerators: list[EchoAccelerator], hard: bool = False) -> None:
+        self.publisher = Publisher("cam0")
+        self.publisher.open(PublishConfig(endpoints=[endpoint], send_hwm_messages=1000))
+        self.pool = Pool(SPEC, MASK.size_bytes, 4)
+        self.mailbox = Mailbox()
+        self.made = 0
+
+        def make() -> EchoAccelerator:
+            self.made += 1
+            return accelerators[min(self.made, len(accelerators)) - 1]
+
+        self.pipeline = Pipeline(make, self.pool, self.mailbox, self.publisher, 0.2, lambda: hard)
+        self.context = zmq.Context()
+        self.reader = self.context.socket(zmq.SUB)
+        self.reader.setsockopt(zmq.RCVHWM, 100_000)
+        self.reader.setsockopt(zmq.SUBSCRIBE, b"mask/")
+        self.reader.connect(endpoint)
+        wait_until(lambda: self.publisher.service() or self.publisher.watched)
+        self.pipeline.start()
+        wait_until(lambda: self.pipeline.state != "opening" or self.pipeline.fatal is not None)
+
+    def put(self, sequence: int, wait: bool = True) -> None:
+        slot = self.pool.take() or self.mailbox.steal()
+        while slot is None:
+            time.sleep(0.001)
+            slot = self.pool.take() or self.mailbox.steal()
+        slot.sequence = sequence
+        slot.sensor_timestamp_ns = 1000 + sequence
+        slot.pixels[0, :8] = list(sequence.to_bytes(8, "little"))
+        displaced = self.mailbox.put(slot)
+        if displaced is not None:
+            self.pool.give(displaced)
+        if wait:
+            wait_until(lambda: not self.mailbox or self.pipeline.state != "running")
+
+    def read(self) -> tuple[Any, int]:
+        """(header, the sequence number that stands in the mask's own pixels)"""
+        assert self.reader.poll(5000), "no mask came"
+        message = self.reader.recv()
+        return parse_header(message), int.from_bytes(message[HEADROOM : HEADROOM + 8], "little")
+
+    def close(self) -> None:
+        assert self.pipeline.stop(5)
+        self.reader.close()
+        self.publisher.close()
+        self.context.term()
+
+
+@pytest.fixture
+def roads(ipc_endpoint: str) -> Iterator[Any]:
+    made = []
+
+    def make(*accelerators: EchoAccelerator, **options: Any) -> Road:
+        made.append(Road(ipc_endpoint, list(accelerators), **options))
+        return made[-1]
+
+    yield make
+    for road in made:
+        road.close()
+
+
+def test_over_ten_thousand_frames_every_mask_has_its_own_frames_number_and_time_and_every_gap_is_counted(
+    roads: Any,
+) -> None:
+    lost = {number: "the cable says so" for number in range(500, 10_000, 997)}
+    road = roads(EchoAccelerator(fate=dict(lost)))
+    seen: list[Any] = []
+    for number in range(10_000):
+        # Two in three frames meet a free mailbox, the third may displace its forerunner.
+        road.put(number, wait=number % 3 != 0)
+        while road.reader.poll(0):
+            seen.append(road.read())
+    wait_until(lambda: not road.mailbox and road.pipeline.in_flight == 0)
+    while road.reader.poll(200):
+        seen.append(road.read())
+
+    assert all(header.sequence == in_pixels for header, in_pixels in seen)
+    assert all(header.sensor_timestamp_ns == 1000 + header.sequence for header, _ in seen)
+    headers = [header for header, _ in seen]
+    for before, after in zip(headers, headers[1:], strict=False):
+        dropped_between = after.dropped_daemon - before.dropped_daemon
+        assert after.sequence - before.sequence == 1 + dropped_between
+    assert not {header.sequence for header in headers} & lost.keys()
+    assert road.mailbox.displaced > 0, "the test is to see displaced frames"
+    assert len(seen) + road.mailbox.displaced + road.pipeline.losses == 10_000
+
+
+def test_a_lost_accelerator_is_reopened_and_its_frames_are_counted_as_losses(roads: Any) -> None:
+    road = roads(EchoAccelerator(fate={2: TransientError("unplugged")}), EchoAccelerator())
+    for number in range(3):
+        road.put(number)
+    wait_until(lambda: road.made == 2 and road.pipeline.state == "running")
+    road.put(3)
+    headers = [road.read()[0] for _ in range(3)]
+    assert [header.sequence for header in headers] == [0, 1, 3]
+    assert headers[-1].dropped_daemon == 1
+    assert road.pipeline.reopens == 1
+
+
+def test_while_it_is_lost_the_state_says_why(roads: Any) -> None:
+    failing = EchoAccelerator()
+    failing.open = lambda: (_ for _ in ()).throw(TransientError("no device"))  # type: ignore[method-assign]
+    road = roads(failing)
+    wait_until(lambda: road.pipeline.state == "lost")
+    assert road.pipeline.reason == "no device"
+    wait_until(lambda: road.made >= 3)
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_a_permanent_error_ends_the_road_only_before_it_is_ready(roads: Any, hard: bool) -> None:
+    failing = EchoAccelerator()
+    failing.open = lambda: (_ for _ in ()).throw(PermanentError("bad model"))  # type: ignore[method-assign]
+    road = roads(failing, hard=hard)
+    if hard:
+        wait_until(lambda: road.pipeline.fatal is not None)
+    else:
+        wait_until(lambda: road.made >= 2)
+        assert road.pipeline.fatal is None
+
+
+def test_an_error_that_nobody_foresaw_does_not_end_the_road(roads: Any) -> None:
+    road = roads(EchoAccelerator(fate={0: RuntimeError("a bug")}), EchoAccelerator())
+    road.put(0)
+    wait_until(lambda: road.made == 2 and road.pipeline.state == "running")
+    road.put(1)
+    assert road.read()[0].sequence == 1
+
+
+def test_all_slots_come_back_whatever_happens(roads: Any) -> None:
+    road = roads(EchoAccelerator(fate={3: TransientError("gone"), 5: "crc", 7: "timeout"}), EchoAccelerator())
+    for number in range(50):
+        road.put(number, wait=False)
+    wait_until(lambda: not road.mailbox and road.pipeline.in_flight == 0)
+    time.sleep(0.05)
+    slots = []
+    while (slot := road.pool.take()) is not None:
+        slots.append(slot)
+    assert len(set(map(id, slots))) == len(slots) == 7
