@@ -30,11 +30,17 @@ class CaptureRequest(NamedTuple):
 
 
 class CameraInfo(NamedTuple):
-    """What an opened camera gives: its rate (0 if unknown), what the frame shows, its own words."""
+    """What an opened camera gives: its rate (0 if unknown), what the frame shows, its own words.
+
+    A ``live`` camera goes on whether its frames are taken or not: the newest frame wins. From one
+    that is not live (a file read as fast as possible) every frame is taken: it is asked for the
+    next one only when the road has room.
+    """
 
     fps: float
     geometry: Geometry
     description: str
+    live: bool = True
 
 
 class Camera(Protocol):
