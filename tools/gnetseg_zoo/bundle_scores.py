@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from gnetseg_zoo.files import write_whole
+
 BEGIN = "[scores"
 
 
@@ -28,9 +30,4 @@ def with_scores(text: str, split: str, scores: Mapping[str, Mapping[str, float |
 def write_scores(folder: Path, split: str, scores: Mapping[str, Mapping[str, float | int | str]]) -> None:
     """Replace the scores in ``folder``'s model.toml in one step; raises :class:`OSError`."""
     path = folder / "model.toml"
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        unfinished.write_text(with_scores(path.read_text("utf-8"), split, scores), "utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(path, with_scores(path.read_text("utf-8"), split, scores).encode())

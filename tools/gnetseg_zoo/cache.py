@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gnetseg_zoo.files import write_whole
 from gnetseg_zoo.pictures import Pixels, open_pair
 from gnetseg_zoo.samples import DataError, Sample
 
@@ -73,10 +74,8 @@ def _fill(place: Path, samples: Sequence[Sample], input_format: str) -> None:
                 photos.write(photo.tobytes())
                 masks.write(mask.tobytes())
                 sizes.append((photo.height, photo.width))
-        # Written last and in one step: a cache with this file is whole.
-        unfinished = place / "sizes.json.part"
-        unfinished.write_text(json.dumps(sizes))
-        unfinished.replace(place / "sizes.json")
+        # Written last: a cache with this file is whole.
+        write_whole(place / "sizes.json", json.dumps(sizes).encode())
     except OSError as error:
         raise DataError(f"{place}: the photo cache cannot be written ({error}); make room there") from error
 

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from gnetseg_zoo.files import write_whole
 
 FORMAT = 1
 CHECKPOINT = "checkpoint.pt"
@@ -17,23 +18,6 @@ CHECKPOINT = "checkpoint.pt"
 
 class CheckpointError(RuntimeError):
     """A checkpoint that cannot be written or used; the message names it and the remedy."""
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path`` in one step: afterwards there is the old file or the new one.
-
-    Raises :class:`OSError`; the old file then is untouched and no part is left behind.
-    """
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], network: str) -> None:

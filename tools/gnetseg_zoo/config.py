@@ -29,6 +29,7 @@ class NetworkConfig:
     down: Down
     widths: list[int]
     sublayers: list[int] | None = None
+    last_width: int | None = None
 
 
 @attrs.frozen
@@ -78,6 +79,7 @@ class Config:
             encoding=n.encoding,
             down=n.down,
             sublayers=n.sublayers,
+            last_width=n.last_width,
         )
 
 
@@ -93,8 +95,16 @@ def load_config(path: Path) -> Config:
     try:
         config = converter.structure(values, Config)
     except cattrs.BaseValidationError as error:
-        raise ConfigError(f"{path}: " + "; ".join(cattrs.transform_error(error, path="config"))) from error
+        faults = cattrs.transform_error(error, path="config", format_exception=_fault)
+        raise ConfigError(f"{path}: " + "; ".join(faults)) from error
     stages = config.training.stages
     if [s.until for s in stages] != sorted(s.until for s in stages) or stages[-1].until != 1.0:
         raise ConfigError(f"{path}: training.stages must rise in 'until' and end at 1.0")
     return config
+
+
+def _fault(error: BaseException, kind: type | None) -> str:
+    """A validator's own words (they name key, value and bound), else cattrs' for the kind of error."""
+    if type(error) is ValueError and error.args:
+        return str(error.args[0])
+    return cattrs.v.format_exception(error, kind)

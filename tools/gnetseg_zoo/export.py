@@ -26,10 +26,11 @@ import tomli_w
 import torch
 
 from gnetseg_zoo.bundle_scores import with_scores
-from gnetseg_zoo.checkpoint import CHECKPOINT, CheckpointError, fingerprint, load_checkpoint, write_whole
+from gnetseg_zoo.checkpoint import CHECKPOINT, CheckpointError, fingerprint, load_checkpoint
 from gnetseg_zoo.config import Config, ConfigError, load_config
 from gnetseg_zoo.costs import macs, parameters
 from gnetseg_zoo.evaluate import score
+from gnetseg_zoo.files import write_whole
 from gnetseg_zoo.keras_model import Weights, build_keras
 from gnetseg_zoo.networks import NetworkError
 from gnetseg_zoo.pictures import network_input, open_photo

@@ -42,12 +42,13 @@ class Architecture:
     """One line of the paper's section 2.2.
 
     ``widths`` holds, per major layer, an index into the widths that the builder is
-    given (the decoder mirrors the encoder). ``sublayers`` are ours: the paper gives
-    major layers only.
+    given (the decoder mirrors the encoder); the last layer's width is what leaves it,
+    since a change of channels would begin another major layer. ``sublayers`` are ours:
+    the paper gives major layers only.
     """
 
     pattern: tuple[Kind, ...]
-    widths: tuple[int, ...]
+    widths: tuple[int | None, ...]
     sublayers: tuple[int, ...]
 
 
@@ -55,17 +56,17 @@ class Architecture:
 ARCHITECTURES: dict[str, Architecture] = {
     "large": Architecture(
         pattern=  ("DOWN", "DOWN", "DOWN", "NONE", "UP", "UP", "UP"),
-        widths=   (0,      1,      2,      3,      2,    1,    0),
+        widths=   (0,      1,      2,      3,      2,    1,    None),
         sublayers=(1,      2,      2,      3,      2,    2,    2),
     ),
     "medium": Architecture(
         pattern=  ("DOWN", "DOWN", "NONE", "NONE", "UP", "UP"),
-        widths=   (0,      1,      2,      2,      1,    0),
+        widths=   (0,      1,      2,      2,      1,    None),
         sublayers=(1,      2,      3,      3,      2,    2),
     ),
     "small": Architecture(
         pattern=  ("DOWN", "DOWN", "NONE", "NONE", "NONE"),
-        widths=   (0,      1,      2,      2,      1),
+        widths=   (0,      1,      2,      2,      None),
         sublayers=(1,      2,      3,      3,      2),
     ),
 }
@@ -153,12 +154,15 @@ def build(
     encoding: Encoding = "integer",
     down: Down = "stride",
     sublayers: Sequence[int] | None = None,
+    last_width: int | None = None,
 ) -> Network:
     """Fill in one line of :data:`ARCHITECTURES`.
 
     ``widths``: channels from the outermost to the innermost major layer (four for
     large, three for medium and small; one fewer repeats the last). ``sublayers``:
-    how many a major layer has, in place of the table's numbers.
+    how many a major layer has, in place of the table's numbers. ``last_width``: channels
+    inside the last major layer, where a processor may have more than leave it; the chip
+    would count it as two layers.
 
     Raises :class:`NetworkError` for an unknown name or numbers that do not fit.
     """
@@ -173,7 +177,7 @@ def build(
             f"{architecture} has {len(plan.pattern)} major layers, so it needs that many sublayer "
             f"counts, each at least 1; given {list(counts)}"
         )
-    levels = max(plan.widths) + 1
+    levels = max(w for w in plan.widths if w is not None) + 1
     channels = list(widths)
     if len(channels) == levels - 1 and channels:
         channels.append(channels[-1])
@@ -200,13 +204,17 @@ def build(
     layers: list[MajorLayer] = []
     entering = INPUT_CHANNELS[input_format]
     for index, kind in enumerate(plan.pattern):
-        width = channels[plan.widths[index]]
         block = 1
         if index == last and variant == "reformat":
             # Small has no UP to replace: its reformat makes up for both DOWNs.
             block = 2 if kind == "UP" else 2 ** (downs - plan.pattern.count("UP"))
             kind = "NONE"
-        leaving = max(wanted * block * block, FEWEST_CHANNELS) if index == last else width
+        level = plan.widths[index]
+        if level is None:
+            leaving = max(wanted * block * block, FEWEST_CHANNELS)
+            width = leaving if last_width is None else last_width
+        else:
+            leaving = width = channels[level]
         layers.append(_major_layer(kind, entering, width, leaving, counts[index], down, block))
         entering = leaving
     return Network(architecture, variant, input_format, size, classes, encoding, tuple(layers))

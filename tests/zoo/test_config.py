@@ -1,0 +1,36 @@
+"""A configuration is used as written, or refused by key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from gnetseg_zoo.config import ConfigError, load_config
+from gnetseg_zoo.describe import CONFIGS, shipped_names
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_every_shipped_configuration_can_be_read_and_built(name):
+    config = load_config(CONFIGS / f"{name}.toml")
+    assert config.name == name
+    assert config.build_network().classes == len(config.network.classes)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("batch = 32", "bach = 32", "bach"),
+        ("minutes = ", "minutes = -", "minutes"),
+        ("until = 1.0", "until = 0.9", "must rise in 'until' and end at 1.0"),
+        ('variant = "reformat"', 'variant = "reformed"', "variant"),
+        ("[network]", "[network", "cannot be read as TOML"),
+    ],
+)
+def test_a_faulty_configuration_names_file_and_key(tmp_path: Path, old, new, sentence):
+    text = (CONFIGS / "gnetseg-large-cpu30.toml").read_text("utf-8")
+    assert old in text
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        load_config(path)
+    assert "mine.toml" in str(caught.value)

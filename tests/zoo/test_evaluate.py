@@ -1,0 +1,57 @@
+"""The evaluation command ends in one JSON object, or in one sentence."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from gnetseg_zoo import contact_sheet, describe, evaluate
+
+
+@pytest.fixture(autouse=True)
+def _a_runtime():
+    try:
+        __import__("tflite_runtime.interpreter")
+    except ImportError:
+        pytest.importorskip("ai_edge_litert.interpreter")
+
+
+def test_the_last_line_is_one_json_object_with_the_scores(index, capsys):
+    arguments = ["--model", "gnetseg-large-cpu30", "--data", str(index), "--split", "train", "--json"]
+    assert evaluate.main(arguments) == 0
+    scores = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert scores["model"] == "gnetseg-large-cpu30"
+    assert scores["portrait"]["photos"] == 3
+    assert 0 <= scores["portrait"]["miou"] <= 1
+    assert scores["empty"]["photos"] == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "split", "sentence"),
+    [("no-such-model", "train", "no-such-model"), ("gnetseg-large-cpu30", "test", "no photo has split")],
+)
+def test_bad_arguments_give_a_sentence_and_no_traceback(index, capsys, model, split, sentence):
+    assert evaluate.main(["--model", model, "--data", str(index), "--split", split]) != 0
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert sentence in error
+    assert "Traceback" not in error
+
+
+def test_a_contact_sheet_shows_only_photos_that_may_be_passed_on(index, tmp_path, capsys):
+    out = tmp_path / "sheet.png"
+    arguments = ["--model", "gnetseg-large-cpu30", "--data", str(index), "--output", str(out)]
+    assert contact_sheet.main(arguments) == 65
+    assert "has no photo of ccp_hand" in capsys.readouterr().err
+    index.write_text(index.read_text().replace("made_up", "ccp_hand"))
+    assert contact_sheet.main(arguments) == 0
+    assert out.stat().st_size > 0
+
+
+def test_describe_prints_a_network_of_the_paper_with_the_chips_verdict(capsys):
+    assert describe.main(["large", "--widths", "32,64,128", "--down", "pool", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["pattern"] == "DOWN-DOWN-DOWN-NONE-UP-UP-(NONE+reformat)"
+    assert found["fits_chip"] is True
+    assert describe.main(["gnetseg-huge"]) == 64
+    assert "no network is called 'gnetseg-huge'" in capsys.readouterr().err

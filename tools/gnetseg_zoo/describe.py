@@ -1,0 +1,123 @@
+"""What a network consists of, what it costs, and whether the chip computes it.
+
+``python -m gnetseg_zoo.describe NAME [--json]``, NAME a file of ``configs/`` without
+its ending, or a path. ``--list`` names them. Any other network of the paper:
+``python -m gnetseg_zoo.describe large --widths 32,64,128 --input YUV444 --size 448``.
+Needs neither torch nor tensorflow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from gnetseg_zoo.chip import check
+from gnetseg_zoo.config import ConfigError, load_config
+from gnetseg_zoo.costs import layer_costs, macs, parameters
+from gnetseg_zoo.networks import ARCHITECTURES, INPUT_CHANNELS, Network, NetworkError, build
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+def named(name: str) -> Network:
+    """The network of a configuration, by name or path. Raises ConfigError or NetworkError."""
+    path = Path(name) if name.endswith(".toml") else CONFIGS / f"{name}.toml"
+    if not path.is_file():
+        shipped = ", ".join([*shipped_names(), *ARCHITECTURES])
+        raise ConfigError(f"no network is called {name!r}; there are {shipped}, or give the path of a .toml")
+    return load_config(path).build_network()
+
+
+def shipped_names() -> list[str]:
+    """The configurations of this package."""
+    return sorted(path.stem for path in CONFIGS.glob("*.toml"))
+
+
+def table(network: Network) -> str:
+    """The network for people: one line a major layer, the sums, the chip's limits."""
+    head = ("", "major layer", "convs", "in", "out", "MMAC", "params", "values read+written")
+    rows = [head]
+    for n, c in enumerate(layer_costs(network), start=1):
+        entering = f"{c.in_channels}x{c.in_size}x{c.in_size}"
+        leaving = f"{c.out_channels}x{c.out_size}x{c.out_size}"
+        numbers = (f"{c.macs / 1e6:.1f}", f"{c.parameters:,}", f"{c.largest_values:,}")
+        rows.append((str(n), c.kind, str(c.sublayers), entering, leaving, *numbers))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    lines = ["  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+    title = f"GnetSeg-{network.architecture.capitalize()} {network.size} {network.input_format} "
+    title += f"{network.encoding} {network.classes} classes: {network.pattern}"
+    sums = f"{macs(network) / 1e6:.1f} MMAC a frame, {parameters(network):,} parameters, "
+    sums += f"mask {network.output_channels}x{network.output_size}x{network.output_size}"
+    verdicts = [f"{'fits ' if v.fits else 'NOT  '} {v.limit}: {v.reason}" for v in check(network)]
+    return "\n".join([title, "", *lines, "", sums, "", "The accelerator chip:", *verdicts])
+
+
+def as_json(network: Network) -> dict[str, object]:
+    """The same as plain numbers."""
+    return {
+        "architecture": network.architecture,
+        "pattern": network.pattern,
+        "macs": macs(network),
+        "parameters": parameters(network),
+        "mask": [network.output_channels, network.output_size, network.output_size],
+        "layers": [asdict(cost) for cost in layer_costs(network)],
+        "chip": [asdict(verdict) for verdict in check(network)],
+        "fits_chip": all(verdict.fits for verdict in check(network)),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; gives its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m gnetseg_zoo.describe", description=__doc__)
+    parser.add_argument("name", nargs="?", help="a configuration, or an architecture (then give --widths)")
+    parser.add_argument("--list", action="store_true", help="name the configurations and stop")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--widths", help="channels from the outside in, for example 32,64,128")
+    parser.add_argument("--variant", choices=("original", "reformat"), default="reformat")
+    parser.add_argument("--input", choices=tuple(INPUT_CHANNELS), default="Y")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--classes", type=int, default=2)
+    parser.add_argument("--encoding", choices=("integer", "softmax"), default="integer")
+    parser.add_argument("--down", choices=("stride", "pool"), default="stride")
+    given = parser.parse_args(arguments)
+    if given.list:
+        print("\n".join(shipped_names()))
+        return 0
+    if given.name is None:
+        parser.error("give a name, or --list")
+    try:
+        if given.name in ARCHITECTURES:
+            network = build(
+                given.name,
+                widths=_numbers(given.widths),
+                variant=given.variant,
+                input_format=given.input,
+                size=given.size,
+                classes=given.classes,
+                encoding=given.encoding,
+                down=given.down,
+            )
+        else:
+            network = named(given.name)
+    except (ConfigError, NetworkError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return os.EX_USAGE
+    print(json.dumps(as_json(network)) if given.json else table(network))
+    return 0
+
+
+def _numbers(text: str | None) -> list[int]:
+    try:
+        return [int(part) for part in (text or "").split(",") if part]
+    except ValueError:
+        raise NetworkError(
+            f"--widths takes numbers with commas between, for example 32,64,128; given {text!r}"
+        ) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
