@@ -107,14 +107,31 @@ class Clip:
         stream.codec_context.thread_count = self._threads
         self.fps = float(stream.average_rate or stream.base_rate or 0)
         pictures = 0
-        for packet in container.demux(stream):
-            for image in packet.decode():
+        damage: object = None
+        packets = container.demux(stream)
+        while damage is None:
+            try:
+                packet = next(packets, None)
+                if packet is None:
+                    break
+                images = packet.decode()
+                damage = "it is cut off" if packet.is_corrupt else None
+            except self._av.FFmpegError as error:
+                images, damage = self._rest(stream), error
+            for image in images:
                 pictures += 1
                 yield Picture(image, image.time, file)
-            if packet.is_corrupt:
-                raise _corrupt(file, f"it is cut off after {pictures} frames")
+        if damage is not None:
+            raise _corrupt(file, damage)
         if not pictures:
             raise _corrupt(file, "no frame in it can be decoded")
+
+    def _rest(self, stream: Any) -> list[Any]:
+        """The good pictures that the decoder still holds when it has met damage."""
+        try:
+            return list(stream.codec_context.decode(None))
+        except self._av.FFmpegError:
+            return []
 
 
 def _not_opened(path: Path, error: OSError) -> PermanentError:

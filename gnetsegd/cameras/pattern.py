@@ -26,14 +26,15 @@ if TYPE_CHECKING:
     from ..frame import Frame, FrameSpec
 
 STAMP_PIXELS = 128
-_WHITE = np.uint8(255)
+#: The eight pixels of each byte.
+_BITS = [bytes(255 * (byte >> bit & 1) for bit in range(7, -1, -1)) for byte in range(256)]
 _MASK = (1 << 64) - 1
 
 
 def stamp_sequence(pixels: NDArray[np.uint8], sequence: int) -> None:
     """Write ``sequence`` (0 to 2**64 - 1) into the first pixels of ``Frame.pixels``."""
     words = sequence.to_bytes(8, "big") + (sequence ^ _MASK).to_bytes(8, "big")
-    bits = np.unpackbits(np.frombuffer(words, np.uint8)) * _WHITE
+    bits = np.frombuffer(b"".join([_BITS[word] for word in words]), np.uint8)
     if pixels.ndim == 3:
         pixels.reshape(-1, 3)[:STAMP_PIXELS] = bits[:, None]
     else:
@@ -53,8 +54,8 @@ def read_sequence(pixels: NDArray[np.uint8]) -> int:
     return sequence
 
 
-def _scene(spec: FrameSpec) -> list[NDArray[np.uint8]]:
-    """Planes of twice the height, so that each window of one height is contiguous memory."""
+def _scene(spec: FrameSpec) -> list[tuple[NDArray[np.uint8], int]]:
+    """Each plane, flat and twice below itself, so that a window of its rows is contiguous; its rows."""
     y, x = np.mgrid[0 : spec.height, 0 : spec.width]
     size = min(spec.width, spec.height)
     scene = 64 + 96 * x / spec.width
@@ -68,7 +69,7 @@ def _scene(spec: FrameSpec) -> list[NDArray[np.uint8]]:
         planes = [luma, luma[::2, ::2] // 2 + 64, 255 - luma[::2, ::2] // 2 - 64]
     else:
         planes = [np.dstack([luma, luma // 2 + 64, 255 - luma])]
-    return [np.ascontiguousarray(np.concatenate([plane, plane])) for plane in planes]
+    return [(np.concatenate([plane, plane]).reshape(-1), len(plane)) for plane in planes]
 
 
 @attrs.frozen
@@ -94,7 +95,7 @@ class PatternCamera:
         self._options = options if options is not None else PatternOptions()
         self._clock = clock if clock is not None else MonotonicClock()
         self._request: CaptureRequest | None = None
-        self._scene: list[NDArray[np.uint8]] = []
+        self._scene: list[tuple[NDArray[np.uint8], int]] = []
         self._period_ns = 0
         self._start_ns = 0
         self._next = 0
@@ -140,11 +141,12 @@ class PatternCamera:
         return sequence, self._start_ns + sequence * self._period_ns
 
     def _paint(self, pixels: NDArray[np.uint8], sequence: int) -> None:
-        flat, filled, height = pixels.reshape(-1), 0, len(self._scene[0]) // 2
-        for plane in self._scene:
-            rows = len(plane) // 2
-            top = rows - sequence * rows // height % rows
-            window = plane[top : top + rows].reshape(-1)
-            flat[filled : filled + window.size] = window
-            filled += window.size
+        flat, filled = pixels.reshape(-1), 0
+        for plane, rows in self._scene:
+            size = plane.size // 2
+            # The first plane moves by a row a frame, chroma of half its height by half a row.
+            top = rows - sequence * rows // self._scene[0][1] % rows
+            start = top * (size // rows)
+            flat[filled : filled + size] = plane[start : start + size]
+            filled += size
         stamp_sequence(pixels, sequence)
