@@ -35,7 +35,8 @@ class CameraLoop:
 
     Read from other threads, written by the camera's thread alone: ``state`` (opening, streaming,
     sleeping, lost, ended), ``reason``, ``info``, ``frames``, ``dropped``, ``reopens``, ``beats``.
-    ``fatal`` is the error that ended it before ``may_fail_hard`` turned False.
+    ``fatal`` is the error that ended it before ``may_fail_hard`` turned False. ``wake`` is called
+    when the main thread should look at once: at ``fatal`` and at the end of a video.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class CameraLoop:
         pool: Pool,
         mailbox: Mailbox,
         may_fail_hard: Callable[[], bool],
+        wake: Callable[[], None],
         first_sequence: int = 0,
         dropped: int = 0,
     ) -> None:
@@ -51,6 +53,7 @@ class CameraLoop:
         self._pool = pool
         self._mailbox = mailbox
         self._may_fail_hard = may_fail_hard
+        self._wake = wake
         self.state = "opening"
         self.reason = ""
         self.info: CameraInfo | None = None
@@ -128,6 +131,7 @@ class CameraLoop:
                 self._session()
             except EndOfVideo as end:
                 self.state, self.reason = "ended", str(end)
+                self._wake()
                 return
             except Exception as error:
                 if not self._mine():
@@ -136,6 +140,7 @@ class CameraLoop:
                     log.exception("camera %s: unexpected error", self._config.name)
                 elif isinstance(error, PermanentError) and self._may_fail_hard():
                     self.fatal = error
+                    self._wake()
                     return
                 self.state, self.reason = "lost", str(error) or type(error).__name__
                 self.reopens += 1
@@ -151,16 +156,20 @@ class CameraLoop:
                 self.state = "opening"
             self.info = camera.open(request)
             log.info("camera %s: %s", config.name, self.info.description)
-            self._stream(camera)
+            self._stream(camera, self.info.live)
         finally:
             camera.close()
 
-    def _stream(self, camera: Camera) -> None:
+    def _stream(self, camera: Camera, live: bool) -> None:
         offset: int | None = None
         slot: Frame | None = None
         self._called_at = time.monotonic()
         try:
             while self._awake.is_set() and self._mine():
+                if not live and not self._mailbox.wait_empty(BEAT_S):
+                    self.beats += 1
+                    self._called_at = time.monotonic()
+                    continue
                 slot = self._pool.take() or self._mailbox.steal()
                 if slot is None:  # only when an accelerator keeps more frames than it said
                     self._stop.wait(0.001)

@@ -8,8 +8,8 @@ and what is allowed.
 
 from __future__ import annotations
 
-import difflib
 import os
+import re
 import tomllib
 import types
 import typing
@@ -209,8 +209,6 @@ def allowed(field: attrs.Attribute[Any], kind: Any) -> str:
 
 
 def _in_range(field: attrs.Attribute[Any], value: Any) -> bool:
-    import re
-
     meta = field.metadata
     if meta.get("choices") and value not in meta["choices"]:
         return False
@@ -218,6 +216,16 @@ def _in_range(field: attrs.Attribute[Any], value: Any) -> bool:
         return False
     low, high = meta.get("minimum"), meta.get("maximum")
     return (low is None or value >= low) and (high is None or value <= high)
+
+
+def _nearest(name: str, known: list[str], section: str = "") -> str:
+    """Advice for a name that is not known."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if not near:
+        return f"known are {', '.join(known)}"
+    return f"did you mean {section}.{near[0]}?" if section else f"did you mean {near[0]}?"
 
 
 def structure(table: dict[str, Any], kind: type[T], where: str, prefix: str = "") -> T:
@@ -232,8 +240,8 @@ def structure(table: dict[str, Any], kind: type[T], where: str, prefix: str = ""
     for key, value in table.items():
         field, name = attributes.get(key), f"{prefix}{key}"
         if field is None or "table" in field.metadata:
-            near = difflib.get_close_matches(key, attributes, n=1, cutoff=0.5)
-            advice = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(attributes)}"
+            known = [known for known, field in attributes.items() if "table" not in field.metadata]
+            advice = _nearest(key, known, prefix.rstrip("."))
             raise ConfigError(f"{where}: unknown key {name}: {advice}")
         wanted = hints[key]
         if attrs.has(wanted):
@@ -257,22 +265,22 @@ def _table(value: Any, where: str, name: str) -> dict[str, Any]:
 
 def _structure_driver(table: dict[str, Any], kind: type[T], where: str, section: str, group: str) -> T:
     """A section with a ``driver`` and one table of options for each driver."""
-    from .plugins import find, names
+    from .plugins import find, is_known, names
 
     own = attrs.fields_dict(typing.cast("Any", kind))
     plain = {key: value for key, value in table.items() if not isinstance(value, dict) or key in own}
     made: Any = structure({k: v for k, v in plain.items() if k != "options"}, kind, where, f"{section}.")
     tables = {key: value for key, value in table.items() if key not in plain}
-    known = names(group)
     for name in tables:
-        if name not in known:
-            near = difflib.get_close_matches(name, [*known, *own], n=1, cutoff=0.5)
-            advice = f"did you mean {section}.{near[0]}?" if near else f"known are {', '.join(known)}"
-            raise ConfigError(f"{where}: unknown table {section}.{name}: {advice}")
-    if made.driver not in known:
-        near = difflib.get_close_matches(made.driver, known, n=1)
-        advice = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-        raise ConfigError(f"{where}: {section}.driver is {made.driver!r}, which is not installed: {advice}")
+        if not is_known(group, name):
+            raise ConfigError(
+                f"{where}: unknown table {section}.{name}: {_nearest(name, [*names(group), *own], section)}"
+            )
+    if not is_known(group, made.driver):
+        raise ConfigError(
+            f"{where}: {section}.driver is {made.driver!r}, which is not installed: "
+            f"{_nearest(made.driver, names(group))}"
+        )
     options: dict[str, Any] = {}
     for name in {*tables, made.driver}:
         # Every table is checked, also one of a driver that is not in use just now.
@@ -288,9 +296,7 @@ def from_dict(raw: dict[str, Any], where: str) -> Config:
     made: dict[str, Any] = {}
     for name in raw:
         if name not in sections:
-            near = difflib.get_close_matches(name, sections, n=1, cutoff=0.5)
-            advice = f"did you mean [{near[0]}]?" if near else f"known are {', '.join(sections)}"
-            raise ConfigError(f"{where}: unknown table [{name}]: {advice}")
+            raise ConfigError(f"{where}: unknown table [{name}]: {_nearest(name, [*sections])}")
     for name, kind in hints.items():
         table = _table(raw.get(name, {}), where, name)
         group = attrs.fields_dict(kind).get("options")

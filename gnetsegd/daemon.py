@@ -24,6 +24,7 @@ from .config import Config
 from .config import load as load_config
 from .errors import GnetsegError
 from .mailbox import Mailbox, Pool
+from .message import INFO_SCHEMA, STATUS_SCHEMA
 from .model import ModelBundle, load_bundle
 from .pipeline import Pipeline
 from .plugins import find
@@ -38,9 +39,6 @@ DEPTH_MAX_FRAMES = 4
 STOP_CAMERA_S = 0.4
 STOP_DRAIN_S = 0.6
 STOP_ROAD_S = 0.6
-
-STATUS_SCHEMA = 1
-INFO_SCHEMA = 1
 
 
 class Daemon:
@@ -93,8 +91,9 @@ class Daemon:
 
     def _make_camera(self, sequence: int, dropped: int) -> CameraLoop:
         return CameraLoop(
-            self._config.camera, self._pool, self._mailbox, lambda: not self._ready, sequence, dropped
-        )
+            self._config.camera, self._pool, self._mailbox, lambda: not self._ready, self._wake.set,
+            sequence, dropped,
+        )  # fmt: skip
 
     def _make_pipeline(self, losses: int) -> Pipeline:
         section, bundle = self._config.accelerator, self._bundle
@@ -107,7 +106,7 @@ class Daemon:
 
         return Pipeline(
             make, self._pool, self._mailbox, self._publisher, section.backoff_max_s,
-            lambda: not self._ready, losses,
+            lambda: not self._ready, self._wake.set, losses,
         )  # fmt: skip
 
     def _handle_signals(self) -> None:

@@ -20,6 +20,7 @@ class Mailbox:
         # Held while the mailbox is empty: a bare lock is the cheapest thing to wait for in Python.
         self._full = threading.Lock()
         self._full.acquire()
+        self._taken = threading.Lock()
         self.displaced = 0
 
     def put(self, frame: Frame) -> Frame | None:
@@ -40,7 +41,16 @@ class Mailbox:
             frame, self._frame = self._frame, None
             assert frame is not None, "the lock _full says that there is a frame"
             frame.dropped_daemon = self.displaced
-            return frame
+        if self._taken.locked():
+            self._taken.release()
+        return frame
+
+    def wait_empty(self, timeout_s: float) -> bool:
+        """For a source that waits for its taker: True once there is no frame in the mailbox."""
+        while self._frame is not None:
+            if not self._taken.acquire(timeout=timeout_s):
+                return False
+        return True
 
     def __bool__(self) -> bool:
         return self._frame is not None

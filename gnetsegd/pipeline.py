@@ -63,7 +63,8 @@ class Pipeline:
 
     Read from other threads, written by IN alone: ``state`` (opening, running, lost), ``reason``,
     ``info`` (of the last mask), ``results``, ``losses``, ``reopens``, ``beats``. ``fatal`` is the
-    error that ended it before ``may_fail_hard`` turned False.
+    error that ended it before ``may_fail_hard`` turned False. ``wake`` is called when the main
+    thread should look at once: at the first result, and at ``fatal``.
     """
 
     def __init__(
@@ -74,8 +75,10 @@ class Pipeline:
         publisher: Publisher,
         backoff_max_s: float,
         may_fail_hard: Callable[[], bool],
+        wake: Callable[[], None],
         losses: int = 0,
     ) -> None:
+        self._wake = wake
         self._make_accelerator = make_accelerator
         self._pool = pool
         self._mailbox = mailbox
@@ -125,6 +128,7 @@ class Pipeline:
                     log.exception("accelerator: unexpected error")
                 elif isinstance(error, PermanentError) and self._may_fail_hard():
                     self.fatal = error
+                    self._wake()
                     return
                 self.state, self.reason = "lost", str(error) or type(error).__name__
                 self.reopens += 1
@@ -164,6 +168,8 @@ class Pipeline:
                 self.info = result.info
                 publish(result, self.losses)
                 self.results += 1
+                if self.results == 1:
+                    self._wake()
                 if self._backoff.failures:
                     self._backoff.succeeded()
                 pool.give(result.frame)

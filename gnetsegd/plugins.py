@@ -29,6 +29,11 @@ def own(group: str) -> dict[str, str]:
     return dict(_OWN[group])
 
 
+def is_known(group: str, name: str) -> bool:
+    """Is there one of this name? Entry points are read only where the project has none."""
+    return name in _OWN[group] or name in names(group)
+
+
 def names(group: str) -> list[str]:
     """Every name of the group that is installed, the project's own first."""
     from importlib.metadata import entry_points

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ import zmq
 from . import endpoints
 from .errors import ConfigError
 from .frame import HEADROOM, Mask, ModelInfo
-from .message import FLAG_FALLBACK, HEADER, HEADER_SIZE, MAGIC, MAJOR, MINOR, pack_json, topic
+from .message import FLAG_FALLBACK, HEADER, HEADER_SIZE, MAGIC, MAJOR, MINOR, new_session, pack_json, topic
 
 if TYPE_CHECKING:
     from .config import PublishConfig
@@ -36,7 +35,7 @@ class Publisher:
     """
 
     def __init__(self, camera: str) -> None:
-        self.session = secrets.randbits(64)
+        self.session = new_session()
         self.masks = 0
         self._camera = camera
         self._lock = threading.Lock()
@@ -107,6 +106,10 @@ class Publisher:
         bound.setsockopt(zmq.CURVE_SECRETKEY, secret)
         bound.setsockopt(zmq.CURVE_PUBLICKEY, public)
         bound.setsockopt(zmq.CURVE_SERVER, 1)
+
+    def bound_endpoints(self) -> list[str]:
+        """The endpoints as they were bound, with the ports that were chosen for ``tcp://...:*``."""
+        return [bound.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0") for bound in self._sockets]
 
     def set_frames(self, frames: bool) -> None:
         """Publish the pictures too, or no longer."""

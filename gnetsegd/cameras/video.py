@@ -86,7 +86,8 @@ class VideoCamera:
         self._longest_step_ns = max(self._period_ns, int(longest_s * NS_PER_S))
         self._by_file_time = self._options.rate == "file" and not clip.is_pictures
         image = first.image
-        return CameraInfo(fps, geometry, f"{clip.path} {image.width}x{image.height} {image.format.name}")
+        description = f"{clip.path} {image.width}x{image.height} {image.format.name}"
+        return CameraInfo(fps, geometry, description, live=fps > 0)
 
     def capture(self, frame: Frame) -> None:
         if self._request is None or self._scaler is None:

@@ -34,7 +34,7 @@ class Road:
             self.made += 1
             return accelerators[min(self.made, len(accelerators)) - 1]
 
-        self.pipeline = Pipeline(make, self.pool, self.mailbox, self.publisher, 0.2, lambda: hard)
+        self.pipeline = Pipeline(make, self.pool, self.mailbox, self.publisher, 0.2, lambda: hard, lambda: None)
         self.context = zmq.Context()
         self.reader = self.context.socket(zmq.SUB)
         self.reader.setsockopt(zmq.RCVHWM, 100_000)

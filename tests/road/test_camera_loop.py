@@ -1,0 +1,144 @@
+"""The camera's thread: gaps are counted, stalls are mended, a blocked library is left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from gnetsegd import camera_loop, plugins
+from gnetsegd.camera_loop import CameraLoop
+from gnetsegd.config import CameraConfig
+from gnetsegd.errors import CameraStalled, EndOfVideo, PermanentError, TransientError
+from gnetsegd.mailbox import Mailbox, Pool
+
+from .fakes import MASK, SPEC, NoOptions, Script, wait_until
+
+Make = Callable[..., tuple[CameraLoop, Mailbox, Pool, list[Any]]]
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    loops = []
+
+    def make(script: Script, hard: bool = False, take: bool = True) -> Any:
+        monkeypatch.setattr(camera_loop, "find", lambda _group, _name: script)
+        config = CameraConfig(
+            driver="scripted", stall_timeout_s=0.1, backoff_max_s=0.1, options={"scripted": NoOptions()}
+        )
+        pool, mailbox, taken = Pool(SPEC, MASK.size_bytes, 4), Mailbox(), []
+        loop = CameraLoop(config, pool, mailbox, lambda: hard, lambda: None)
+        loops.append(loop)
+
+        def taker() -> None:
+            while take and not loop._stop.is_set():
+                frame = mailbox.take(0.05)
+                if frame is not None:
+                    taken.append((frame.sequence, frame.dropped_camera, frame.dropped_daemon))
+                    pool.give(frame)
+
+        threading.Thread(target=taker, daemon=True).start()
+        loop.start()
+        return loop, mailbox, pool, taken
+
+    yield make
+    for loop in loops:
+        loop.stop(2)
+
+
+def test_frames_that_the_camera_lost_are_counted_before_the_next_one(start: Make) -> None:
+    loop, mailbox, _, taken = start(Script([0, 1, 4, 5, 9]))
+    wait_until(lambda: loop.frames == 5 and not mailbox)
+    by_sequence = {sequence: camera for sequence, camera, _ in taken}
+    assert by_sequence[9] == 5
+    assert loop.dropped == 5
+
+
+def test_after_a_stall_the_camera_is_reopened_and_the_numbers_go_on(start: Make) -> None:
+    script = Script([10, 11, CameraStalled("no frame for 0.1 s")], [0, 1])
+    loop, mailbox, _, taken = start(script)
+    wait_until(lambda: loop.frames == 4 and not mailbox)
+    assert loop.next_sequence == 4
+    assert loop.dropped == 0
+    assert loop.reopens >= 1
+    assert script.closed >= 1
+    assert [sequence for sequence, _, _ in taken] == sorted({sequence for sequence, _, _ in taken})
+
+
+def test_a_camera_that_cannot_come_back_says_so_and_is_tried_again(start: Make) -> None:
+    script = Script([0], TransientError("gone"), TransientError("still gone"), [0])
+    loop, _, _, _ = start(script)
+    wait_until(lambda: loop.state == "lost")
+    assert loop.reason
+    wait_until(lambda: script.opened >= 4)
+
+
+def test_an_error_that_nobody_foresaw_does_not_end_the_thread(start: Make) -> None:
+    loop, _, _, _ = start(Script([0, RuntimeError("a bug")], [0, 1]))
+    wait_until(lambda: loop.frames == 3)
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_a_permanent_error_ends_it_only_before_the_daemon_is_ready(start: Make, hard: bool) -> None:
+    script = Script(PermanentError("no such clip"), [0])
+    loop, _, _, _ = start(script, hard=hard)
+    if hard:
+        wait_until(lambda: loop.fatal is not None)
+        assert script.opened == 1
+    else:
+        wait_until(lambda: loop.frames == 1)
+
+
+def test_the_end_of_a_video_is_no_error(start: Make) -> None:
+    loop, _, _, _ = start(Script([0, EndOfVideo("the clip is over")]))
+    wait_until(lambda: loop.state == "ended")
+    assert loop.reason == "the clip is over"
+
+
+def test_a_library_that_blocks_for_ever_is_left_behind_and_its_late_frame_is_not_used(
+    start: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(camera_loop, "GRACE_S", 0.05)
+    blocked = threading.Event()
+    script = Script([0, blocked, 777], [0, 1])
+    loop, mailbox, pool, taken = start(script)
+    wait_until(lambda: loop.frames == 1)
+    wait_until(lambda: loop.check() or loop.abandoned == 1)
+    wait_until(lambda: loop.frames == 3 and not mailbox)
+    blocked.set()
+    # The blocked thread closes the camera that it had opened, and nothing else.
+    wait_until(lambda: script.closed >= 1)
+    assert 777 not in [sequence for sequence, _, _ in taken]
+    assert loop.next_sequence == 3
+
+
+def test_a_sleeping_camera_is_closed_and_wakes_up_again(start: Make) -> None:
+    script = Script(list(range(100_000)), [0, 1, 2])
+    loop, _, _, _ = start(script)
+    wait_until(lambda: loop.frames > 3)
+    loop.set_awake(False)
+    wait_until(lambda: loop.state == "sleeping")
+    assert script.closed == 1
+    beats = loop.beats
+    wait_until(lambda: loop.beats > beats)
+    frames = loop.frames
+    loop.set_awake(True)
+    wait_until(lambda: loop.frames == frames + 3)
+
+
+def test_without_a_taker_the_camera_still_gets_slots_and_the_newest_frame_waits(start: Make) -> None:
+    loop, mailbox, _, _ = start(Script(list(range(500))), take=False)
+    wait_until(lambda: loop.frames == 500)
+    frame = mailbox.take(1)
+    assert frame is not None
+    assert (frame.sequence, frame.dropped_daemon) == (499, 499)
+
+
+def test_the_projects_own_names_are_those_of_its_entry_points() -> None:
+    from importlib.metadata import entry_points
+
+    for group in ("gnetsegd.cameras", "gnetsegd.accelerators"):
+        declared = {e.name: e.value for e in entry_points(group=group) if e.value.startswith("gnetsegd.")}
+        assert plugins.own(group) == declared

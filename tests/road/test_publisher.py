@@ -1,0 +1,283 @@
+"""The publisher: what a subscriber gets, and who may be one."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+from zmq.auth import create_certificates, load_certificate
+
+from gnetsegd.config import PublishConfig
+from gnetsegd.errors import ConfigError, PermanentError
+from gnetsegd.frame import HEADROOM, Frame, Mask, ModelInfo
+from gnetsegd.message import parse_header
+from gnetsegd.publisher import Publisher
+
+from .fakes import MASK, SPEC, wait_until
+
+INFO = ModelInfo("echo", "m", b"\x11" * 32, SPEC, MASK, ("background", "person"))
+
+
+def mask(sequence: int = 5, info: ModelInfo = INFO) -> Mask:
+    frame = Frame(SPEC, MASK.size_bytes)
+    frame.sequence, frame.sensor_timestamp_ns, frame.dropped_camera, frame.dropped_daemon = sequence, 77, 3, 4
+    frame.reply[HEADROOM : HEADROOM + MASK.size_bytes] = bytes(range(256))
+    frame.pixels[:] = 9
+    return Mask(frame, info)
+
+
+@pytest.fixture
+def publisher() -> Iterator[Publisher]:
+    made = Publisher("cam0")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def context() -> Iterator[zmq.Context[Any]]:
+    made = zmq.Context()
+    yield made
+    made.destroy(linger=0)
+
+
+def subscribe(context: zmq.Context[Any], endpoint: str, *topics: bytes) -> Any:
+    reader = context.socket(zmq.SUB)
+    for topic in topics:
+        reader.setsockopt(zmq.SUBSCRIBE, topic)
+    reader.connect(endpoint)
+    return reader
+
+
+def receive(reader: Any) -> bytes:
+    assert reader.poll(5000), "nothing came"
+    return bytes(reader.recv())
+
+
+def test_a_mask_goes_out_as_one_part_with_its_own_frames_numbers(
+    publisher: Publisher, context: zmq.Context[Any], ipc_endpoint: str
+) -> None:
+    publisher.open(PublishConfig(endpoints=[ipc_endpoint]))
+    reader = subscribe(context, ipc_endpoint, b"mask/cam0\0")
+    wait_until(lambda: publisher.service() or publisher.watched)
+    publisher.publish(mask(), losses=2)
+    message = receive(reader)
+    assert not reader.getsockopt(zmq.RCVMORE)
+    header = parse_header(message)
+    assert (header.sequence, header.sensor_timestamp_ns) == (5, 77)
+    assert (header.dropped_camera, header.dropped_daemon) == (3, 6)
+    assert (header.backend, header.session, header.model_hash) == ("echo", publisher.session, b"\x11" * 16)
+    assert message[header.payload_offset :] == bytes(range(256))
+
+
+def test_the_backend_and_the_fallback_of_every_mask_are_its_own(
+    publisher: Publisher, context: zmq.Context[Any], ipc_endpoint: str
+) -> None:
+    publisher.open(PublishConfig(endpoints=[ipc_endpoint], send_hwm_messages=10))
+    reader = subscribe(context, ipc_endpoint, b"mask/")
+    wait_until(lambda: publisher.service() or publisher.watched)
+    other = ModelInfo("other", "m", bytes(32), SPEC, MASK, ("a", "b"), fallback=True)
+    for info in (INFO, other, INFO):
+        publisher.publish(mask(info=info), 0)
+    headers = [parse_header(receive(reader)) for _ in range(3)]
+    assert [h.backend for h in headers] == ["echo", "other", "echo"]
+    assert [h.fallback for h in headers] == [False, True, False]
+
+
+def test_the_picture_goes_out_only_where_it_is_switched_on_and_wanted(
+    publisher: Publisher, context: zmq.Context[Any], ipc_endpoint: str
+) -> None:
+    publisher.open(PublishConfig(endpoints=[ipc_endpoint], send_hwm_messages=10))
+    pictures = subscribe(context, ipc_endpoint, b"frame/")
+    masks = subscribe(context, ipc_endpoint, b"mask/")
+    wait_until(lambda: publisher.service() or publisher.watched)
+    publisher.publish(mask(1), 0)
+    assert parse_header(receive(masks)).sequence == 1
+    assert not pictures.poll(50)
+    publisher.set_frames(True)
+    publisher.publish(mask(2), 0)
+    picture = receive(pictures)
+    header = parse_header(picture)
+    assert (header.sequence, header.sensor_timestamp_ns, header.format.classes) == (2, 77, 0)
+    assert picture[header.payload_offset :] == b"\x09" * 256
+
+
+def test_a_late_joiner_is_welcomed_with_info(
+    publisher: Publisher, context: zmq.Context[Any], ipc_endpoint: str
+) -> None:
+    publisher.open(PublishConfig(endpoints=[ipc_endpoint]))
+    publisher.send_info({"labels": ["background", "person"]})
+    reader = subscribe(context, ipc_endpoint, b"info/cam0\0")
+    for _ in range(200):
+        publisher.service()
+        if reader.poll(10):
+            break
+    assert b'"labels":["background","person"]' in receive(reader)
+
+
+def test_it_knows_when_somebody_listens_and_when_the_last_one_has_gone(
+    publisher: Publisher, context: zmq.Context[Any], ipc_endpoint: str
+) -> None:
+    publisher.open(PublishConfig(endpoints=[ipc_endpoint]))
+    info_only = subscribe(context, ipc_endpoint, b"info/")
+    publisher.service()
+    assert not publisher.watched
+    readers = [subscribe(context, ipc_endpoint, topic) for topic in (b"mask/", b"mask/cam0\0", b"")]
+    wait_until(lambda: publisher.service() or publisher.watched)
+    for reader in (*readers, info_only):
+        assert publisher.watched
+        reader.close()
+        if reader is readers[-1]:
+            wait_until(lambda: publisher.service() or not publisher.watched)
+            break
+        publisher.service()
+
+
+def test_a_hostile_subscriber_message_is_ignored(
+    publisher: Publisher, context: zmq.Context[Any], ipc_endpoint: str
+) -> None:
+    publisher.open(PublishConfig(endpoints=[ipc_endpoint]))
+    peer = context.socket(zmq.XSUB)
+    peer.connect(ipc_endpoint)
+    for junk in (b"", b"\xff" * 1000, b"\2hello", b"\1mask/"):
+        peer.send(junk)
+    wait_until(lambda: publisher.service() or publisher.watched)
+
+
+def test_the_ipc_socket_has_the_configured_mode_whatever_the_umask(
+    publisher: Publisher, ipc_endpoint: str
+) -> None:
+    before = os.umask(0)
+    try:
+        publisher.open(PublishConfig(endpoints=[ipc_endpoint], ipc_mode="0660"))
+    finally:
+        os.umask(before)
+    mode = Path(ipc_endpoint.removeprefix("ipc://")).stat().st_mode
+    assert stat.S_IMODE(mode) == 0o660
+
+
+def test_two_daemons_never_share_a_socket_and_the_second_one_says_which(
+    publisher: Publisher, ipc_endpoint: str
+) -> None:
+    publisher.open(PublishConfig(endpoints=[ipc_endpoint]))
+    second = Publisher("cam0")
+    with pytest.raises(PermanentError, match="belongs to a gnetsegd that is running") as caught:
+        second.open(PublishConfig(endpoints=[ipc_endpoint]))
+    assert caught.value.exit_code == os.EX_TEMPFAIL
+    publisher.close()
+    second.open(PublishConfig(endpoints=[ipc_endpoint]))
+    second.close()
+
+
+def test_a_socket_left_behind_by_a_killed_daemon_is_taken_over(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    import socket
+
+    path = tmp_path / "left.sock"
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(path))
+    left.close()
+    publisher.open(PublishConfig(endpoints=[f"ipc://{path}"]))
+
+
+def test_another_programs_socket_or_file_is_never_removed(publisher: Publisher, tmp_path: Path) -> None:
+    import socket
+
+    path = tmp_path / "other.sock"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        with pytest.raises(PermanentError, match="in use by another program"):
+            publisher.open(PublishConfig(endpoints=[f"ipc://{path}"]))
+    file = tmp_path / "notes.txt"
+    file.write_text("mine")
+    with pytest.raises(PermanentError, match="is a file, not a socket"):
+        publisher.open(PublishConfig(endpoints=[f"ipc://{file}"]))
+    assert file.read_text() == "mine"
+
+
+def test_a_folder_that_is_missing_is_named_with_the_remedy(publisher: Publisher, tmp_path: Path) -> None:
+    with pytest.raises(PermanentError, match="create the folder") as caught:
+        publisher.open(PublishConfig(endpoints=[f"ipc://{tmp_path}/none/masks.sock"]))
+    assert caught.value.exit_code == os.EX_CANTCREAT
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "sentence"),
+    [
+        ("tcp://0.0.0.0:5555", "whole network"),
+        ("tcp://192.0.2.1:5555", "whole network"),
+        ("tcp://*:5555", "whole network"),
+        ("tcp://[::]:5555", "whole network"),
+        ("udp://127.0.0.1:5555", "neither ipc"),
+        ("ipc://relative.sock", "neither ipc"),
+        ("ipc:///" + "x" * 120, "longer than 107 bytes"),
+    ],
+)
+def test_an_endpoint_that_must_not_be_bound_is_refused(
+    publisher: Publisher, endpoint: str, sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        publisher.open(PublishConfig(endpoints=[endpoint]))
+
+
+def test_tcp_on_loopback_needs_no_permission_and_a_taken_port_is_named(publisher: Publisher) -> None:
+    with zmq.Context() as context, context.socket(zmq.PUB) as other:
+        port = other.bind_to_random_port("tcp://127.0.0.1")
+        with pytest.raises(PermanentError, match=f"127.0.0.1:{port} is in use"):
+            publisher.open(PublishConfig(endpoints=[f"tcp://127.0.0.1:{port}"]))
+    publisher.open(PublishConfig(endpoints=["tcp://127.0.0.1:*"]))
+
+
+def test_with_curve_a_stranger_hears_nothing_and_a_known_client_hears_all(
+    publisher: Publisher, context: zmq.Context[Any], tmp_path: Path
+) -> None:
+    keys, authorized = tmp_path / "keys", tmp_path / "authorized"
+    keys.mkdir()
+    authorized.mkdir()
+    public_file, secret_file = create_certificates(str(keys), "server")
+    client_public, client_secret = create_certificates(str(keys), "client")
+    _, stranger_secret = create_certificates(str(keys), "stranger")
+    os.rename(client_public, authorized / "client.key")  # noqa: PTH104
+    publisher.open(
+        PublishConfig(
+            endpoints=["tcp://127.0.0.1:*"],
+            curve_secret_key_file=secret_file,
+            curve_authorized_keys_dir=str(authorized),
+        )
+    )
+    endpoint = publisher.bound_endpoints()[0]
+    server_key, _ = load_certificate(public_file)
+
+    def reader(secret: str) -> Any:
+        made = context.socket(zmq.SUB)
+        made.curve_publickey, made.curve_secretkey = load_certificate(secret)
+        made.curve_serverkey = server_key
+        made.setsockopt(zmq.SUBSCRIBE, b"mask/")
+        made.connect(endpoint)
+        return made
+
+    plain, stranger, known = (
+        subscribe(context, endpoint, b"mask/"),
+        reader(stranger_secret),
+        reader(client_secret),
+    )
+    wait_until(lambda: publisher.service() or publisher.watched)
+    publisher.publish(mask(), 0)
+    assert parse_header(receive(known)).sequence == 5
+    assert not plain.poll(100)
+    assert not stranger.poll(100)
+
+
+def test_a_wrong_key_file_is_named(publisher: Publisher, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="curve_secret_key_file"):
+        publisher.open(
+            PublishConfig(
+                endpoints=["tcp://127.0.0.1:*"], curve_secret_key_file=str(tmp_path / "none.key_secret")
+            )
+        )
