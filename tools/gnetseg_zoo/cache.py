@@ -24,25 +24,20 @@ SHORT_SIDE_PX = 288
 
 
 class PhotoCache:
-    """The photos and masks of ``samples``, in their order, as uint8 arrays."""
+    """The photos and masks of an index, in its order, as uint8 arrays."""
 
-    def __init__(self, folder: Path, samples: Sequence[Sample], input_format: str) -> None:
-        """Open the cache under ``folder``, building it first if it is not there.
-
-        Raises :class:`DataError` for a photo or mask that cannot be used.
-        """
-        key = hashlib.sha256(
-            json.dumps([SHORT_SIDE_PX, input_format, [_stamp(s) for s in samples]]).encode()
-        ).hexdigest()[:16]
-        self._channels = 1 if input_format == "Y" else 3
-        place = folder / key
-        if not (place / "sizes.json").is_file():
-            _fill(place, samples, input_format)
+    def __init__(self, place: Path, channels: int) -> None:
+        """Open the finished cache in the folder ``place``; see :func:`open_cache`."""
+        self._place, self._channels = place, channels
         sizes = json.loads((place / "sizes.json").read_text())
-        areas = [0, *np.cumsum([h * w for h, w in sizes]).tolist()]
-        self._sizes, self._starts = sizes, areas
+        self._sizes = sizes
+        self._starts = [0, *np.cumsum([h * w for h, w in sizes]).tolist()]
         self._photos = np.memmap(place / "photos.bin", np.uint8, "r")
         self._masks = np.memmap(place / "masks.bin", np.uint8, "r")
+
+    def __reduce__(self) -> tuple[type[PhotoCache], tuple[Path, int]]:
+        """Another process opens the same files; nothing is copied."""
+        return PhotoCache, (self._place, self._channels)
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -58,6 +53,18 @@ class PhotoCache:
         """uint8 [height, width], 0..255; read-only."""
         start, end = self._starts[index], self._starts[index + 1]
         return np.asarray(self._masks[start:end]).reshape(self._sizes[index])
+
+
+def open_cache(folder: Path, samples: Sequence[Sample], input_format: str) -> PhotoCache:
+    """The cache of ``samples`` under ``folder``, built first if it is not there.
+
+    Raises :class:`DataError` for a photo or mask that cannot be used, or a full disk.
+    """
+    what = [SHORT_SIDE_PX, input_format, [_stamp(s) for s in samples]]
+    place = folder / hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+    if not (place / "sizes.json").is_file():
+        _fill(place, samples, input_format)
+    return PhotoCache(place, 1 if input_format == "Y" else 3)
 
 
 def _stamp(sample: Sample) -> list[object]:

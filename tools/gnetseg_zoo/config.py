@@ -34,10 +34,15 @@ class NetworkConfig:
 
 @attrs.frozen
 class Stage:
-    """Train on pictures of ``size`` pixels until this share (0..1) of the minutes is over."""
+    """Train on pictures of ``size`` pixels until this share (0..1) of the minutes is over.
+
+    ``strength`` (0..1) makes the augmentation's changes rarer: towards the end the
+    pictures should look like those of a camera.
+    """
 
     size: int
     until: float
+    strength: float = attrs.field(default=1.0, validator=[attrs.validators.ge(0), attrs.validators.le(1)])
 
 
 @attrs.frozen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True)
@@ -24,3 +24,12 @@ class Rates:
     blur: float = 0.2
     noise: float = 0.3
     jpeg: float = 0.08
+
+    def scaled(self, strength: float) -> Rates:
+        """The same with every change that harms a picture made rarer (``strength`` 0..1).
+
+        Crops and mirrored pictures stay: they are as natural as the photo.
+        """
+        harmless = ("half_length", "flip")
+        rarer = {f.name: getattr(self, f.name) * strength for f in fields(self) if f.name not in harmless}
+        return replace(self, **rarer)

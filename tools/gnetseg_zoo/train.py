@@ -25,9 +25,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from gnetseg_zoo.batches import Batches
-from gnetseg_zoo.cache import PhotoCache
+from gnetseg_zoo.cache import open_cache
 from gnetseg_zoo.checkpoint import CHECKPOINT, CheckpointError, fingerprint, load_checkpoint, save_checkpoint
-from gnetseg_zoo.config import Config, ConfigError, load_config
+from gnetseg_zoo.config import Config, ConfigError, Stage, load_config
 from gnetseg_zoo.losses import integer_loss
 from gnetseg_zoo.networks import NetworkError
 from gnetseg_zoo.pictures import hard_mask, network_input, open_pair
@@ -77,7 +77,7 @@ class Training:
         self.average.load_state_dict(self.model.state_dict())
         self.optimiser = torch.optim.AdamW(_groups(self.model, config.training.weight_decay), lr=1.0)
         self.samples = load_index(index, "train")
-        self.cache = PhotoCache(output.parent / "cache", self.samples, network.input_format)
+        self.cache = open_cache(output.parent / "cache", self.samples, network.input_format)
         self.validation = _validation(index, config)
         self.step, self.images, self.elapsed_s, self.loss = 0, 0, 0.0, float("nan")
 
@@ -116,17 +116,17 @@ class Training:
         """Train until the minutes are over."""
         for stage in self.config.training.stages:
             if self.share < stage.until:
-                self._stage(stage.size, stage.until, checkpoint_s, console)
+                self._stage(stage, checkpoint_s, console)
         self._record(self.config.training.stages[-1].size, 0.0)
         self.save()
 
-    def _stage(self, size: int, until: float, checkpoint_s: float, console: Console) -> None:
-        training = self.config.training
+    def _stage(self, stage: Stage, checkpoint_s: float, console: Console) -> None:
+        training, size = self.config.training, stage.size
         batches = Batches(
             self.cache,
             self.samples,
             self.config.sources,
-            self.config.augmentation,
+            self.config.augmentation.scaled(stage.strength),
             batch=training.batch,
             size=size,
             seed=self.config.seed,
@@ -141,7 +141,7 @@ class Training:
                 now = time.monotonic()
                 self.elapsed_s, last = self.elapsed_s + now - last, now
                 progress.update(bar, completed=self.share)
-                if self.share >= until:
+                if self.share >= stage.until:
                     break
                 if self.elapsed_s >= due:
                     self.loss = float(np.mean(losses))
@@ -224,6 +224,7 @@ def _load(batches: Batches, first_step: int) -> Iterator[tuple[Tensor, Tensor]]:
         batch_size=None,
         sampler=steps,
         num_workers=1,
+        multiprocessing_context="spawn",  # a fork would inherit locks of this process's threads
         prefetch_factor=6,
         worker_init_fn=_one_thread,
     )

@@ -1,0 +1,63 @@
+"""Training pictures are random, repeatable, and their targets true."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2")
+
+from gnetseg_zoo.augment import Frame, warp
+from gnetseg_zoo.batches import Batches
+from gnetseg_zoo.cache import open_cache
+from gnetseg_zoo.rates import Rates
+from gnetseg_zoo.samples import DataError, load_index
+
+
+@pytest.fixture
+def batches_of(index, tmp_path):
+    samples = load_index(index, "train")
+    cache = open_cache(tmp_path / "cache", samples, "Y")
+
+    def make(weights, seed=1):
+        return Batches(cache, samples, weights, Rates(), batch=6, size=32, seed=seed)
+
+    return make
+
+
+def test_the_same_seed_and_step_give_the_same_pictures(batches_of):
+    weights = {"made_up": 1.0, "empty:rooms": 1.0}
+    first, again, other = batches_of(weights)[7], batches_of(weights)[7], batches_of(weights, seed=2)[7]
+    assert first[0].shape == first[1].shape == (6, 1, 32, 32)
+    assert np.array_equal(first[0], again[0])
+    assert np.array_equal(first[1], again[1])
+    assert not np.array_equal(first[0], other[0])
+
+
+def test_person_free_photos_have_empty_targets_even_with_decoys(batches_of):
+    batches = batches_of({"empty:rooms": 1.0})
+    assert not any(batches[step][1].any() for step in range(10))
+
+
+def test_an_unknown_source_is_named_with_those_that_exist(batches_of):
+    with pytest.raises(DataError, match="names coco, which the index lacks; it has empty:rooms, made_up"):
+        batches_of({"coco": 1.0})
+
+
+def test_photo_and_mask_are_moved_alike():
+    picture = np.zeros((40, 60), np.uint8)
+    picture[10:20, 30:40] = 255
+    frame = Frame(x=35, y=15, side=20, turn=0, mirror=True)
+    out = warp(picture, frame, 20)
+    assert out[10, 10] == 255
+    assert out[1, 1] == 0
+
+
+def test_the_cache_is_built_once_and_gives_what_was_stored(index, tmp_path):
+    samples = load_index(index, "train")
+    for _ in range(2):
+        cache = open_cache(tmp_path / "cache", samples, "RGB")
+        assert cache.photo(0).shape == (64, 48, 3)
+        assert cache.mask(0).max() == 255
+        assert not cache.mask(3).any()
+    assert len(list((tmp_path / "cache").iterdir())) == 1
