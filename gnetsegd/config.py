@@ -248,8 +248,10 @@ def structure(table: dict[str, Any], kind: type[T], where: str, prefix: str = ""
             values[key] = structure(_table(value, where, name), wanted, where, f"{name}.")
             continue
         try:
+            # cattrs would take a text for a list of letters.
+            container = typing.get_origin(wanted)
             values[key] = _converter.structure(value, wanted)
-            fits = _in_range(field, values[key])
+            fits = _in_range(field, values[key]) and (container is None or isinstance(value, container))
         except Exception:  # cattrs wraps what a hook raises, in a class that changed with versions
             fits = False
         if not fits:
@@ -269,7 +271,7 @@ def _structure_driver(table: dict[str, Any], kind: type[T], where: str, section:
 
     own = attrs.fields_dict(typing.cast("Any", kind))
     plain = {key: value for key, value in table.items() if not isinstance(value, dict) or key in own}
-    made: Any = structure({k: v for k, v in plain.items() if k != "options"}, kind, where, f"{section}.")
+    made: Any = structure(plain, kind, where, f"{section}.")
     tables = {key: value for key, value in table.items() if key not in plain}
     for name in tables:
         if not is_known(group, name):

@@ -6,6 +6,7 @@ The same code serves the stand-in (in the daemon) and the device side (``firmwar
 
 from __future__ import annotations
 
+import ctypes
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 #: Scale 1.0 and zero point 0: the byte in the tensor is the value. For the input it is the
 #: camera's Y byte, for the output the label of the pixel.
 IDENTITY = (1.0, 0)
+
+#: The runtime reads a buffer without verifying it and crashes the process on other files. A file
+#: that was cut or changed after its export is found by its SHA-256 (``model.load_bundle``).
+FILE_IDENTIFIER = b"TFL3"
 
 
 def runtime() -> Any:
@@ -52,6 +57,11 @@ class TfliteNetwork:
         delegate_options: dict[str, str] | None = None,
     ) -> None:
         module = runtime()
+        if bundle.content[4:8] != FILE_IDENTIFIER:
+            raise ModelError(
+                f"model {bundle.id}: its file is no TFLite model (its bytes 4 to 8 are not 'TFL3'); "
+                "export it again"
+            )
         delegates = [_load_delegate(module, delegate, delegate_options or {})] if delegate else []
         try:
             self._interpreter = module.Interpreter(
@@ -86,6 +96,7 @@ class TfliteNetwork:
 
 def _load_delegate(module: Any, library: str, options: dict[str, str]) -> Any:
     try:
+        ctypes.CDLL(library)  # the runtime's own complaint about a missing library is a traceback
         return module.load_delegate(library, options)
     except (ValueError, OSError, RuntimeError) as error:
         raise PermanentError(
