@@ -25,8 +25,14 @@ def open_photo(path: Path, input_format: str) -> Image.Image:
     return _open(path, _MODES[input_format])
 
 
-def open_mask(path: Path) -> Image.Image:
+ALPHA = "alpha"
+"""The ``label_kind`` of a mask that is the alpha channel of a cut-out person."""
+
+
+def open_mask(path: Path, label_kind: str = "hand") -> Image.Image:
     """The mask in mode L, 0 (background) to 255 (person). Raises :class:`DataError`."""
+    if label_kind == ALPHA:
+        return _open(path, "RGBA").getchannel("A")
     return _open(path, "L")
 
 
@@ -46,7 +52,7 @@ def open_pair(sample: Sample, input_format: str) -> tuple[Image.Image, Image.Ima
     photo = open_photo(sample.image, input_format)
     if sample.mask is None:
         return photo, Image.new("L", photo.size)
-    mask = open_mask(sample.mask)
+    mask = open_mask(sample.mask, sample.label_kind)
     if mask.size != photo.size:
         raise DataError(
             f"{sample.mask}: the mask is {mask.width}x{mask.height} but its photo {sample.image.name} is "
