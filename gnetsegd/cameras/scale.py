@@ -49,13 +49,21 @@ class Scaler:
     for each call. Not safe for use by two threads at once.
     """
 
-    def __init__(self, spec: FrameSpec, mode: str) -> None:
-        """``mode`` is one of ``GEOMETRY_MODES``; ``ConfigError`` for sizes that YUV420 cannot have."""
+    def __init__(
+        self, spec: FrameSpec, mode: str, source_range: str = "auto", source_matrix: str = "auto"
+    ) -> None:
+        """``mode`` is one of ``GEOMETRY_MODES``; ``ConfigError`` for sizes that YUV420 cannot have.
+
+        ``source_range`` (full, limited) and ``source_matrix`` (bt601, bt709, bt2020) are those of
+        the pictures; auto is what each picture says of itself, limited BT.601 where it says nothing.
+        """
         if spec.pixel_format == "YUV420" and (spec.width % 2 or spec.height % 2):
             raise ConfigError(f"YUV420 needs an even size, not {spec.width}x{spec.height}")
         self._av = pyav.load()
         self._spec = spec
         self._mode = mode
+        self._source_range = source_range
+        self._source_matrix = source_matrix
         self._key: tuple[Any, ...] = ()
         self._graph: Any = None
         self._fit = fit(mode, spec.width, spec.height, spec.width, spec.height)
@@ -91,9 +99,13 @@ class Scaler:
         name, pixel_format = picture.format.name, self._spec.pixel_format
         if name in ("gray", "gbrp"):
             return bool(name == _MADE[pixel_format][0])
+        if name not in _SAME_PLANES.get(pixel_format, ()):
+            return False
+        if "auto" not in (self._source_range, self._source_matrix):
+            return (self._source_range, self._source_matrix) == ("full", "bt601")
         # Old PyAV does not tell them: then the filter, which sees them, decides.
         known_range, matrix = getattr(picture, "color_range", None), getattr(picture, "colorspace", None)
-        if known_range is None or matrix is None or name not in _SAME_PLANES.get(pixel_format, ()):
+        if known_range is None or matrix is None:
             return False
         return int(known_range) == _FULL_RANGE and int(matrix) in _BT601_OR_UNTAGGED
 
@@ -127,6 +139,7 @@ class Scaler:
             graph.add(
                 "scale",
                 f"{inner.width}:{inner.height}:flags={flags}+accurate_rnd+full_chroma_int"
+                f":in_range={self._source_range}:in_color_matrix={self._source_matrix}"
                 ":out_range=full:out_color_matrix=bt601",
             )
         )

@@ -1,0 +1,284 @@
+"""Cameras of the Raspberry Pi by picamera2: one small stream, cropped and scaled by the ISP.
+
+picamera2 and libcamera are imported when the camera is opened: only a Pi has them. Nothing of a
+frame's size is copied but the one strided copy into the frame; of the metadata only the time is
+read.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import time
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+import numpy as np
+
+from ..config import option
+from ..errors import CameraStalled, PermanentError, TransientError
+from . import CameraInfo, CaptureRequest
+from .geometry import Fit, Rect, fit, region
+from .planes import GREY, planes_of, rows_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..frame import Frame
+
+log = logging.getLogger(__name__)
+
+US_PER_S = 1_000_000
+NS_PER_US = 1_000
+
+#: The slowest that a camera may become by itself (``fps = 0``), in dim light.
+SLOWEST_US = 66_667
+
+
+@attrs.frozen
+class Picamera2Options:
+    """``[camera.picamera2]``"""
+
+    camera_num: int = option(0, "which camera, as rpicam-hello --list-cameras counts", minimum=0, maximum=15)
+    sensor_width: int = option(
+        0,
+        "with sensor_height the sensor mode, which decides view and fastest rate; 0 is libcamera's choice",
+        unit="pixels",
+        minimum=0,
+        maximum=16384,
+    )
+    sensor_height: int = option(0, "see sensor_width", unit="pixels", minimum=0, maximum=16384)
+    hflip: bool = option(False, "mirror the picture")
+    vflip: bool = option(False, "turn the picture upside down (with hflip: by 180 degrees)")
+    buffer_count: int = option(
+        4, "buffers of the camera; fewer save memory, more bridge a busy machine", minimum=2, maximum=16
+    )
+
+
+class Picamera2Camera:
+    """A camera of the Pi. ``sensor_timestamp_ns`` is libcamera's SensorTimestamp."""
+
+    Options: ClassVar[type[Any]] = Picamera2Options
+
+    def __init__(self, options: Picamera2Options | None = None) -> None:
+        self._options = options if options is not None else Picamera2Options()
+        self._picam2: Any = None
+        self._request: CaptureRequest | None = None
+        self._inner = Rect(0, 0, 0, 0)
+        self._stride = 0
+        self._frame_us = 0  # 0 while the camera may choose its own rate
+        self._sequence = -1
+        self._buffer_sequence = 0
+        self._timestamp_ns = 0
+
+    def open(self, request: CaptureRequest) -> CameraInfo:
+        """Start the camera.
+
+        ``PermanentError``: 69 picamera2 is not installed or not a camera of the Pi, 66 no such
+        camera, 75 in use by another program; ``TransientError`` for the rest.
+        """
+        self.close()
+        picamera2, libcamera = _load()
+        try:
+            return self._start(picamera2.Picamera2, libcamera, request)
+        except (PermanentError, TransientError):
+            self.close()
+            raise
+        except Exception as error:  # the library raises whatever happens to it
+            self.close()
+            raise _not_opened(self._options.camera_num, error) from error
+
+    def capture(self, frame: Frame) -> None:
+        picam2, wanted = self._picam2, self._request
+        if picam2 is None or wanted is None:
+            raise TransientError("picamera2: the camera is not open")
+        try:
+            job = picam2.capture_request(wait=False)
+            completed = picam2.wait(job, timeout=wanted.timeout_s)
+        except TimeoutError:
+            raise CameraStalled(
+                f"camera {self._options.camera_num} gave no frame for {wanted.timeout_s:g} s; "
+                "if it stays so, check its cable and power"
+            ) from None
+        except Exception as error:
+            raise TransientError(
+                f"camera {self._options.camera_num}: {error or type(error).__name__}"
+            ) from error
+        try:
+            self._read(completed, frame)
+        except (AttributeError, KeyError, RuntimeError, ValueError) as error:
+            raise TransientError(f"camera {self._options.camera_num}: unreadable buffer: {error}") from error
+        finally:
+            # Before this the camera cannot use the buffer again.
+            completed.release()
+
+    def close(self) -> None:
+        picam2, self._picam2 = self._picam2, None
+        self._request = None
+        if picam2 is None:
+            return
+        try:
+            picam2.cancel_all_and_flush()  # a job still waiting for a frame would never end
+            picam2.close()
+        except Exception as error:
+            log.warning("camera %d: closing it failed: %s", self._options.camera_num, error)
+
+    def _start(self, factory: Any, libcamera: Any, request: CaptureRequest) -> CameraInfo:
+        number = self._options.camera_num
+        if number >= len(factory.global_camera_info()):
+            raise PermanentError(
+                f"there is no camera {number}; check its cable, and what rpicam-hello --list-cameras shows",
+                os.EX_NOINPUT,
+            )
+        self._picam2 = picam2 = factory(number)
+        if "ScalerCrop" not in picam2.camera_controls:
+            raise PermanentError(
+                f"camera {number} is not one of the Pi; for a webcam set camera.driver to v4l2"
+            )
+        fitted = self._configure(libcamera, request)
+        crop, inner, geometry = fitted
+        controls: dict[str, Any] = {"FrameDurationLimits": self._durations(picam2, request.fps)}
+        # Where libcamera knows ScalerCrops, picamera2 has already set it, and it outweighs the other.
+        if "ScalerCrops" in picam2.camera_controls:
+            controls["ScalerCrops"] = [tuple(crop)]
+        else:
+            controls["ScalerCrop"] = tuple(crop)
+        picam2.set_controls(controls)
+        picam2.start()
+        self._request, self._inner = request, inner
+        self._sequence = -1
+        self._stride = int(picam2.camera_config["main"]["stride"])
+        fps = US_PER_S / controls["FrameDurationLimits"][0]
+        model = picam2.camera_properties.get("Model", "camera")
+        description = f"{model} {inner.width}x{inner.height} stride {self._stride} at {fps:.4g} frames/s"
+        return CameraInfo(fps, geometry, description)
+
+    def _configure(self, libcamera: Any, request: CaptureRequest) -> Fit:
+        """Configure the one stream; what the ISP cuts out of the sensor, and where it goes."""
+        picam2, spec, options = self._picam2, request.spec, self._options
+        sensor: dict[str, Any] = {}
+        if options.sensor_width and options.sensor_height:
+            sensor["output_size"] = (options.sensor_width, options.sensor_height)
+        # libcamera names packed formats from the most significant byte: this is R, G, B in memory.
+        pixel_format = "BGR888" if spec.pixel_format == "RGB" else "YUV420"
+        size = (spec.width, spec.height)
+        for _ in range(2):
+            picam2.configure(
+                picam2.create_video_configuration(
+                    main={"format": pixel_format, "size": size},
+                    raw=None,  # the raw stream would only cost memory
+                    transform=libcamera.Transform(hflip=options.hflip, vflip=options.vflip),
+                    colour_space=libcamera.ColorSpace.Sycc(),  # BT.601, full range
+                    buffer_count=options.buffer_count,
+                    display=None,
+                    encode=None,
+                    queue=False,  # always the newest frame
+                    sensor=sensor,
+                )
+            )
+            main = picam2.camera_config["main"]
+            if main["format"] != pixel_format or tuple(main["size"]) != size:
+                raise PermanentError(
+                    f"camera {options.camera_num} offers {main['format']} {main['size']} instead of "
+                    f"{pixel_format} {size}; use a model with another input size"
+                )
+            left, top, width, height = picam2.camera_controls["ScalerCrop"][1]
+            source, inner, _ = fit(request.geometry, width, height, spec.width, spec.height)
+            if size == inner[2:]:
+                break
+            size = inner[2:]  # a letterbox: how high is known only once the sensor mode is
+        crop = Rect(left + source.x, top + source.y, source.width, source.height)
+        array = picam2.camera_properties.get("PixelArraySize", (left * 2 + width, top * 2 + height))
+        return Fit(
+            crop, inner, region(request.geometry, crop, inner, tuple(array), (spec.width, spec.height))
+        )
+
+    def _durations(self, picam2: Any, fps: float) -> tuple[int, int]:
+        """Shortest and longest time of a frame in us, within what the sensor mode can do."""
+        shortest, longest, _ = picam2.camera_controls["FrameDurationLimits"]
+        if fps <= 0:
+            self._frame_us = 0
+            return int(shortest), max(int(shortest), SLOWEST_US)
+        self._frame_us = round(min(max(US_PER_S / fps, shortest), longest))
+        return self._frame_us, self._frame_us
+
+    def _read(self, completed: Any, frame: Frame) -> None:
+        """Copy the picture of a completed request, and number it."""
+        buffer = completed.request.buffers[self._picam2.stream_map["main"]]
+        # The request was synchronised for reading when it completed; MappedArray would do it again.
+        self._copy(self._picam2.allocator.mapped_buffers[buffer], frame.pixels)
+        timestamp_ns = _sensor_timestamp_ns(completed.request.metadata)
+        self._sequence += self._step(buffer.metadata.sequence, timestamp_ns)
+        frame.sequence, frame.sensor_timestamp_ns = self._sequence, timestamp_ns
+
+    def _copy(self, memory: Any, pixels: NDArray[np.uint8]) -> None:
+        """The one copy: rows in the ISP's memory are padded, and it must be given back."""
+        assert self._request is not None
+        spec, (_, _, width, height) = self._request.spec, self._inner
+        if (width, height) != (spec.width, spec.height):
+            pixels.fill(GREY)
+        targets = planes_of(pixels, spec, self._inner)
+        if spec.pixel_format == "RGB":
+            for channel, target in enumerate(targets):
+                np.copyto(target, rows_of(memory, channel, self._stride, width, height, step=3))
+            return
+        np.copyto(targets[0], rows_of(memory, 0, self._stride, width, height))
+        offset, stride = self._stride * height, self._stride // 2
+        for target in targets[1:]:
+            chroma = rows_of(memory, offset, stride, width // 2, height // 2)
+            if spec.pixel_format == "YUV420":
+                np.copyto(target, chroma)
+            else:  # YUV444: each value stands for four pixels
+                for row in range(2):
+                    for column in range(2):
+                        np.copyto(target[row::2, column::2], chroma)
+            offset += stride * (height // 2)
+
+    def _step(self, buffer_sequence: int, timestamp_ns: int) -> int:
+        """How many frames further this one is than the last.
+
+        The ISP's number counts frames that nobody took, but not those that the sensor made while
+        no buffer was free: these show in the time alone.
+        """
+        by_number = buffer_sequence - self._buffer_sequence
+        elapsed_us = (timestamp_ns - self._timestamp_ns) / NS_PER_US
+        by_time = round(elapsed_us / self._frame_us) if self._frame_us else 1
+        self._buffer_sequence, self._timestamp_ns = buffer_sequence, timestamp_ns
+        return 1 if self._sequence < 0 else max(1, by_number, by_time)
+
+
+def _load() -> tuple[Any, Any]:
+    try:
+        return import_module("picamera2"), import_module("libcamera")
+    except (ImportError, ValueError) as error:  # ValueError: numpy of another version than apt's
+        raise PermanentError(
+            f"picamera2 cannot be imported ({error}): apt install python3-picamera2, "
+            "and make a virtual environment with --system-site-packages and numpy below 2"
+        ) from None
+
+
+def _not_opened(number: int, error: Exception) -> PermanentError | TransientError:
+    """picamera2 wraps libcamera's error in its own: look through the chain for the reason."""
+    words, cause = [], error
+    while cause is not None:
+        words.append(str(cause) or type(cause).__name__)
+        if getattr(cause, "errno", None) == errno.EBUSY or "busy" in words[-1].lower():
+            return PermanentError(
+                f"camera {number} is in use by another program; end that one", os.EX_TEMPFAIL
+            )
+        if getattr(cause, "errno", None) in (errno.EACCES, errno.EPERM):
+            return PermanentError(
+                f"camera {number}: this user may not open it; add the user to the group video", os.EX_NOPERM
+            )
+        cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
+    return TransientError(f"camera {number} could not be started: {': '.join(words)}")
+
+
+def _sensor_timestamp_ns(metadata: Any) -> int:
+    # By name, because get_metadata would convert all thirty values for this one.
+    for control, value in metadata.items():
+        if control.name == "SensorTimestamp":
+            return int(value)
+    return time.monotonic_ns()

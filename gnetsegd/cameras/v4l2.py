@@ -1,0 +1,383 @@
+"""Webcams by Video4Linux2: streaming from the driver's own buffers, without another library.
+
+PyAV is needed only to scale, to expand limited range, and for cameras that give nothing but
+motion JPEG; a camera that gives the frame's size in full range does without it. Multi-planar
+devices (``V4L2_CAP_VIDEO_CAPTURE_MPLANE`` alone) are not served.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable
+from ctypes import c_int32
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+import numpy as np
+
+from ..config import option
+from ..errors import CameraStalled, PermanentError, TransientError
+from . import CameraInfo, CaptureRequest, pyav
+from . import v4l2_ioctl as v4l2
+from .geometry import Fit, fit
+from .pacing import NS_PER_S, Clock, MonotonicClock
+from .planes import GREY, rows_of
+from .scale import Scaler
+from .v4l2_formats import (
+    COMPRESSED,
+    LAYOUTS,
+    Mode,
+    PlaneInMemory,
+    choose,
+    matrix_of,
+    modes_of,
+    planes_in_memory,
+    range_of,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..frame import Frame
+
+_WRAP = 1 << 32
+
+
+@attrs.frozen
+class V4l2Options:
+    """``[camera.v4l2]``"""
+
+    device: str = option("/dev/video0", "the device node; /dev/v4l/by-id/... stays the same over reboots")
+    pixel_format: str = option(
+        "auto",
+        "what the camera sends; auto takes what is least work",
+        choices=("auto", *LAYOUTS, *COMPRESSED),
+    )
+    width: int = option(
+        0,
+        "with height the size that the camera sends; 0 is the smallest that covers the model's input",
+        unit="pixels",
+        minimum=0,
+        maximum=16384,
+    )
+    height: int = option(0, "see width", unit="pixels", minimum=0, maximum=16384)
+    range: str = option(
+        "auto",
+        "of its luminance: full (0 to 255), limited (16 to 235), or auto: what the driver says",
+        choices=("auto", "full", "limited"),
+    )
+    buffer_count: int = option(4, "buffers in the driver", minimum=2, maximum=32)
+
+
+class V4l2Camera:
+    """A webcam. ``sequence`` and ``sensor_timestamp_ns`` are the driver's own."""
+
+    Options: ClassVar[type[Any]] = V4l2Options
+
+    def __init__(
+        self,
+        options: V4l2Options | None = None,
+        open_device: Callable[[str], v4l2.Device] = v4l2.CharacterDevice,
+        clock: Clock | None = None,
+    ) -> None:
+        self._options = options if options is not None else V4l2Options()
+        self._open_device = open_device
+        self._clock = clock if clock is not None else MonotonicClock()
+        self._device: v4l2.Device | None = None
+        self._request: CaptureRequest | None = None
+        self._memory: list[Any] = []
+        self._reader: _Reader | None = None
+        self._sequence = -1
+        self._driver_sequence = 0
+
+    def open(self, request: CaptureRequest) -> CameraInfo:
+        """Start the stream.
+
+        ``PermanentError``: 66 no such device, 69 not a camera that can be used, 75 in use by
+        another program, 77 not permitted; ``TransientError`` for the rest.
+        """
+        self.close()
+        path = self._options.device
+        try:
+            self._device = device = self._open_device(path)
+            self._check_capabilities(device)
+            mode = self._mode(device, request)
+            pix = self._set_format(device, mode)
+            fps = self._set_rate(device, request.fps)
+            self._reader = _Reader(pix, request, self._options.range)
+            self._start(device, self._reader.size_bytes)
+        except OSError as error:
+            self.close()
+            raise _not_opened(path, error) from None
+        except BaseException:
+            self.close()
+            raise
+        self._request, self._sequence = request, -1
+        name = v4l2.fourcc_name(pix.pixelformat)
+        description = f"{path} {name} {pix.width}x{pix.height} stride {pix.bytesperline}"
+        return CameraInfo(fps, self._reader.fit.geometry, description)
+
+    def capture(self, frame: Frame) -> None:
+        device, request, reader = self._device, self._request, self._reader
+        if device is None or request is None or reader is None:
+            raise TransientError(f"{self._options.device}: the camera is not open")
+        deadline_ns = self._clock.now_ns() + int(request.timeout_s * NS_PER_S)
+        try:
+            while True:
+                left_s = (deadline_ns - self._clock.now_ns()) / NS_PER_S
+                if left_s <= 0 or not device.wait(left_s):
+                    raise CameraStalled(
+                        f"{self._options.device} gave no frame for {request.timeout_s:g} s; "
+                        "if it stays so, plug it in again"
+                    )
+                buffer = self._newest(device)
+                try:
+                    good = not buffer.flags & v4l2.BUF_FLAG_ERROR and reader.read(
+                        self._memory[buffer.index], buffer.bytesused, frame.pixels
+                    )
+                finally:
+                    device.ioctl(v4l2.QBUF, buffer)
+                self._number(buffer, frame)
+                if good:
+                    return
+        except BlockingIOError:
+            raise TransientError(f"{self._options.device}: its driver gives no more frames") from None
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                raise TransientError(f"{self._options.device}: the camera has been unplugged") from None
+            raise TransientError(f"{self._options.device}: {error.strerror or error}") from None
+
+    def close(self) -> None:
+        device, self._device = self._device, None
+        memory, self._memory = self._memory, []
+        self._request = self._reader = None
+        if device is None:
+            return
+        with contextlib.suppress(OSError):  # it was not streaming, or is gone
+            device.ioctl(v4l2.STREAMOFF, c_int32(v4l2.BUF_TYPE_VIDEO_CAPTURE))
+        for each in memory:
+            each.close()
+        device.close()
+
+    def _check_capabilities(self, device: v4l2.Device) -> None:
+        path, capability = self._options.device, v4l2.Capability()
+        try:
+            device.ioctl(v4l2.QUERYCAP, capability)
+        except OSError as error:
+            if error.errno not in (errno.ENOTTY, errno.EINVAL):
+                raise
+            raise PermanentError(
+                f"{path}: is no video device; set camera.v4l2.device to /dev/videoN"
+            ) from None
+        able = capability.capabilities
+        if able & v4l2.CAP_DEVICE_CAPS:
+            able = capability.device_caps  # of this node alone
+        if not able & v4l2.CAP_VIDEO_CAPTURE or not able & v4l2.CAP_STREAMING:
+            what = (
+                "multi-planar, which is not served" if able & v4l2.CAP_VIDEO_CAPTURE_MPLANE else "no camera"
+            )
+            raise PermanentError(f"{path}: this node is {what}; try its other one (v4l2-ctl --list-devices)")
+
+    def _mode(self, device: v4l2.Device, request: CaptureRequest) -> Mode:
+        options = self._options
+        modes = modes_of(device, request.spec)
+        if options.pixel_format != "auto":
+            modes = [mode for mode in modes if mode.pixel_format == options.pixel_format]
+        mode = choose(modes, request.spec, request.fps)
+        if mode is None:
+            raise PermanentError(
+                f"{options.device}: offers no pixel format that is known here"
+                + (f" as {options.pixel_format}" if options.pixel_format != "auto" else "")
+                + "; v4l2-ctl --list-formats-ext shows what it has"
+            )
+        if options.width and options.height:
+            mode = mode._replace(width=options.width, height=options.height)
+        return mode
+
+    def _set_format(self, device: v4l2.Device, mode: Mode) -> v4l2.PixFormat:
+        wanted = v4l2.Format(type=v4l2.BUF_TYPE_VIDEO_CAPTURE)
+        wanted.fmt.pix = v4l2.PixFormat(
+            width=mode.width,
+            height=mode.height,
+            pixelformat=v4l2.fourcc(mode.pixel_format),
+            field=v4l2.FIELD_NONE,
+            priv=v4l2.PIX_FMT_PRIV_MAGIC,
+        )
+        device.ioctl(v4l2.S_FMT, wanted)
+        pix: v4l2.PixFormat = wanted.fmt.pix
+        name = v4l2.fourcc_name(pix.pixelformat)
+        # A driver may give another size or format than asked for: what it says is what comes.
+        if name not in LAYOUTS and name not in COMPRESSED:
+            raise PermanentError(
+                f"{self._options.device}: gives {name} in place of {mode.pixel_format}; choose another"
+            )
+        if pix.field > v4l2.FIELD_NONE:
+            raise PermanentError(
+                f"{self._options.device}: gives interlaced pictures; choose another input or size"
+            )
+        return pix
+
+    def _set_rate(self, device: v4l2.Device, fps: float) -> float:
+        """Ask for the rate; the rate that it will be, 0 when the driver does not tell."""
+        parm = v4l2.StreamParm(type=v4l2.BUF_TYPE_VIDEO_CAPTURE)
+        try:
+            device.ioctl(v4l2.G_PARM, parm)
+            if fps > 0 and parm.parm.capture.capability & v4l2.CAP_TIMEPERFRAME:
+                parm.parm.capture.timeperframe = v4l2.Fract(1000, round(fps * 1000))
+                device.ioctl(v4l2.S_PARM, parm)
+        except OSError as error:
+            if error.errno not in (errno.ENOTTY, errno.EINVAL):
+                raise
+            return 0.0
+        interval = parm.parm.capture.timeperframe
+        return interval.denominator / interval.numerator if interval.numerator else 0.0
+
+    def _start(self, device: v4l2.Device, size_bytes: int) -> None:
+        wanted = v4l2.RequestBuffers(
+            count=self._options.buffer_count, type=v4l2.BUF_TYPE_VIDEO_CAPTURE, memory=v4l2.MEMORY_MMAP
+        )
+        device.ioctl(v4l2.REQBUFS, wanted)
+        for index in range(wanted.count):
+            buffer = v4l2.Buffer(index=index, type=v4l2.BUF_TYPE_VIDEO_CAPTURE, memory=v4l2.MEMORY_MMAP)
+            device.ioctl(v4l2.QUERYBUF, buffer)
+            if buffer.length < size_bytes:
+                raise PermanentError(f"{self._options.device}: its driver gives buffers that hold no picture")
+            self._memory.append(device.map(buffer.length, buffer.m.offset))
+            device.ioctl(v4l2.QBUF, buffer)
+        device.ioctl(v4l2.STREAMON, c_int32(v4l2.BUF_TYPE_VIDEO_CAPTURE))
+
+    def _newest(self, device: v4l2.Device) -> Any:
+        """The newest of the buffers that are ready; older ones go straight back to the driver."""
+        newest = self._dequeue(device)
+        while True:
+            try:
+                following = self._dequeue(device)
+            except BlockingIOError:
+                return newest
+            device.ioctl(v4l2.QBUF, newest)
+            newest = following
+
+    @staticmethod
+    def _dequeue(device: v4l2.Device) -> Any:
+        buffer = v4l2.Buffer(type=v4l2.BUF_TYPE_VIDEO_CAPTURE, memory=v4l2.MEMORY_MMAP)
+        device.ioctl(v4l2.DQBUF, buffer)
+        return buffer
+
+    def _number(self, buffer: Any, frame: Frame) -> None:
+        step = (buffer.sequence - self._driver_sequence) % _WRAP
+        if self._sequence < 0:
+            self._sequence = buffer.sequence
+        else:
+            # Some drivers do not count, or begin anew: then it is at least one more.
+            self._sequence += step if 0 < step < _WRAP // 2 else 1
+        self._driver_sequence = buffer.sequence
+        frame.sequence = self._sequence
+        if buffer.flags & v4l2.BUF_FLAG_TIMESTAMP_MASK == v4l2.BUF_FLAG_TIMESTAMP_MONOTONIC:
+            frame.sensor_timestamp_ns = buffer.timestamp_s * NS_PER_S + buffer.timestamp_us * 1000
+        else:
+            frame.sensor_timestamp_ns = self._clock.now_ns()
+
+
+class _Reader:
+    """Turns a driver's buffer into ``Frame.pixels``, with the least work that its format allows."""
+
+    def __init__(self, pix: v4l2.PixFormat, request: CaptureRequest, wanted_range: str) -> None:
+        self._pix = pix
+        spec, size = request.spec, (pix.width, pix.height)
+        self.fit: Fit = fit(request.geometry, *size, spec.width, spec.height)
+        #: How long a whole picture is; 0 where that varies.
+        self.size_bytes = 0
+        self._planes: list[PlaneInMemory] = []
+        self._luma: tuple[int, int] | None = None  # set where luminance alone is read
+        self._decoder: Any = None
+        self._picture: Any = None
+        self._scaler: Scaler | None = None
+        name = v4l2.fourcc_name(pix.pixelformat)
+        if name in COMPRESSED:
+            self._decoder = pyav.load().CodecContext.create("mjpeg", "r")
+            self._decoder.thread_count = 1  # more would hold frames back
+            self._scaler = Scaler(spec, request.geometry, wanted_range)
+            return
+        layout = LAYOUTS[name]
+        self._planes = planes_in_memory(layout, pix.width, pix.height, pix.bytesperline)
+        self.size_bytes = max(p.offset + p.stride * (p.height - 1) + p.width_bytes for p in self._planes)
+        if layout.luma is None:  # RGB
+            self._scaler = Scaler(spec, request.geometry)
+            self._picture = pyav.load().VideoFrame(*size, layout.av_name)
+            return
+        full = (range_of(pix) if wanted_range == "auto" else wanted_range) == "full"
+        matrix = matrix_of(pix)
+        av_name = layout.av_name
+        if name == "GREY" or (spec.pixel_format == "Y" and matrix == "bt601"):
+            self._luma = layout.luma
+            if full and spec.pixel_format == "Y" and self.fit.source[2:] == self.fit.inner[2:] == size:
+                return  # its rows are the frame's as they are
+            # Grey is full range to FFmpeg always: limited luminance needs chroma beside it.
+            av_name = "gray" if full else "yuv420p"
+        self._scaler = Scaler(spec, request.geometry, "full" if full else "limited", matrix)
+        self._picture = pyav.load().VideoFrame(*size, av_name)
+        for plane in self._picture.planes:
+            np.frombuffer(plane, np.uint8)[:] = GREY
+
+    def read(self, memory: Any, used_bytes: int, pixels: NDArray[np.uint8]) -> bool:
+        """Fill ``pixels``; False for a picture that arrived damaged."""
+        if self._decoder is not None:
+            return self._read_compressed(memory, used_bytes, pixels)
+        if 0 < used_bytes < self.size_bytes:
+            return False
+        width, height = self._pix.width, self._pix.height
+        if self._luma is not None:
+            offset, step = self._luma
+            luma = rows_of(memory, offset, self._pix.bytesperline, width, height, step)
+            if self._scaler is None:
+                np.copyto(pixels, luma)
+                return True
+            plane = self._picture.planes[0]
+            np.copyto(rows_of(plane, 0, plane.line_size, width, height), luma)
+        else:
+            for (offset, stride, row_bytes, rows), plane in zip(
+                self._planes, self._picture.planes, strict=True
+            ):
+                source = rows_of(memory, offset, stride, row_bytes, rows)
+                np.copyto(rows_of(plane, 0, plane.line_size, row_bytes, rows), source)
+        # Copied first because FFmpeg reads only memory of its own.
+        assert self._scaler is not None
+        self._scaler.scale(self._picture, pixels)
+        return True
+
+    def _read_compressed(self, memory: Any, used_bytes: int, pixels: NDArray[np.uint8]) -> bool:
+        av = pyav.load()
+        assert self._scaler is not None
+        # Webcams give a damaged picture now and then.
+        with contextlib.suppress(av.FFmpegError), memoryview(memory) as view:
+            for picture in self._decoder.decode(av.Packet(bytes(view[:used_bytes]))):
+                self._scaler.scale(picture, pixels)
+                return True
+        return False
+
+
+def _not_opened(path: str, error: OSError) -> PermanentError | TransientError:
+    match error.errno:
+        case errno.ENOENT | errno.ENXIO | errno.ENODEV | errno.ENOTDIR | errno.EISDIR:
+            return PermanentError(
+                f"{path}: there is no such camera; plug it in, or set camera.v4l2.device "
+                "(v4l2-ctl --list-devices shows what there is)",
+                os.EX_NOINPUT,
+            )
+        case errno.EACCES | errno.EPERM:
+            return PermanentError(
+                f"{path}: this user may not open it; add the user to the group video", os.EX_NOPERM
+            )
+        case errno.EBUSY:
+            return PermanentError(
+                f"{path}: is in use by another program; end that one (fuser {path} shows it)", os.EX_TEMPFAIL
+            )
+        case errno.ENOSPC:
+            return PermanentError(
+                f"{path}: the USB bus has no room for this size and rate; lower camera.v4l2.width and "
+                "height or camera.fps, or set camera.v4l2.pixel_format to MJPG",
+                os.EX_UNAVAILABLE,
+            )
+    return TransientError(f"{path}: could not be started: {error.strerror or error}")

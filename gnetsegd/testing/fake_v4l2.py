@@ -1,0 +1,311 @@
+"""A fake webcam behind the boundary of ``gnetsegd.cameras.v4l2``: ioctl, mmap and poll.
+
+    webcam = FakeWebcam(pad_stride=32)
+    camera = V4l2Camera(open_device=webcam.open, clock=webcam.clock)
+    ...
+    webcam.vanished = True              # somebody has pulled the plug
+
+A picture's luminance at (row, column) is ``16 + (row + 2 * column + sequence) % 220``; bytes of
+padding are 0xEE. It checks what it is told as a driver does: wrong requests give EINVAL or ENOTTY.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..cameras import v4l2_ioctl as v4l2
+from ..cameras.pacing import NS_PER_S, Clock
+from .clock import FakeClock
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PADDING = 0xEE
+_PAGE = 4096
+
+
+def luminance(sequence: int, width: int, height: int) -> NDArray[np.uint8]:
+    """(height, width) uint8, 16 to 235: what frame ``sequence`` shows."""
+    rows, columns = np.arange(height)[:, None], np.arange(width)
+    return (16 + (rows + 2 * columns + sequence) % 220).astype(np.uint8)
+
+
+class FakeWebcam:
+    """One webcam; change its attributes at any time.
+
+    Attributes
+    ----------
+    formats : fourcc names in the driver's order
+    sizes : (width, height) of each format, or one (min, max, step) of both for sizes in steps
+    fps : the fastest rate
+    pad_stride : bytes of padding at the end of each row
+    quantization, colorspace, ycbcr_enc : what S_FMT says of the pixels
+    monotonic : whether timestamps are of CLOCK_MONOTONIC
+    counts : whether the driver counts frames; False gives 0 for each
+    open_errno, format_errno, buffers_errno : errors of open, S_FMT, REQBUFS (0: none)
+    capabilities : as QUERYCAP gives them
+    stalled : no frame comes
+    vanished : unplugged
+    lose : how many frames are lost before the next
+    damaged : how many of the next frames come with the error flag
+    short : how many of the next frames are cut short
+    jpeg : makes the bytes of a MJPG frame from its luminance
+    """
+
+    def __init__(
+        self,
+        formats: tuple[str, ...] = ("YUYV", "MJPG"),
+        sizes: tuple[tuple[int, ...], ...] = ((640, 480), (320, 240)),
+        fps: float = 30.0,
+        pad_stride: int = 0,
+        clock: Clock | None = None,
+    ) -> None:
+        self.formats = formats
+        self.sizes = sizes
+        self.fps = fps
+        self.pad_stride = pad_stride
+        self.quantization = v4l2.QUANTIZATION_DEFAULT
+        self.colorspace = 8  # sRGB, as webcams say
+        self.ycbcr_enc = v4l2.YCBCR_ENC_DEFAULT
+        self.monotonic = True
+        self.counts = True
+        self.open_errno = self.format_errno = self.buffers_errno = 0
+        self.capabilities = v4l2.CAP_VIDEO_CAPTURE | v4l2.CAP_STREAMING
+        self.stalled = self.vanished = False
+        self.lose = self.damaged = self.short = 0
+        self.jpeg: Any = None
+        self.clock: Clock = clock if clock is not None else FakeClock()
+        self.opened = 0  # descriptors that are open now
+        self.mapped = 0  # buffers that are mapped now
+        self.wrap_at = 1 << 32
+        self.sequence = 0
+        self.pix: Any = None
+
+    def open(self, path: str) -> FakeDevice:
+        """As ``CharacterDevice``."""
+        if self.open_errno:
+            raise OSError(self.open_errno, os.strerror(self.open_errno), path)
+        if self.vanished:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
+        self.opened += 1
+        return FakeDevice(self)
+
+
+class _Memory(bytearray):
+    """A mapped buffer that notices when it is unmapped twice."""
+
+    owner: FakeWebcam | None = None
+
+    def close(self) -> None:
+        assert self.owner is not None, "unmapped twice"
+        self.owner.mapped -= 1
+        self.owner = None
+
+
+class FakeDevice:
+    """An open descriptor of the webcam (``gnetsegd.cameras.v4l2_ioctl.Device``)."""
+
+    def __init__(self, webcam: FakeWebcam) -> None:
+        self._cam = webcam
+        self._memory: list[_Memory] = []
+        self._queued: list[int] = []
+        self._streaming = False
+        self._last_ns = 0
+        self._calls = {
+            v4l2.QUERYCAP: self._capability,
+            v4l2.ENUM_FMT: self._format_entry,
+            v4l2.ENUM_FRAMESIZES: self._size_entry,
+            v4l2.ENUM_FRAMEINTERVALS: self._interval_entry,
+            v4l2.S_FMT: self._set_format,
+            v4l2.G_PARM: self._parm,
+            v4l2.S_PARM: self._set_parm,
+            v4l2.REQBUFS: self._request_buffers,
+            v4l2.QUERYBUF: self._query,
+            v4l2.QBUF: self._queue,
+            v4l2.DQBUF: self._dequeue,
+            v4l2.STREAMON: self._stream_on,
+            v4l2.STREAMOFF: self._stream_off,
+        }
+
+    def ioctl(self, request: int, argument: Any) -> None:
+        if self._cam.vanished:
+            raise OSError(errno.ENODEV, "No such device")
+        if request not in self._calls:
+            raise OSError(errno.ENOTTY, "Inappropriate ioctl for device")
+        self._calls[request](argument)
+
+    def map(self, length: int, offset: int) -> Any:
+        memory = self._memory[offset // _PAGE]
+        if length != len(memory) or offset % _PAGE:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        self._cam.mapped += 1
+        memory.owner = self._cam
+        return memory
+
+    def wait(self, timeout_s: float) -> bool:
+        cam = self._cam
+        if cam.vanished:
+            return True  # POLLERR
+        if cam.stalled or not self._streaming or not self._queued:
+            cam.clock.sleep_until(cam.clock.now_ns() + round(timeout_s * NS_PER_S))
+            return False
+        cam.clock.sleep_until(self._last_ns + self._period_ns() * (1 + cam.lose))
+        return True
+
+    def close(self) -> None:
+        self._cam.opened -= 1
+
+    def _period_ns(self) -> int:
+        return round(NS_PER_S / self._cam.fps)
+
+    @staticmethod
+    def _invalid() -> OSError:
+        return OSError(errno.EINVAL, "Invalid argument")
+
+    def _capability(self, capability: Any) -> None:
+        capability.driver, capability.card = b"fake", b"Fake webcam"
+        capability.capabilities = self._cam.capabilities | v4l2.CAP_DEVICE_CAPS
+        capability.device_caps = self._cam.capabilities
+
+    def _format_entry(self, entry: Any) -> None:
+        if entry.type != v4l2.BUF_TYPE_VIDEO_CAPTURE or entry.index >= len(self._cam.formats):
+            raise self._invalid()
+        entry.pixelformat = v4l2.fourcc(self._cam.formats[entry.index])
+
+    def _size_entry(self, entry: Any) -> None:
+        if entry.index >= len(self._cam.sizes):
+            raise self._invalid()
+        size = self._cam.sizes[entry.index]
+        if len(size) == 2:
+            entry.type = v4l2.FRMSIZE_DISCRETE
+            entry.size[0], entry.size[1] = size
+        else:
+            entry.type = 3  # stepwise
+            entry.size[:] = (*size, *size)
+
+    def _interval_entry(self, entry: Any) -> None:
+        if entry.index:
+            raise self._invalid()
+        entry.type = v4l2.FRMIVAL_DISCRETE
+        entry.interval[0] = v4l2.Fract(1000, round(self._cam.fps * 1000))
+
+    def _set_format(self, wanted: Any) -> None:
+        cam = self._cam
+        if cam.format_errno:
+            raise OSError(cam.format_errno, os.strerror(cam.format_errno))
+        if wanted.type != v4l2.BUF_TYPE_VIDEO_CAPTURE:
+            raise self._invalid()
+        pix = wanted.fmt.pix
+        name = v4l2.fourcc_name(pix.pixelformat)
+        if name not in cam.formats:
+            name = cam.formats[0]
+            pix.pixelformat = v4l2.fourcc(name)
+        if len(cam.sizes[0]) == 2:
+            # A driver takes its nearest size without an error.
+            pix.width, pix.height = min(
+                cam.sizes, key=lambda size: abs(size[0] - pix.width) + abs(size[1] - pix.height)
+            )
+        samples = {"YUYV": 2, "UYVY": 2, "RGB3": 3, "BGR3": 3, "MJPG": 0}.get(name, 1)
+        pix.bytesperline = pix.width * samples + (cam.pad_stride if samples else 0)
+        planes = 1.5 if name in ("NV12", "NV21", "YU12", "YV12") else 1
+        pix.sizeimage = round(pix.bytesperline * pix.height * planes) or pix.width * pix.height * 2
+        pix.field = v4l2.FIELD_NONE
+        pix.colorspace, pix.quantization = cam.colorspace, cam.quantization
+        pix.ycbcr_enc = cam.ycbcr_enc
+        cam.pix = v4l2.PixFormat.from_buffer_copy(pix)
+
+    def _parm(self, parm: Any) -> None:
+        parm.parm.capture.capability = v4l2.CAP_TIMEPERFRAME
+        parm.parm.capture.timeperframe = v4l2.Fract(1000, round(self._cam.fps * 1000))
+
+    def _set_parm(self, parm: Any) -> None:
+        wanted = parm.parm.capture.timeperframe
+        if wanted.numerator:
+            self._cam.fps = min(self._cam.fps, wanted.denominator / wanted.numerator)
+        self._parm(parm)
+
+    def _request_buffers(self, wanted: Any) -> None:
+        if self._cam.buffers_errno:
+            raise OSError(self._cam.buffers_errno, os.strerror(self._cam.buffers_errno))
+        if wanted.type != v4l2.BUF_TYPE_VIDEO_CAPTURE or wanted.memory != v4l2.MEMORY_MMAP:
+            raise self._invalid()
+        self._memory = [_Memory(self._cam.pix.sizeimage) for _ in range(wanted.count)]
+
+    def _query(self, buffer: Any) -> None:
+        if buffer.index >= len(self._memory) or buffer.type != v4l2.BUF_TYPE_VIDEO_CAPTURE:
+            raise self._invalid()
+        buffer.length = len(self._memory[buffer.index])
+        buffer.m.offset = buffer.index * _PAGE
+
+    def _queue(self, buffer: Any) -> None:
+        if buffer.index >= len(self._memory) or buffer.index in self._queued:
+            raise self._invalid()
+        self._queued.append(buffer.index)
+
+    def _stream_on(self, kind: Any) -> None:
+        if kind.value != v4l2.BUF_TYPE_VIDEO_CAPTURE:
+            raise self._invalid()
+        self._streaming = True
+        self._last_ns = self._cam.clock.now_ns()
+
+    def _stream_off(self, _kind: Any) -> None:
+        self._streaming = False
+        self._queued = []
+
+    def _dequeue(self, buffer: Any) -> None:
+        cam = self._cam
+        if buffer.type != v4l2.BUF_TYPE_VIDEO_CAPTURE or buffer.memory != v4l2.MEMORY_MMAP:
+            raise self._invalid()
+        step = self._period_ns() * (1 + cam.lose)
+        if not self._queued or cam.stalled or cam.clock.now_ns() < self._last_ns + step:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        cam.sequence += cam.lose
+        cam.lose = 0
+        self._last_ns += step
+        buffer.index = self._queued.pop(0)
+        buffer.sequence = cam.sequence % cam.wrap_at if cam.counts else 0
+        buffer.flags = v4l2.BUF_FLAG_TIMESTAMP_MONOTONIC if cam.monotonic else 0
+        stamp_ns = self._last_ns if cam.monotonic else 0
+        buffer.timestamp_s, buffer.timestamp_us = stamp_ns // NS_PER_S, stamp_ns % NS_PER_S // 1000
+        buffer.bytesused = self._paint(self._memory[buffer.index], cam.sequence)
+        if cam.damaged:
+            cam.damaged -= 1
+            buffer.flags |= v4l2.BUF_FLAG_ERROR
+        if cam.short:
+            cam.short -= 1
+            buffer.bytesused //= 2
+        cam.sequence += 1
+
+    def _paint(self, memory: _Memory, sequence: int) -> int:
+        pix, flat = self._cam.pix, np.frombuffer(memory, np.uint8)
+        width, height, stride = pix.width, pix.height, pix.bytesperline
+        name = v4l2.fourcc_name(pix.pixelformat)
+        luma = luminance(sequence, width, height)
+        if name == "MJPG":
+            data = self._cam.jpeg(luma)
+            flat[: len(data)] = np.frombuffer(data, np.uint8)
+            return len(data)
+        flat[:] = PADDING
+        rows = flat[: stride * height].reshape(height, stride)
+        if name in ("YUYV", "UYVY"):
+            first = 0 if name == "YUYV" else 1
+            rows[:, first : 2 * width : 2] = luma
+            rows[:, 1 - first : 2 * width : 2] = 128
+        elif name in ("RGB3", "BGR3"):
+            rows[:, : 3 * width] = np.repeat(luma, 3, axis=1)
+        else:
+            rows[:, :width] = luma
+            chroma = flat[stride * height :]
+            if name in ("NV12", "NV21"):
+                chroma = chroma.reshape(height // 2, stride)
+                first = 0 if name == "NV12" else 1
+                chroma[:, first:width:2], chroma[:, 1 - first : width : 2] = 90, 160
+            elif name in ("YU12", "YV12"):
+                both = chroma.reshape(2, height // 2, stride // 2)
+                first = 0 if name == "YU12" else 1
+                both[first, :, : width // 2], both[1 - first, :, : width // 2] = 90, 160
+        return pix.sizeimage
