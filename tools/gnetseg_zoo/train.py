@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -228,7 +229,13 @@ def _load(batches: Batches, first_step: int) -> Iterator[tuple[Tensor, Tensor]]:
         prefetch_factor=6,
         worker_init_fn=_one_thread,
     )
-    yield from loader
+    try:
+        yield from loader
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the process that makes the pictures ended ({error}); the last checkpoint is intact, "
+            f"start the same command again"
+        ) from error
 
 
 def _one_thread(_worker: int) -> None:
@@ -255,9 +262,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint-s", type=float, default=240.0, help="seconds between checkpoints")
     parser.add_argument("--threads", type=int, default=0, help="processor threads (0: as PyTorch likes)")
     given = parser.parse_args(arguments)
+    output = given.output or Path("build/train") / given.config.stem
     try:
         config = load_config(given.config)
-        output = given.output or Path("build/train") / config.name
         output.mkdir(parents=True, exist_ok=True)
         if given.threads:
             torch.set_num_threads(given.threads)
@@ -267,10 +274,14 @@ def main(arguments: list[str] | None = None) -> int:
         training.run(given.checkpoint_s, Console())
     except (ConfigError, NetworkError, DataError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 65
+        return os.EX_DATAERR
     except OSError as error:
-        print(f"error: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
-        return 74
+        print(
+            f"error: {error.filename or output}: {error.strerror or error}; a checkpoint that was written "
+            f"before is intact, put this right and start the same command again",
+            file=sys.stderr,
+        )
+        return os.EX_IOERR
     except KeyboardInterrupt:
         print(f"stopped; the same command goes on from the last checkpoint in {output}", file=sys.stderr)
         return 130
