@@ -147,7 +147,7 @@ def test_the_documented_json_fields_are_those_that_readers_check(
     section: str, fields: dict[str, Any]
 ) -> None:
     words = {int: "integer", str: "text", float: "number", bool: "boolean", dict: "object"}
-    checked = {}
+    checked: dict[str, str] = {}
     for key, form in fields.items():
         if isinstance(form, dict):
             checked |= {f"{key}.{inner}": words[kind] for inner, kind in form.items()}

@@ -115,10 +115,10 @@ def header_bytes(kind: str, header: dict[str, Any], payload_size: int) -> bytes:
     out += number(header["sequence"], 8) + number(header["session"], 8)
     out += number(header["sensor_timestamp_ns"], 8) + number(header["publish_timestamp_ns"], 8)
     out += number(header["dropped_camera"], 4) + number(header["dropped_daemon"], 4)
-    out += header["backend"].encode().ljust(16, b"\0") + bytes.fromhex(header["model_hash"])
+    out += str(header["backend"]).encode().ljust(16, b"\0") + bytes.fromhex(header["model_hash"])
     out += number(payload_size, 4) + bytes(12)
     # What later minor versions append means nothing to a reader of today.
-    return out + bytes([0xEE]) * (header["payload_offset"] - len(out))
+    return out + bytes([0xEE]) * (int(header["payload_offset"]) - len(out))
 
 
 def json_message(kind: str, body: dict[str, Any]) -> bytes:
