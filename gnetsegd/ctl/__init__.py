@@ -1,0 +1,1 @@
+"""``gnetsegctl``: what a person at a terminal asks a running daemon. A subscriber like any other."""

@@ -1,0 +1,152 @@
+"""The command line ``gnetsegctl``."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .. import __version__
+from ..client import DEFAULT_ENDPOINT
+from ..errors import ConfigError, GnetsegError
+from ..message import CAMERA_NAME
+from .session import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def _camera(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if not CAMERA_NAME.fullmatch(value):
+        raise click.BadParameter("a camera's name is 1 to 8 of a-z, 0-9, '_' and '-'")
+    return value
+
+
+def _keys(path: Path | None) -> tuple[bytes | None, bytes | None]:
+    """(public, secret) of a CURVE key file; the secret only if it is in there."""
+    if path is None:
+        return None, None
+    from zmq.auth import load_certificate
+
+    try:
+        return load_certificate(str(path))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{path}: no CURVE key file: {error}; make one with gnetsegctl keygen", os.EX_NOINPUT
+        ) from None
+
+
+def _with_target(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say whom to ask, and the ``Target`` made of them."""
+
+    @click.option(
+        "--endpoint", default=DEFAULT_ENDPOINT, show_default=True, help="Where the daemon publishes."
+    )
+    @click.option("--camera", default="cam0", show_default=True, callback=_camera, help="Its camera.name.")
+    @click.option(
+        "--timeout",
+        type=click.FloatRange(0.1, 3600),
+        default=3.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long to wait for it.",
+    )
+    @click.option("--server-key", type=FILE, help="CURVE: file with the daemon's public key (.key).")
+    @click.option("--key", type=FILE, help="CURVE: file with your own keys (.key_secret).")
+    @functools.wraps(command)
+    def wrapped(
+        endpoint: str,
+        camera: str,
+        timeout: float,
+        server_key: Path | None,
+        key: Path | None,
+        **options: Any,
+    ) -> None:
+        server_public, _ = _keys(server_key)
+        public, secret = _keys(key)
+        if key is not None and secret is None:
+            raise ConfigError(f"{key}: holds no secret key; name the .key_secret file", os.EX_NOINPUT)
+        if key is not None and server_key is None:
+            raise ConfigError("--key needs --server-key, the daemon's public key", os.EX_USAGE)
+        command(Target(endpoint, camera, timeout, server_public, public, secret), **options)
+
+    return wrapped
+
+
+@click.group()
+@click.version_option(__version__, message="gnetsegctl %(version)s")
+def cli() -> None:
+    """Look at the masks of a running gnetsegd."""
+
+
+@cli.command()
+@click.option(
+    "--seconds", type=click.FloatRange(0.1), default=None, help="End after so long; else with Ctrl-C."
+)
+@_with_target
+def watch(target: Target, seconds: float | None) -> None:
+    """Show the masks live: rate, age, share of person, backend and gaps."""
+    from . import watch as implementation
+
+    implementation.watch(target, seconds)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON: the newest status and info.")
+@_with_target
+def status(target: Target, as_json: bool) -> None:
+    """Say how the daemon is."""
+    from . import status as implementation
+
+    implementation.show(target, as_json)
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@_with_target
+def snapshot(target: Target, file: Path) -> None:
+    """Write one mask to FILE, a PNG; over its picture if the daemon publishes frames."""
+    from . import snapshot as implementation
+
+    implementation.take(target, file)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("name", default="gnetsegd")
+def keygen(folder: Path, name: str) -> None:
+    """Make a CURVE key pair: FOLDER/NAME.key (public) and NAME.key_secret."""
+    from .keys import make
+
+    make(folder, name)
+
+
+def main() -> None:
+    """Entry point: every expected error is one sentence on stderr and a code of sysexits.h."""
+    try:
+        cli.main(standalone_mode=False)
+    except GnetsegError as error:
+        print(f"gnetsegctl: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(os.EX_USAGE)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(os.EX_SOFTWARE)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of a pipe has gone; Python would complain once more while it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""``gnetsegctl status``: what the daemon says of itself, once."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .session import plain
+
+if TYPE_CHECKING:
+    from .session import Target
+
+_COLOURS = {"running": "green", "idle": "cyan", "starting": "yellow", "stopping": "yellow"}
+
+
+def show(target: Target, as_json: bool) -> None:
+    """Print it; ``PermanentError`` when no status came in time."""
+    with target.subscribe() as subscriber:
+        status = subscriber.status(target.timeout_s)
+        if status is None:
+            raise target.silent()
+        # The daemon greets with info; without camera or network there is none.
+        info = subscriber.info(min(target.timeout_s, 0.2))
+    if as_json:
+        click.echo(json.dumps({"status": status, "info": info}, indent=2))
+    else:
+        click.echo("\n".join(lines(status, info)))
+
+
+def lines(status: dict[str, Any], info: dict[str, Any] | None) -> list[str]:
+    """The same for people."""
+    state = plain(status["state"])
+    head = click.style(state, fg=_COLOURS.get(state, "red"), bold=True)
+    if status["reason"]:
+        head += f": {plain(status['reason'])}"
+    counters, camera = status["counters"], status["camera_device"]
+    backend = plain(status["backend"] or "none")
+    if status["fallback"]:
+        backend += click.style(" (stands in for the preferred one)", fg="yellow")
+    rows = [
+        ("state", head),
+        ("masks", f"{status['fps']:.1f} per second, {counters['masks']} in {duration(status['uptime_s'])}"),
+        ("backend", backend),
+        (
+            "camera",
+            f"{plain(camera['driver'])}, {plain(camera['description']) or 'not open'}, {camera['fps']:g} FPS",
+        ),
+    ]
+    if info is not None:
+        mask, geometry, model = info["mask"], info["geometry"], info["model"]
+        rows += [
+            ("model", f"{plain(model['id'])} ({plain(model['title'])})"),
+            (
+                "mask",
+                f"{mask['width']}x{mask['height']}, {mask['bits']} bits: {plain(', '.join(info['labels']))}",
+            ),
+            (
+                "geometry",
+                f"{plain(geometry['mode'])} of {geometry['sensor_width']}x{geometry['sensor_height']}",
+            ),
+        ]
+    rows += [
+        (
+            "dropped",
+            f"{counters['dropped_camera']} by the camera, {counters['dropped_daemon']} by the daemon "
+            f"({counters['losses']} lost in the accelerator)",
+        ),
+        (
+            "reopened",
+            f"camera {counters['camera_reopens']} times, accelerator {counters['accelerator_reopens']} times",
+        ),
+        ("watched", "yes" if status["subscribers"] else "no"),
+    ]
+    rows += [(plain(key), plain(value)) for key, value in status["accelerator"].items()]
+    width = max(len(name) for name, _ in rows)
+    return [f"{name:>{width}}  {text}" for name, text in rows]
+
+
+def duration(seconds: float) -> str:
+    """``seconds`` as a person says it."""
+    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    if hours < 2:
+        return f"{minutes:.0f} min"
+    return f"{hours:.0f} h" if days < 2 else f"{days:.0f} days"
