@@ -102,9 +102,6 @@ class Code(IntEnum):
     INTERNAL = 255
 
 
-#: These come with ``FLAG_LOST``: the device throws away all input until ABORT.
-LOST_CODES = frozenset({Code.BAD_HEADER, Code.TOO_LONG, Code.BAD_SEQUENCE})
-
 #: Pixel format code of each name in ``gnetsegd.frame.PIXEL_FORMATS``.
 PIXEL_FORMAT_CODES = {"Y": 0, "YUV420": 1, "YUV444": 2, "RGB": 3}
 PIXEL_FORMAT_NAMES = {code: name for name, code in PIXEL_FORMAT_CODES.items()}
