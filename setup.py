@@ -58,7 +58,14 @@ setup(
         "gnetsegd": ["py.typed", "models/*/*"],
         "gnetseg_zoo": ["configs/*.toml"],
     },
-    install_requires=["attrs>=22.2", "cattrs>=22.2", "click>=8.1.3", "numpy>=1.24", "pyzmq>=24.0.1", "rich>=13.3.1"],
+    install_requires=[
+        "attrs>=22.2",
+        "cattrs>=22.2",
+        "click>=8.1.3",
+        "numpy>=1.24",
+        "pyzmq>=24.0.1",
+        "rich>=13.3.1",
+    ],
     extras_require=EXTRAS,
     entry_points={
         "console_scripts": [

@@ -8,8 +8,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 
 from .errors import PermanentError
+
+#: The watchdog is fed at most this many times within its own interval.
+WATCHDOG_SHARE = 4
 
 LEVELS = {
     "debug": logging.DEBUG,
@@ -20,9 +24,16 @@ LEVELS = {
 
 
 class Notifier:
-    """sd_notify(3). Each call is a few microseconds, and nothing without ``NOTIFY_SOCKET``."""
+    """sd_notify(3); does nothing without ``NOTIFY_SOCKET``.
+
+    python-systemd holds the interpreter while it sends, so a systemd that is slow to read would
+    stop the frames once the socket's queue is full: nothing is said twice, and the watchdog is fed
+    no more often than it needs.
+    """
 
     def __init__(self) -> None:
+        self._status = ""
+        self._fed_at = 0.0
         self._notify = None
         if os.environ.get("NOTIFY_SOCKET"):
             try:
@@ -33,14 +44,10 @@ class Notifier:
                     "apt install python3-systemd, or pip install gnetsegd[systemd]"
                 ) from None
             self._notify = notify
-
-    @property
-    def watchdog_s(self) -> float:
-        """The time within which progress must be shown; 0 if no watchdog watches this process."""
         pid = os.environ.get("WATCHDOG_PID")
-        if self._notify is None or (pid and int(pid) != os.getpid()):
-            return 0.0
-        return int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
+        watched = self._notify is not None and pid in (None, "", str(os.getpid()))
+        #: The time within which progress must be shown; 0 if no watchdog watches this process.
+        self.watchdog_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 if watched else 0.0
 
     def send(self, *assignments: str) -> None:
         if self._notify is not None:
@@ -50,22 +57,26 @@ class Notifier:
         self.send("READY=1", f"STATUS={status}")
 
     def status(self, status: str) -> None:
-        self.send(f"STATUS={status}")
+        if status != self._status:
+            self._status = status
+            self.send(f"STATUS={status}")
 
     def still_starting(self, status: str, extend_s: float) -> None:
         """Ask for more time: something that is waited for has not come yet."""
         self.send(f"EXTEND_TIMEOUT_USEC={int(extend_s * 1e6)}", f"STATUS={status}")
 
     def reloading(self) -> None:
-        import time
-
         self.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
         self.send("STOPPING=1", "STATUS=stopping")
 
     def watchdog(self) -> None:
-        self.send("WATCHDOG=1")
+        """Progress was made; call it as often as that is so."""
+        now = time.monotonic()
+        if self.watchdog_s and now - self._fed_at >= self.watchdog_s / WATCHDOG_SHARE:
+            self._fed_at = now
+            self.send("WATCHDOG=1")
 
 
 def set_up_logging(level: str) -> None:

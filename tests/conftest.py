@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,10 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-def ipc_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def ipc_endpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A fresh ipc endpoint with a path short enough for a Unix socket."""
     folder = tmp_path_factory.mktemp("s")
-    yield f"ipc://{folder}/{next(_numbers)}.sock"
+    return f"ipc://{folder}/{next(_numbers)}.sock"
 
 
 @pytest.fixture(scope="session")

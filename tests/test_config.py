@@ -35,7 +35,10 @@ def refusal(text: str, tmp_path: Path) -> ConfigError:
         ("[camera.vidoe]\npath = 'x'", "unknown table camera.vidoe: did you mean camera.video?"),
         ("[camera.video]\npaht = 'x'", "unknown key camera.video.paht: did you mean camera.video.path?"),
         ("[camera]\noptions = 3", "unknown key camera.options"),
-        ("[camera]\ndriver = 'picamera'", "driver is 'picamera', which is not installed: did you mean picamera2?"),
+        (
+            "[camera]\ndriver = 'picamera'",
+            "driver is 'picamera', which is not installed: did you mean picamera2?",
+        ),
         ("[camera]\nfps = '30'", "camera.fps is '30'; allowed is a number from 0 to 1000 (frames/s)"),
         ("[camera]\nfps = -1", "camera.fps is -1; allowed is a number from 0 to 1000"),
         ("[camera]\nfps = nan", "camera.fps is nan; allowed is"),
@@ -44,7 +47,10 @@ def refusal(text: str, tmp_path: Path) -> ConfigError:
         ("[accelerator.standin]\nthreads = 2.5", "threads is 2.5; allowed is a whole number from 1 to 16"),
         ("[accelerator.standin]\nthreads = true", "threads is True; allowed is a whole number"),
         ("[publish]\nframes = 1", "publish.frames is 1; allowed is true or false"),
-        ("[publish]\nendpoints = 'ipc:///x'", "publish.endpoints is 'ipc:///x'; allowed is a list, each a text"),
+        (
+            "[publish]\nendpoints = 'ipc:///x'",
+            "publish.endpoints is 'ipc:///x'; allowed is a list, each a text",
+        ),
         ("[publish]\nipc_mode = '666'", "publish.ipc_mode is '666'; allowed is a text like 0[0-7]{3}"),
         ("publish = 3", "publish is 3; it must be a table, [publish]"),
         ("[camera\n", "not valid TOML"),
@@ -116,7 +122,10 @@ def test_every_key_says_what_it_means() -> None:
 def test_the_shipped_configuration_is_good() -> None:
     file = ROOT / "systemd" / "gnetsegd.toml"
     done = subprocess.run(
-        [sys.executable, "-m", "gnetsegd", "check-config", str(file)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "gnetsegd", "check-config", str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "good" in done.stdout

@@ -67,7 +67,9 @@ def test_a_damaged_bundle_is_refused_by_name(
 
 
 def test_a_bundle_that_is_not_there_is_named_beside_those_that_are() -> None:
-    with pytest.raises(ModelError, match="give a bundle's folder or one of: .*gnetseg-large-cpu30") as caught:
+    with pytest.raises(
+        ModelError, match=r"give a bundle's folder or one of: .*gnetseg-large-cpu30"
+    ) as caught:
         load_bundle("gnetseg-huge")
     assert caught.value.exit_code == os.EX_NOINPUT
 

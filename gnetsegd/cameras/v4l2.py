@@ -62,7 +62,7 @@ class V4l2Options:
         minimum=0,
         maximum=16384,
     )
-    height: int = option(0, "see width", unit="pixels", minimum=0, maximum=16384)
+    height: int = option(0, "height to capture at, likewise", unit="pixels", minimum=0, maximum=16384)
     range: str = option(
         "auto",
         "of its luminance: full (0 to 255), limited (16 to 235), or auto: what the driver says",

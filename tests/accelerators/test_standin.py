@@ -43,7 +43,7 @@ def test_a_file_that_is_no_network_is_refused_without_a_crash() -> None:
 
 def test_a_delegate_that_cannot_be_loaded_is_named() -> None:
     bundle = load_bundle(str(MODELS / "threshold-32"))
-    with pytest.raises(PermanentError, match="the delegate library libnone.so.1 cannot be loaded"):
+    with pytest.raises(PermanentError, match=r"the delegate library libnone\.so\.1 cannot be loaded"):
         TfliteNetwork(bundle, 1, delegate="libnone.so.1", delegate_options={"a": "b"})
 
 

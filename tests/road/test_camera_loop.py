@@ -103,7 +103,7 @@ def test_a_library_that_blocks_for_ever_is_left_behind_and_its_late_frame_is_not
     monkeypatch.setattr(camera_loop, "GRACE_S", 0.05)
     blocked = threading.Event()
     script = Script([0, blocked, 777], [0, 1])
-    loop, mailbox, pool, taken = start(script)
+    loop, mailbox, _, taken = start(script)
     wait_until(lambda: loop.frames == 1)
     wait_until(lambda: loop.check() or loop.abandoned == 1)
     wait_until(lambda: loop.frames == 3 and not mailbox)

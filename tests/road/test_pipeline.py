@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -34,7 +35,9 @@ class Road:
             self.made += 1
             return accelerators[min(self.made, len(accelerators)) - 1]
 
-        self.pipeline = Pipeline(make, self.pool, self.mailbox, self.publisher, 0.2, lambda: hard, lambda: None)
+        self.pipeline = Pipeline(
+            make, self.pool, self.mailbox, self.publisher, 0.2, lambda: hard, lambda: None
+        )
         self.context = zmq.Context()
         self.reader = self.context.socket(zmq.SUB)
         self.reader.setsockopt(zmq.RCVHWM, 100_000)
@@ -87,7 +90,7 @@ def roads(ipc_endpoint: str) -> Iterator[Any]:
 def test_over_ten_thousand_frames_every_mask_has_its_own_frames_number_and_time_and_every_gap_is_counted(
     roads: Any,
 ) -> None:
-    lost = {number: "the cable says so" for number in range(500, 10_000, 997)}
+    lost = dict.fromkeys(range(500, 10_000, 997), "the cable says so")
     road = roads(EchoAccelerator(fate=dict(lost)))
     seen: list[Any] = []
     for number in range(10_000):
@@ -102,7 +105,7 @@ def test_over_ten_thousand_frames_every_mask_has_its_own_frames_number_and_time_
     assert all(header.sequence == in_pixels for header, in_pixels in seen)
     assert all(header.sensor_timestamp_ns == 1000 + header.sequence for header, _ in seen)
     headers = [header for header, _ in seen]
-    for before, after in zip(headers, headers[1:], strict=False):
+    for before, after in itertools.pairwise(headers):
         dropped_between = after.dropped_daemon - before.dropped_daemon
         assert after.sequence - before.sequence == 1 + dropped_between
     assert not {header.sequence for header in headers} & lost.keys()

@@ -173,9 +173,7 @@ def test_two_daemons_never_share_a_socket_and_the_second_one_says_which(
     second.close()
 
 
-def test_a_socket_left_behind_by_a_killed_daemon_is_taken_over(
-    publisher: Publisher, tmp_path: Path
-) -> None:
+def test_a_socket_left_behind_by_a_killed_daemon_is_taken_over(publisher: Publisher, tmp_path: Path) -> None:
     import socket
 
     path = tmp_path / "left.sock"

@@ -41,7 +41,9 @@ def threshold(size: int, top: float, channels: int = 1) -> Any:
     entry = tf_keras.Input((size, size, 1), batch_size=1)
     convolve = tf_keras.layers.Conv2D(channels, 1, activation="relu")
     x = convolve(entry)
-    convolve.set_weights([np.full((1, 1, 1, channels), 1 / 128, np.float32), np.full(channels, -0.5, np.float32)])
+    convolve.set_weights(
+        [np.full((1, 1, 1, channels), 1 / 128, np.float32), np.full(channels, -0.5, np.float32)]
+    )
     x = tf_keras.layers.Lambda(lambda t: tf.minimum(t, top))(x)
     x = tf_keras.layers.Lambda(lambda t: tf.quantization.fake_quant_with_min_max_args(t, 0, 255 * top, 8))(x)
     return tf_keras.Model(entry, x)

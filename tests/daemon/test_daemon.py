@@ -1,0 +1,260 @@
+"""The whole daemon as a process: masks out, systemd told the truth, signals obeyed."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gnetsegd.cameras.pattern import read_sequence
+from gnetsegd.message import parse_json
+
+from .conftest import MODELS, RunningDaemon
+
+Start = Callable[..., RunningDaemon]
+pytestmark = pytest.mark.runtime
+
+
+def sequence_in(mask: bytes) -> int:
+    """The pattern camera's number, which the threshold network leaves in the mask."""
+    return read_sequence(np.frombuffer(mask, np.uint8).reshape(32, 32) * np.uint8(255))
+
+
+def test_every_mask_of_the_real_network_shows_its_own_frames_number(start: Start) -> None:
+    daemon = start("camera.fps=200")
+    reader = daemon.subscribe()
+    before = None
+    for _ in range(300):
+        header, mask = daemon.mask(reader)
+        assert sequence_in(mask) == header.sequence % 2**64
+        dropped = header.dropped_camera + header.dropped_daemon
+        if before is not None:
+            assert header.sequence - before[0] == 1 + dropped - before[1]
+            assert header.sensor_timestamp_ns > before[2]
+        before = header.sequence, dropped, header.sensor_timestamp_ns
+        assert header.publish_timestamp_ns >= header.sensor_timestamp_ns
+
+
+def test_ready_is_said_once_after_the_first_mask_and_status_names_rate_and_backend(start: Start) -> None:
+    daemon = start("camera.fps=50")
+    daemon.wait_for("READY=1")
+    assert "ready: pattern with threshold-32 on standin" in daemon.words()
+    time.sleep(0.3)
+    assert sum("READY=1" in message for message in daemon.notified) == 1
+    assert daemon.status()["counters"]["masks"] > 0
+    daemon.wait_for("STATUS=running: ")
+    assert any("masks/s from standin" in message for message in daemon.notified)
+
+
+def test_sigterm_ends_it_within_two_seconds_and_the_last_mask_is_delivered(start: Start) -> None:
+    daemon = start("camera.fps=100")
+    reader, statuses = daemon.subscribe(), daemon.subscribe(b"status/")
+    daemon.mask(reader)
+    assert statuses.poll(5000)
+    code, seconds = daemon.stop()
+    assert code == 0
+    assert seconds < 2.0
+    last = None
+    while reader.poll(100):
+        last = daemon.mask(reader)[0]
+    goodbye = None
+    while statuses.poll(100):
+        goodbye = statuses.recv()
+    assert last is not None
+    assert goodbye is not None
+    assert b'"state":"stopping"' in goodbye
+    counters = parse_json(goodbye)[2]["counters"]
+    assert counters["losses"] == 0
+    # Frame numbers begin at 0: what was not dropped has a mask, up to the last that was taken.
+    assert last.sequence + 1 == counters["masks"] + last.dropped_camera + last.dropped_daemon
+    assert any("STOPPING=1" in message for message in daemon.notified)
+
+
+def test_the_end_of_a_video_is_a_clean_end_after_its_last_mask(start: Start) -> None:
+    daemon = start("camera.fps=250", "camera.pattern.length_frames=500", "publish.send_hwm_messages=1000")
+    reader = daemon.subscribe()
+    first = daemon.mask(reader)[0].sequence
+    last = first
+    while reader.poll(500):
+        last = daemon.mask(reader)[0].sequence
+    assert last == 499
+    assert daemon.process.wait(5) == 0
+
+
+def test_a_source_that_waits_for_its_taker_loses_no_frame(start: Start) -> None:
+    daemon = start("camera.pattern.rate=max", "publish.send_hwm_messages=1000")
+    reader = daemon.subscribe()
+    numbers = []
+    for _ in range(200):
+        header, _ = daemon.mask(reader)
+        numbers.append(header.sequence)
+        assert header.dropped_daemon == header.dropped_camera == 0
+    assert numbers == list(range(numbers[0], numbers[0] + 200))
+
+
+CONFIG = """
+[camera]
+driver = "pattern"
+fps = {fps}
+[accelerator]
+driver = "standin"
+[model]
+bundle = "{bundle}"
+[publish]
+status_interval_s = 0.1
+frames = {frames}
+"""
+
+
+def config(fps: float = 100, frames: bool = False, bundle: str = "threshold-32") -> str:
+    return CONFIG.format(fps=fps, frames=str(frames).lower(), bundle=MODELS / bundle)
+
+
+def test_a_reload_takes_over_what_changed_without_reopening_the_camera(start: Start) -> None:
+    daemon = start(config=config())
+    daemon.wait_for("READY=1")
+    pictures = daemon.subscribe(b"frame/")
+    assert not pictures.poll(300)
+    daemon.config.write_text(config(frames=True))
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for("RELOADING=1")
+    assert pictures.poll(5000)
+    assert daemon.words().count("camera cam0: pattern") == 1
+    daemon.wait_for_log("reload: done")
+
+
+def test_a_reload_of_the_camera_goes_on_with_the_numbers_and_the_same_socket(start: Start) -> None:
+    daemon = start(config=config(fps=50))
+    reader = daemon.subscribe()
+    before = daemon.mask(reader)[0]
+    daemon.config.write_text(config(fps=200))
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for_log("reload: done")
+    deadline = time.monotonic() + 5
+    while daemon.status()["camera_device"]["fps"] != 200 and time.monotonic() < deadline:
+        pass
+    header, last = before, before.sequence
+    while reader.poll(100) and header.sequence < last + 200:
+        header, _ = daemon.mask(reader)
+        assert header.sequence > before.sequence
+        assert header.session == before.session
+        before = header
+    assert daemon.words().count("camera cam0: pattern") == 2
+
+
+def test_a_reload_to_another_network_size_changes_the_masks(start: Start) -> None:
+    daemon = start(config=config())
+    reader = daemon.subscribe()
+    assert daemon.mask(reader)[0].format.width == 32
+    daemon.config.write_text(config(bundle="threshold-224"))
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for_log("reload: done")
+    deadline = time.monotonic() + 10
+    header = daemon.mask(reader)[0]
+    while header.format.width == 32:
+        assert time.monotonic() < deadline
+        header = daemon.mask(reader)[0]
+    assert header.format.width == 224
+    info = daemon.subscribe(b"info/")
+    assert info.poll(3000)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[camera]\nfsp = 3", "did you mean camera.fps?"),
+        ("[model]\nbundle = 'nothing'", "there is no"),
+        ("[camera]\ndriver = 'pattern'\nname = 'other'", "changes only with a restart"),
+    ],
+)
+def test_a_bad_reload_keeps_the_running_configuration_and_says_so(
+    start: Start, text: str, sentence: str
+) -> None:
+    daemon = start(config=config())
+    reader = daemon.subscribe()
+    daemon.mask(reader)
+    daemon.config.write_text(text)
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for_log("the running configuration stays")
+    assert sentence in daemon.words()
+    while reader.poll(0):
+        reader.recv()
+    daemon.mask(reader)
+
+
+def test_with_nobody_listening_the_camera_sleeps_if_configured_and_wakes_for_a_subscriber(
+    start: Start,
+) -> None:
+    daemon = start("camera.fps=100", "idle.sleep=true", "idle.linger_s=0.2", watchdog_s=1.0)
+    daemon.wait_for("READY=1")
+    status = daemon.wait_for_state("idle")
+    assert status["reason"] == "nobody is subscribed"
+    frames = daemon.wait_for_state("idle")["counters"]["frames"]
+    daemon.notified.clear()
+    time.sleep(1.5)
+    assert daemon.wait_for_state("idle")["counters"]["frames"] == frames
+    assert sum("WATCHDOG=1" in message for message in daemon.notified) >= 1, "idle is not stuck"
+    reader = daemon.subscribe()
+    daemon.mask(reader)
+    reader.close()
+    daemon.wait_for_state("idle")
+
+
+def test_the_watchdog_is_fed_by_frames(start: Start) -> None:
+    daemon = start("camera.fps=100", watchdog_s=2.0)
+    daemon.wait_for("READY=1")
+    daemon.notified.clear()
+    time.sleep(2.2)
+    assert 3 <= sum("WATCHDOG=1" in message for message in daemon.notified) <= 5
+
+
+def test_two_daemons_on_one_socket_the_second_says_so_and_the_first_goes_on(start: Start) -> None:
+    first = start("camera.fps=50")
+    first.wait_for("READY=1")
+    second = start("camera.fps=50", f'publish.endpoints=["{first.endpoint}"]')
+    assert second.process.wait(10) == 75
+    assert "belongs to a gnetsegd that is running" in second.words()
+    first.mask(first.subscribe())
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "sentence"),
+    [
+        (["model.bundle=nothing"], 66, "model nothing: there is no"),
+        ([f"model.bundle={MODELS / 'float'}"], 65, "of its tensors are float"),
+        ([f"model.bundle={MODELS / 'scaled'}"], 65, "its output has scale 0.5"),
+        (["camera.driver=video", "camera.video.path=/nowhere/clip.mp4"], 66, "/nowhere/clip.mp4"),
+        (["camera.driver=v4l2", "camera.v4l2.device=/dev/video99"], 66, "/dev/video99"),
+        (["camera.driver=picamera2"], 69, "python3-picamera2"),
+        (["camera.driver=nothing"], 78, "camera.driver is 'nothing'"),
+        (['publish.endpoints=["ipc:///nowhere/m.sock"]'], 73, "/nowhere cannot be written to"),
+        (['publish.endpoints=["tcp://0.0.0.0:5555"]'], 78, "would show the masks to the whole network"),
+        (["accelerator.standin.delegate=libnone.so"], 78, "libnone.so cannot be loaded"),
+    ],
+)
+def test_what_cannot_start_ends_with_one_sentence_and_its_exit_code(
+    start: Start, settings: list[str], code: int, sentence: str
+) -> None:
+    daemon = start(*settings)
+    assert daemon.process.wait(20) == code, daemon.words()
+    words = daemon.words()
+    assert sentence in words
+    assert "Traceback" not in words
+    assert words.splitlines()[-1].startswith("gnetsegd: ")
+    assert not any("READY=1" in message for message in daemon.notified)
+
+
+def test_wrong_command_lines_end_with_64(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    for arguments in (["run", "--no-such-option"], ["no-such-command"], ["check-config"]):
+        command: list[Any] = [sys.executable, "-m", "gnetsegd", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode == 64, done.stderr
+        assert "Traceback" not in done.stderr
