@@ -31,20 +31,16 @@ class Fit(NamedTuple):
 def _even(length: float, limit: int) -> int:
     """``length`` in whole pixels, even where it is less than ``limit``: chroma comes in pairs."""
     rounded = 2 * round(length / 2)
-    return limit if rounded >= limit else max(2, rounded)
+    return min(limit, max(2, rounded))
 
 
-def fit(
-    mode: str, source_width: int, source_height: int, width: int, height: int, pixel_aspect: float = 1.0
-) -> Fit:
+def fit(mode: str, source_width: int, source_height: int, width: int, height: int) -> Fit:
     """Fit a picture of ``source_width`` x ``source_height`` to ``width`` x ``height`` pixels.
 
-    ``mode`` is one of ``GEOMETRY_MODES``; ``pixel_aspect`` is the width of one source pixel over
-    its height. The edges of crops and of padding are rounded to even pixels; the ``Geometry`` says
-    where they really are.
+    ``mode`` is one of ``GEOMETRY_MODES``. The edges of crops and of padding are rounded to even
+    pixels; the ``Geometry`` says where they really are. Pixels are taken to be square.
     """
-    # In source pixels: the width over height of a region that fills the frame without distortion.
-    aspect = width / height / pixel_aspect
+    aspect = width / height
     source, inner = Rect(0, 0, source_width, source_height), Rect(0, 0, width, height)
     wide = source_width > source_height * aspect
     if mode == "center-crop":
@@ -56,10 +52,10 @@ def fit(
             source = Rect(0, (source_height - cut) // 4 * 2, source_width, cut)
     elif mode == "letterbox":
         if wide:
-            rows = _even(width / (source_width / source_height * pixel_aspect), height)
+            rows = _even(width * source_height / source_width, height)
             inner = Rect(0, (height - rows) // 4 * 2, width, rows)
         else:
-            columns = _even(height * (source_width / source_height * pixel_aspect), width)
+            columns = _even(height * source_width / source_height, width)
             inner = Rect((width - columns) // 4 * 2, 0, columns, height)
     elif mode != "stretch":
         raise ConfigError(f"camera.geometry is {mode!r}; allowed is one of center-crop, letterbox, stretch")

@@ -348,6 +348,8 @@ class _Reader:
         return True
 
     def _read_compressed(self, memory: Any, used_bytes: int, pixels: NDArray[np.uint8]) -> bool:
+        if not used_bytes:
+            return False  # for the decoder it would be the end of all pictures
         av = pyav.load()
         assert self._scaler is not None
         # Webcams give a damaged picture now and then.

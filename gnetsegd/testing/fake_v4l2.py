@@ -44,6 +44,7 @@ class FakeWebcam:
     fps : the fastest rate
     pad_stride : bytes of padding at the end of each row
     quantization, colorspace, ycbcr_enc : what S_FMT says of the pixels
+    chroma : Cb and Cr of every picture in NV12, NV21, YU12 and YV12; 128 in the others
     monotonic : whether timestamps are of CLOCK_MONOTONIC
     counts : whether the driver counts frames; False gives 0 for each
     open_errno, format_errno, buffers_errno : errors of open, S_FMT, REQBUFS (0: none)
@@ -71,6 +72,7 @@ class FakeWebcam:
         self.quantization = v4l2.QUANTIZATION_DEFAULT
         self.colorspace = 8  # sRGB, as webcams say
         self.ycbcr_enc = v4l2.YCBCR_ENC_DEFAULT
+        self.chroma = (90, 160)
         self.monotonic = True
         self.counts = True
         self.open_errno = self.format_errno = self.buffers_errno = 0
@@ -303,9 +305,9 @@ class FakeDevice:
             if name in ("NV12", "NV21"):
                 chroma = chroma.reshape(height // 2, stride)
                 first = 0 if name == "NV12" else 1
-                chroma[:, first:width:2], chroma[:, 1 - first : width : 2] = 90, 160
+                chroma[:, first:width:2], chroma[:, 1 - first : width : 2] = self._cam.chroma
             elif name in ("YU12", "YV12"):
                 both = chroma.reshape(2, height // 2, stride // 2)
                 first = 0 if name == "YU12" else 1
-                both[first, :, : width // 2], both[1 - first, :, : width // 2] = 90, 160
-        return pix.sizeimage
+                both[first, :, : width // 2], both[1 - first, :, : width // 2] = self._cam.chroma
+        return int(pix.sizeimage)

@@ -1,0 +1,392 @@
+from __future__ import annotations
+
+import ctypes
+import errno
+import io
+
+import numpy as np
+import pytest
+
+from gnetsegd.cameras import v4l2_ioctl as v4l2
+from gnetsegd.cameras.v4l2 import V4l2Camera, V4l2Options
+from gnetsegd.cameras.v4l2_formats import COMPRESSED, LAYOUTS, Mode, choose
+from gnetsegd.config import from_dict
+from gnetsegd.errors import CameraStalled, PermanentError, TransientError
+from gnetsegd.frame import Frame, FrameSpec
+from gnetsegd.testing.fake_v4l2 import FakeWebcam, luminance
+
+
+def opened(webcam, request, **options):
+    camera = V4l2Camera(V4l2Options(**options), webcam.open, webcam.clock)
+    return camera, camera.open(request)
+
+
+def expanded(luma):
+    """Full range of limited luminance."""
+    return np.rint((luma.astype(float) - 16) * 255 / 219)
+
+
+# Sizes and offsets printed by a C program with <linux/videodev2.h>; 32 bits: ARM with 64-bit time.
+@pytest.mark.parametrize(
+    ("pointer_bytes", "format_bytes", "buffer_bytes", "offsets"),
+    [
+        (
+            8,
+            208,
+            88,
+            {"timestamp_s": 24, "timecode": 40, "sequence": 56, "m": 64, "length": 72, "request_fd": 80},
+        ),
+        (
+            4,
+            204,
+            80,
+            {"timestamp_s": 24, "timecode": 40, "sequence": 56, "m": 64, "length": 68, "request_fd": 76},
+        ),
+    ],
+)
+def test_structures_lie_as_the_kernel_has_them(pointer_bytes, format_bytes, buffer_bytes, offsets):
+    made = v4l2.structures(pointer_bytes)
+    assert ctypes.sizeof(made.Format) == format_bytes
+    assert made.Format.fmt.offset == pointer_bytes
+    assert ctypes.sizeof(made.Buffer) == buffer_bytes
+    assert {name: getattr(made.Buffer, name).offset for name in offsets} == offsets
+
+
+def test_request_numbers_are_those_of_the_kernel():
+    wide = ctypes.sizeof(ctypes.c_void_p) == 8
+    numbers = {
+        "QUERYCAP": 0x80685600,
+        "ENUM_FMT": 0xC0405602,
+        "S_FMT": 0xC0D05605 if wide else 0xC0CC5605,
+        "REQBUFS": 0xC0145608,
+        "QUERYBUF": 0xC0585609 if wide else 0xC0505609,
+        "QBUF": 0xC058560F if wide else 0xC050560F,
+        "DQBUF": 0xC0585611 if wide else 0xC0505611,
+        "STREAMON": 0x40045612,
+        "STREAMOFF": 0x40045613,
+        "G_PARM": 0xC0CC5615,
+        "S_PARM": 0xC0CC5616,
+        "ENUM_FRAMESIZES": 0xC02C564A,
+        "ENUM_FRAMEINTERVALS": 0xC034564B,
+    }
+    assert {name: hex(getattr(v4l2, name)) for name in numbers} == {n: hex(v) for n, v in numbers.items()}
+
+
+@pytest.mark.parametrize("pad", [0, 32])
+@pytest.mark.parametrize("name", ["GREY", "NV12", "YU12", "NV21", "YV12", "YUYV", "UYVY"])
+@pytest.mark.parametrize("size", [(64, 48), (128, 96)], ids=["same size", "shrunk"])
+def test_luminance_is_read_with_the_real_stride_and_expanded(name, pad, size, request_of):
+    webcam = FakeWebcam((name,), (size,), pad_stride=pad)
+    frame = Frame(FrameSpec(64, 48), 10)
+    camera, info = opened(webcam, request_of(frame.spec))
+    camera.capture(frame)
+    want = expanded(luminance(0, *size))
+    # Where the luminance wraps around, neighbours differ by all there is: means are compared there.
+    if size == (64, 48):
+        assert abs(frame.pixels - want).max() <= 1
+    else:
+        want = want.reshape(48, 2, 64, 2).mean(axis=(1, 3))
+        assert np.median(abs(frame.pixels - want)) <= 1
+        assert abs(frame.pixels - want).mean() <= 3
+    assert name in info.description
+    camera.close()
+
+
+@pytest.mark.parametrize("pad", [0, 32])
+@pytest.mark.parametrize("name", ["GREY", "NV12", "YUYV", "UYVY"])
+@pytest.mark.parametrize("told_by", ["driver", "JPEG colour space", "option"])
+def test_full_range_of_the_right_size_is_copied_exactly(name, pad, told_by, request_of, monkeypatch):
+    webcam = FakeWebcam((name,), ((64, 48),), pad_stride=pad)
+    webcam.quantization = v4l2.QUANTIZATION_FULL_RANGE if told_by == "driver" else 0
+    webcam.colorspace = v4l2.COLORSPACE_JPEG if told_by == "JPEG colour space" else 8
+    # Without a scaler: PyAV is not even imported.
+    monkeypatch.setattr("gnetsegd.cameras.pyav.load", lambda: pytest.fail("PyAV is not needed for this"))
+    frame = Frame(FrameSpec(64, 48), 10)
+    camera, _ = opened(webcam, request_of(frame.spec), range="full" if told_by == "option" else "auto")
+    camera.capture(frame)
+    assert np.array_equal(frame.pixels, luminance(0, 64, 48))
+    camera.close()
+
+
+@pytest.mark.parametrize("name", ["NV12", "YU12", "NV21", "YV12"])
+def test_chroma_is_not_mixed_up(name, request_of):
+    webcam = FakeWebcam((name,), ((64, 48),), pad_stride=32)
+    webcam.quantization = v4l2.QUANTIZATION_FULL_RANGE
+    frame = Frame(FrameSpec(64, 48, "YUV420"), 10)
+    camera, _ = opened(webcam, request_of(frame.spec))
+    camera.capture(frame)
+    chroma = frame.pixels[48:].reshape(2, 24, 32).astype(int)
+    assert abs(frame.pixels[:48].astype(int) - luminance(0, 64, 48)).max() <= 1
+    assert abs(chroma[0] - 90).max() <= 1
+    assert abs(chroma[1] - 160).max() <= 1
+
+
+def test_a_bt709_camera_gives_the_luminance_of_bt601(request_of):
+    webcam = FakeWebcam(("NV12",), ((64, 48),))
+    webcam.colorspace, webcam.chroma = v4l2.COLORSPACE_REC709, (128, 180)
+    frame = Frame(FrameSpec(64, 48), 10)
+    camera, _ = opened(webcam, request_of(frame.spec))
+    camera.capture(frame)
+    y = expanded(luminance(0, 64, 48))
+    red, blue = y + 1.5748 * (180 - 128) * 255 / 224, y
+    green = (y - 0.2126 * red - 0.0722 * blue) / 0.7152
+    inside = (np.minimum(np.minimum(red, green), blue) > 0) & (np.maximum(np.maximum(red, green), blue) < 255)
+    want = 0.299 * red + 0.587 * green + 0.114 * blue
+    assert abs(frame.pixels - want)[inside].max() <= 4
+    assert abs(want - y)[inside].max() > 6  # without the conversion this test would go red
+
+
+def test_rgb_cameras_are_taken(request_of):
+    webcam = FakeWebcam(("RGB3",), ((64, 48),), pad_stride=12)
+    frame = Frame(FrameSpec(64, 48), 10)
+    camera, _ = opened(webcam, request_of(frame.spec))
+    camera.capture(frame)
+    assert abs(frame.pixels.astype(int) - luminance(0, 64, 48)).max() <= 2
+
+
+def jpeg(luma):
+    image = pytest.importorskip("PIL.Image")
+    stream = io.BytesIO()
+    image.fromarray(luma).convert("RGB").save(stream, "JPEG", quality=98)
+    return stream.getvalue()
+
+
+def test_motion_jpeg_is_decoded_when_there_is_nothing_else(request_of):
+    webcam = FakeWebcam(("MJPG",), ((64, 48),))
+    webcam.jpeg = lambda luma: jpeg(np.full_like(luma, luma[0, 0]))
+    frame = Frame(FrameSpec(64, 48), 10)
+    camera, _ = opened(webcam, request_of(frame.spec))
+    for sequence in range(3):
+        camera.capture(frame)
+        assert frame.sequence == sequence
+        assert abs(frame.pixels.astype(int) - luminance(sequence, 1, 1)).max() <= 2
+
+
+def test_a_damaged_jpeg_is_passed_over_and_counted(request_of):
+    webcam = FakeWebcam(("MJPG",), ((64, 48),))
+    pictures = iter([b"\xff\xd8 not a picture", b"", *[jpeg(np.full((48, 64), 100, np.uint8))] * 2])
+    webcam.jpeg = lambda _: next(pictures)
+    frame = Frame(FrameSpec(64, 48), 10)
+    camera, _ = opened(webcam, request_of(frame.spec))
+    camera.capture(frame)
+    assert frame.sequence == 2
+    assert abs(frame.pixels.astype(int) - 100).max() <= 2
+
+
+@pytest.fixture
+def webcam():
+    webcam = FakeWebcam(("NV12",), ((64, 48),), fps=50)
+    webcam.quantization = v4l2.QUANTIZATION_FULL_RANGE
+    return webcam
+
+
+@pytest.fixture
+def frame():
+    return Frame(FrameSpec(64, 48), 10)
+
+
+def test_time_and_sequence_are_the_drivers(webcam, frame, request_of):
+    webcam.sequence = 1000
+    camera, info = opened(webcam, request_of(frame.spec))
+    assert info.fps == 50
+    for expected in range(20):
+        camera.capture(frame)
+        assert frame.sequence == 1000 + expected
+        assert frame.sensor_timestamp_ns == webcam.clock.now_ns()
+
+
+def test_lost_frames_are_counted_also_over_the_wrap_of_the_drivers_counter(webcam, frame, request_of):
+    webcam.sequence = 2**32 - 2
+    camera, _ = opened(webcam, request_of(frame.spec))
+    seen = []
+    for lose in (0, 0, 0, 5, 0):
+        webcam.lose = lose
+        camera.capture(frame)
+        seen.append(frame.sequence - (2**32 - 2))
+    assert seen == [0, 1, 2, 8, 9]
+
+
+def test_a_driver_that_does_not_count_is_counted_for(webcam, frame, request_of):
+    webcam.counts = False
+    camera, _ = opened(webcam, request_of(frame.spec))
+    seen = []
+    for _ in range(3):
+        camera.capture(frame)
+        seen.append(frame.sequence)
+    assert seen == [0, 1, 2]
+
+
+def test_timestamps_of_another_clock_are_not_believed(webcam, frame, request_of):
+    webcam.monotonic = False
+    camera, _ = opened(webcam, request_of(frame.spec))
+    camera.capture(frame)
+    assert frame.sensor_timestamp_ns == webcam.clock.now_ns()
+
+
+def test_a_late_taker_gets_the_newest_frame_and_the_older_are_counted(webcam, frame, request_of):
+    camera, _ = opened(webcam, request_of(frame.spec))
+    camera.capture(frame)
+    webcam.clock.pass_s(0.065)  # three more are ready
+    camera.capture(frame)
+    assert frame.sequence == 3
+    assert np.array_equal(frame.pixels, luminance(3, 64, 48))
+    for expected in range(4, 20):  # and no buffer was lost by it
+        camera.capture(frame)
+        assert frame.sequence == expected
+
+
+@pytest.mark.parametrize("fault", ["damaged", "short"])
+def test_a_damaged_frame_is_passed_over_and_counted(fault, webcam, frame, request_of):
+    camera, _ = opened(webcam, request_of(frame.spec))
+    camera.capture(frame)
+    setattr(webcam, fault, 2)
+    camera.capture(frame)
+    assert frame.sequence == 3
+    assert np.array_equal(frame.pixels, luminance(3, 64, 48))
+
+
+def test_a_stall_ends_at_the_time_limit(webcam, frame, request_of):
+    camera, _ = opened(webcam, request_of(frame.spec, timeout_s=1.5))
+    camera.capture(frame)
+    webcam.stalled = True
+    before_ns = webcam.clock.now_ns()
+    with pytest.raises(CameraStalled):
+        camera.capture(frame)
+    assert webcam.clock.now_ns() - before_ns == 1_500_000_000
+
+
+def test_nothing_but_damaged_frames_is_a_stall(webcam, frame, request_of):
+    camera, _ = opened(webcam, request_of(frame.spec, timeout_s=1.5))
+    webcam.damaged = 10_000
+    with pytest.raises(CameraStalled):
+        camera.capture(frame)
+    assert webcam.damaged > 9_000
+
+
+def test_an_unplugged_camera_is_transient_and_is_named_when_opened_again(webcam, frame, request_of):
+    camera, _ = opened(webcam, request_of(frame.spec))
+    camera.capture(frame)
+    webcam.vanished = True
+    with pytest.raises(TransientError, match="unplugged"):
+        camera.capture(frame)
+    camera.close()
+    assert (webcam.opened, webcam.mapped) == (0, 0)
+    with pytest.raises(PermanentError, match="no such camera") as caught:
+        opened(webcam, request_of(frame.spec))
+    assert caught.value.exit_code == 66
+    webcam.vanished = False
+    opened(webcam, request_of(frame.spec))[0].capture(frame)
+
+
+@pytest.mark.parametrize(
+    ("where", "number", "code", "words"),
+    [
+        ("open_errno", errno.ENOENT, 66, "/dev/video0: there is no such camera"),
+        ("open_errno", errno.EACCES, 77, "group video"),
+        ("open_errno", errno.EBUSY, 75, "in use by another program"),
+        ("format_errno", errno.EBUSY, 75, "in use by another program"),
+        ("buffers_errno", errno.EBUSY, 75, "in use by another program"),
+        ("buffers_errno", errno.ENOSPC, 69, "USB bus"),
+    ],
+)
+def test_what_prevents_opening_is_named_with_its_exit_code(where, number, code, words, webcam, request_of):
+    setattr(webcam, where, number)
+    with pytest.raises(PermanentError, match=words) as caught:
+        opened(webcam, request_of(FrameSpec(64, 48)))
+    assert caught.value.exit_code == code
+    assert (webcam.opened, webcam.mapped) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "words"),
+    [
+        (v4l2.CAP_STREAMING, "no camera"),
+        (v4l2.CAP_STREAMING | v4l2.CAP_VIDEO_CAPTURE_MPLANE, "multi-planar"),
+        (v4l2.CAP_VIDEO_CAPTURE, "no camera"),
+    ],
+)
+def test_a_node_that_is_no_camera_is_refused(capabilities, words, webcam, request_of):
+    webcam.capabilities = capabilities
+    with pytest.raises(PermanentError, match=words) as caught:
+        opened(webcam, request_of(FrameSpec(64, 48)))
+    assert caught.value.exit_code == 69
+    assert webcam.opened == 0
+
+
+@pytest.mark.parametrize(("path", "code"), [("/dev/null", 69), ("/dev/no-such-video", 66), ("/", 66)])
+def test_real_paths_that_are_no_cameras_are_refused(path, code, request_of):
+    with pytest.raises(PermanentError, match=path) as caught:
+        V4l2Camera(V4l2Options(device=path)).open(request_of())
+    assert caught.value.exit_code == code
+
+
+def test_a_camera_without_a_known_format_is_refused(request_of):
+    with pytest.raises(PermanentError, match="no pixel format") as caught:
+        opened(FakeWebcam(("S920",)), request_of())
+    assert caught.value.exit_code == 69
+
+
+def test_everything_is_freed_and_close_may_be_repeated(webcam, frame, request_of):
+    camera, _ = opened(webcam, request_of(frame.spec))
+    camera.capture(frame)
+    assert (webcam.opened, webcam.mapped) == (1, 4)
+    camera.close()
+    camera.close()
+    assert (webcam.opened, webcam.mapped) == (0, 0)
+    with pytest.raises(TransientError, match="not open"):
+        camera.capture(frame)
+
+
+@pytest.mark.parametrize(
+    ("modes", "spec", "fps", "chosen"),
+    [
+        # The smallest that covers the frame, uncompressed.
+        ([("MJPG", 640, 480, 30), ("YUYV", 640, 480, 30), ("YUYV", 1280, 720, 30)], (448, 448), 30, 1),
+        # Luminance alone before luminance beside chroma, of one size.
+        ([("YUYV", 640, 480, 30), ("NV12", 640, 480, 30), ("GREY", 640, 480, 30)], (224, 224), 30, 2),
+        # Fast enough goes before uncompressed ...
+        ([("YUYV", 640, 480, 10), ("MJPG", 640, 480, 30)], (224, 224), 30, 1),
+        # ... and 29.97 is fast enough for 30.
+        ([("YUYV", 640, 480, 29.97), ("MJPG", 640, 480, 30)], (224, 224), 30, 0),
+        # None covers the frame: the largest.
+        ([("YUYV", 160, 120, 30), ("YUYV", 320, 240, 30)], (448, 448), 30, 1),
+        ([("XXXX", 640, 480, 30)], (224, 224), 30, None),
+    ],
+)
+def test_the_mode_with_the_least_work_is_chosen(modes, spec, fps, chosen):
+    made = [Mode(*mode) for mode in modes]
+    assert choose(made, FrameSpec(*spec), fps) == (None if chosen is None else made[chosen])
+
+
+def test_colour_models_get_a_camera_in_colour():
+    modes = [Mode("GREY", 320, 240, 30), Mode("YUYV", 640, 480, 30)]
+    assert choose(modes, FrameSpec(224, 224, "RGB"), 30) == modes[1]
+
+
+def test_sizes_in_steps_are_asked_for_exactly(request_of):
+    webcam = FakeWebcam(("NV12",), ((16, 1920, 2),))
+    frame = Frame(FrameSpec(448, 448), 10)
+    _, info = opened(webcam, request_of(frame.spec))
+    assert (webcam.pix.width, webcam.pix.height) == (448, 448)
+    assert (info.geometry.sensor_width, info.geometry.sensor_height) == (448, 448)
+
+
+def test_what_the_driver_gives_counts_not_what_was_asked(request_of):
+    webcam = FakeWebcam(("NV12",), ((128, 96),))
+    frame = Frame(FrameSpec(64, 48), 10)
+    camera, info = opened(webcam, request_of(frame.spec), width=64, height=48)
+    assert (info.geometry.sensor_width, info.geometry.sensor_height) == (128, 96)
+    camera.capture(frame)
+
+
+def test_the_rate_is_asked_for_and_told(webcam, request_of):
+    _, info = opened(webcam, request_of(FrameSpec(64, 48), fps=15))
+    assert webcam.fps == 15
+    assert info.fps == 15
+
+
+def test_the_configuration_takes_its_options():
+    table = {"camera": {"driver": "v4l2", "v4l2": {"device": "/dev/video2", "pixel_format": "NV12"}}}
+    made = from_dict(table, "test").camera.options["v4l2"]
+    assert made == V4l2Options(device="/dev/video2", pixel_format="NV12")
+    assert {"auto", *LAYOUTS, *COMPRESSED} >= {"auto", "GREY", "NV12", "YU12", "YUYV", "MJPG"}
