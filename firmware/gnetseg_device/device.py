@@ -63,6 +63,7 @@ class MockDevice:
             compute_s=compute_s,
             faults=Injector(seed),
             port=len(self.host.ports) + 1,
+            addresses=self.host.addresses,
         )
         self.host.ports.append(self.port)
         self.backend = PyusbBackend(self.host)

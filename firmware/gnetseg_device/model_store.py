@@ -92,9 +92,7 @@ class ModelStore:
         if upload is None or upload.sha256 != sha256:
             raise Refused(Code.NO_UPLOAD, "MODEL_COMMIT of a model that was not begun")
         if len(self._received) != upload.size:
-            raise Refused(
-                Code.NO_UPLOAD, f"MODEL_COMMIT after {len(self._received)} of {upload.size} bytes"
-            )
+            raise Refused(Code.NO_UPLOAD, f"MODEL_COMMIT after {len(self._received)} of {upload.size} bytes")
         content = bytes(self._received)
         if hashlib.sha256(content).digest() != sha256:
             self.discard_upload()

@@ -7,6 +7,7 @@ engine; it is not held while the bus, the chip or a network takes its time.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import deque
@@ -24,7 +25,7 @@ from .faults import Injector, impossible_for, spoil
 from .jobs import FrameJob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 #: How long an unplugged device stays away by itself, in seconds.
 AWAY_S = 0.5
@@ -80,6 +81,7 @@ class Port:
     """One device and the port that it is in; plugged in from the start.
 
     ``bus_mbytes_per_s`` and ``compute_s`` emulate the pace of the bus and of the chip, 0 is none.
+    ``addresses`` gives the device's USB address at each plugging-in.
     ``attachment`` is a number that changes with each plugging-in: every transfer names the one that
     it was opened for, and fails with NO_DEVICE after that one is gone.
     """
@@ -94,6 +96,7 @@ class Port:
         faults: Injector | None = None,
         bus: int = 1,
         port: int = 1,
+        addresses: Iterator[int] | None = None,
     ) -> None:
         self.engine = engine
         self.identity = identity or Identity()
@@ -109,7 +112,8 @@ class Port:
         self._epoch_count = 0
         self._worker: threading.Thread | None = None
         self._attachment = 1
-        self._place = Place(bus, port, 1)
+        self._addresses = addresses or itertools.count(1)
+        self._place = Place(bus, port, next(self._addresses))
         self._plugged = True
         self._back_at: float | None = None
         self._back_elsewhere = False
@@ -158,7 +162,7 @@ class Port:
     def _plug(self, elsewhere: bool) -> None:
         old = self._place
         bus, port = (old.bus + 1, old.port + 1) if elsewhere else (old.bus, old.port)
-        self._place = Place(bus, port, old.address % 127 + 1)
+        self._place = Place(bus, port, next(self._addresses))
         self._plugged = True
         self._back_at = None
         self._attachment += 1
@@ -426,6 +430,8 @@ class Port:
         Under the lock, which is given up while a network computes or the chip is waited for.
         """
         while True:
+            # Again each time: the lock may have been given up since.
+            self._check(attachment)
             if not self._outgoing:
                 self._fetch()
             if self._outgoing:
@@ -435,7 +441,6 @@ class Port:
                     return message
                 # To be woken by an unplug or an ABORT; the rest is waited for precisely.
                 self._changed.wait(long_wait)
-                self._check(attachment)
                 continue
             if self._worker or not self._compute_one():
                 return None

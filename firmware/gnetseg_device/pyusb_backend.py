@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import itertools
 import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ class Host:
     def __init__(self, *ports: Port) -> None:
         self.ports = list(ports)
         self.lock = threading.Lock()
+        self.addresses = itertools.cycle(range(1, 128))
         #: The backend that has claimed the interface of an attachment.
         self.claims: dict[tuple[Port, int], PyusbBackend] = {}
 

@@ -162,7 +162,7 @@ def test_masks_are_packed_on_the_device_as_messages_pack_them(bits: int, width: 
 @pytest.mark.parametrize("piece", [512, 1024, 16384])
 def test_a_message_may_come_in_pieces_of_whole_packets(piece: int) -> None:
     wire = Wire(features=c.Feature.PAYLOAD_CRC)
-    wire.send(frame_message(A, PIXELS, 1, flags=c.FLAG_CRC) , piece)
+    wire.send(frame_message(A, PIXELS, 1, flags=c.FLAG_CRC), piece)
     wire.send(frame_message(A, PIXELS, 2, flags=c.FLAG_CRC), piece)
     assert [header.sequence for header, _ in wire.answers()] == [1, 2]
 
@@ -215,9 +215,7 @@ def test_yuv420_is_upsampled_by_the_nearest_neighbour() -> None:
     wire = Wire(model, network=Spy)
     identity = ModelRecord.of(model).model_id
     wire.send(
-        pack_message(
-            Type.FRAME, EPOCH, 1, planar.tobytes(), pixel=1, width=32, height=16, model_id=identity
-        )
+        pack_message(Type.FRAME, EPOCH, 1, planar.tobytes(), pixel=1, width=32, height=16, model_id=identity)
     )
     assert wire.answer()[0].type == Type.RESULT
     assert (seen[0] == out).all()
@@ -508,7 +506,7 @@ def test_labels_that_do_not_fit_in_the_agreed_bits_are_refused() -> None:
 def test_a_label_that_the_network_should_not_give_never_spills_into_its_neighbour() -> None:
     class Liar(FakeNetwork):
         def run(self, pixels: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
-            out[:] = 2
+            out[:] = pixels | 2
 
     wire = Wire(bits=1, network=Liar)
     wire.frame(1)
