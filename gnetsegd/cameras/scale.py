@@ -40,6 +40,7 @@ _SAME_PLANES = {
 
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 _BT601_OR_UNTAGGED = (2, 5, 6)  # AVCOL_SPC_UNSPECIFIED, _BT470BG, _SMPTE170M
+_LUMA_OF_BT601 = (0, *_BT601_OR_UNTAGGED)  # AVCOL_SPC_RGB: has no luma yet
 
 
 class Scaler:
@@ -109,6 +110,15 @@ class Scaler:
             return False
         return int(known_range) == _FULL_RANGE and int(matrix) in _BT601_OR_UNTAGGED
 
+    def _made(self, picture: Any) -> str:
+        """FFmpeg's format to make of this picture; its planes are in the order of ``_MADE``."""
+        if self._spec.pixel_format != "Y":
+            return _MADE[self._spec.pixel_format][0]
+        # FFmpeg 7.1 makes grey of another matrix without converting: there chroma must come along.
+        matrix = getattr(picture, "colorspace", None)
+        known = self._source_matrix == "bt601" or (self._source_matrix == "auto" and matrix in _LUMA_OF_BT601)
+        return "gray" if known or picture.format.name == "gray" else "yuv420p"
+
     def _prepare(self, picture: Any) -> None:
         """Build the filter graph for pictures like this one, unless it is already there."""
         key = (
@@ -143,7 +153,7 @@ class Scaler:
                 ":out_range=full:out_color_matrix=bt601",
             )
         )
-        nodes.append(graph.add("format", _MADE[self._spec.pixel_format][0]))
+        nodes.append(graph.add("format", self._made(picture)))
         nodes.append(graph.add("buffersink"))
         for one, following in pairwise(nodes):
             one.link_to(following)
