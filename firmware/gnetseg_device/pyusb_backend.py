@@ -22,7 +22,8 @@ from usb.core import USBError, USBTimeoutError
 from gnetsegd.link import constants as c
 
 from .descriptors import ENDPOINT_IN, ENDPOINT_OUT, INTERFACE
-from .port import Port, Reason, TransferError
+from .port import Port
+from .transfer import Reason, TransferError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,7 @@ _ERRORS = {
     Reason.NO_MEMORY: (-11, errno.ENOMEM, "Insufficient memory"),
     Reason.PERMISSION: (-3, errno.EACCES, "Access denied (insufficient permissions)"),
     Reason.BUSY: (-6, errno.EBUSY, "Resource busy"),
+    Reason.CANCELLED: (-1, errno.EIO, "Input/output error"),
 }
 
 
