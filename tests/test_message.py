@@ -34,6 +34,8 @@ from gnetsegd.message import (
     unpack_mask,
 )
 
+pytestmark = pytest.mark.runtime
+
 ROOT = Path(__file__).parents[1]
 VECTORS = ROOT / "tests" / "vectors" / "messages"
 NAMES = sorted(path.stem for path in VECTORS.glob("*.json"))

@@ -20,6 +20,8 @@ from gnetsegd.message import HEADER_SIZE, pack_header, parse_header, topic
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.runtime
+
 WAIT_S = 5.0
 FAR = 0xFFFFFFFF
 
