@@ -115,12 +115,14 @@ class Clip:
                 if packet is None:
                     break
                 images = packet.decode()
-                damage = "it is cut off" if packet.is_corrupt else None
+                if packet.is_corrupt:
+                    images, damage = [*images, *self._rest(stream)], "it is cut off"
             except self._av.FFmpegError as error:
                 images, damage = self._rest(stream), error
             for image in images:
                 pictures += 1
-                yield Picture(image, image.time, file)
+                # What is flushed out of a decoder carries no usable time.
+                yield Picture(image, image.time if damage is None else None, file)
         if damage is not None:
             raise _corrupt(file, damage)
         if not pictures:

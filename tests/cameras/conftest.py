@@ -30,6 +30,7 @@ def make_clip(tmp_path: Path) -> ClipMaker:
         av_name: str = "yuv420p",
         noise: bool = False,
         pts: Callable[[int], int] = lambda index: index,
+        b_frames: int = 0,
         **options: str,
     ) -> Path:
         path = tmp_path / name
@@ -39,6 +40,8 @@ def make_clip(tmp_path: Path) -> ClipMaker:
             stream.width, stream.height = size
             stream.pix_fmt = av_name
             stream.codec_context.time_base = Fraction(1, fps)
+            if b_frames:
+                stream.codec_context.options = {"bf": str(b_frames)}
             for index in range(frames):
                 # What is written is limited range, as cameras do.
                 luma = np.full(size[::-1], round(16 + level(index) * 219 / 255), np.uint8)

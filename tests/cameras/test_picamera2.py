@@ -21,10 +21,10 @@ SIGNATURES = {
     "__init__": (["self", "camera_num", "verbose_console", "tuning", "allocator"], 4),
     "global_camera_info": ([], 0),
     "create_video_configuration": (
-        (
-            "self main lores raw transform colour_space buffer_count controls "
-            "display encode queue sensor use_case"
-        ).split(),
+        [
+            *("self", "main", "lores", "raw", "transform", "colour_space", "buffer_count", "controls"),
+            *("display", "encode", "queue", "sensor", "use_case"),
+        ],
         12,
     ),
     "configure": (["self", "camera_config"], 1),

@@ -81,6 +81,14 @@ def test_a_picture_tagged_bt709_is_converted(size):
     assert abs(scaled(picture, FrameSpec(32, 32)).astype(int) - 105.6).max() <= 2
 
 
+@pytest.mark.skipif(not tells_range, reason="this PyAV cannot tag a picture")
+def test_a_picture_in_full_range_but_bt709_is_not_taken_as_it_is():
+    # Red: 90 by BT.709, but 106 by BT.601.
+    picture = flat(90, "yuv420p", (32, 32), (101, 211))
+    picture.colorspace, picture.color_range = 1, 2
+    assert abs(scaled(picture, FrameSpec(32, 32)).astype(int) - 106).max() <= 3
+
+
 @pytest.mark.parametrize("rgb", [(220, 60, 40), (50, 180, 60), (60, 60, 200)])
 @pytest.mark.parametrize("matrix", ["bt601", "bt709"])
 def test_colours_are_right_in_every_pixel_format(rgb, matrix):

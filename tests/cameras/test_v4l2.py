@@ -199,11 +199,11 @@ def test_lost_frames_are_counted_also_over_the_wrap_of_the_drivers_counter(webca
     webcam.sequence = 2**32 - 2
     camera, _ = opened(webcam, request_of(frame.spec))
     seen = []
-    for lose in (0, 0, 0, 5, 0):
+    for lose in (0, 0, 5, 0):
         webcam.lose = lose
         camera.capture(frame)
         seen.append(frame.sequence - (2**32 - 2))
-    assert seen == [0, 1, 2, 8, 9]
+    assert seen == [0, 1, 7, 8]
 
 
 def test_a_driver_that_does_not_count_is_counted_for(webcam, frame, request_of):
@@ -230,9 +230,10 @@ def test_a_late_taker_gets_the_newest_frame_and_the_older_are_counted(webcam, fr
     camera.capture(frame)
     assert frame.sequence == 3
     assert np.array_equal(frame.pixels, luminance(3, 64, 48))
-    for expected in range(4, 20):  # and no buffer was lost by it
+    for late in range(1, 10):  # and no buffer was lost by it
+        webcam.clock.pass_s(0.065)
         camera.capture(frame)
-        assert frame.sequence == expected
+        assert 2 < frame.sequence / (late + 1) < 4
 
 
 @pytest.mark.parametrize("fault", ["damaged", "short"])
