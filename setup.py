@@ -79,6 +79,8 @@ setup(
             "video = gnetsegd.cameras.video:VideoCamera",
         ],
         "gnetsegd.accelerators": [
+            "auto = gnetsegd.accelerators.auto:AutoAccelerator",
+            "usb = gnetsegd.accelerators.usb:UsbAccelerator",
             "standin = gnetsegd.accelerators.standin:StandinAccelerator",
         ],
     },

@@ -89,7 +89,9 @@ class AcceleratorConfig:
     """What computes the masks."""
 
     driver: str = option(
-        "standin", "which accelerator: standin (the network on this CPU), or one that a package adds"
+        "auto",
+        "which accelerator: auto (usb when it is there, else standin), usb (never falls back), standin "
+        "(the network on this CPU), or one that a package adds",
     )
     backoff_max_s: float = option(
         5.0, "the longest pause between two attempts to reopen it", unit="s", minimum=0.1, maximum=600
@@ -284,7 +286,8 @@ def _structure_driver(table: dict[str, Any], kind: type[T], where: str, section:
             f"{_nearest(made.driver, names(group))}"
         )
     options: dict[str, Any] = {}
-    for name in {*tables, made.driver}:
+    uses = getattr(find(group, made.driver), "uses", ())
+    for name in {*tables, made.driver, *uses}:
         # Every table is checked, also one of a driver that is not in use just now.
         options_class = find(group, name).Options
         options[name] = structure(tables.get(name, {}), options_class, where, f"{section}.{name}.")

@@ -98,14 +98,15 @@ class Daemon:
     def _make_pipeline(self, losses: int) -> Pipeline:
         section, bundle = self._config.accelerator, self._bundle
 
-        def make() -> Accelerator:
-            made: Accelerator = find("gnetsegd.accelerators", section.driver)(
-                bundle, section.options[section.driver]
-            )
-            return made
+        kind = find("gnetsegd.accelerators", section.driver)
+        made: Accelerator
+        if hasattr(kind, "from_options"):
+            made = kind.from_options(bundle, section.options)
+        else:
+            made = kind(bundle, section.options[section.driver])
 
         return Pipeline(
-            make, self._pool, self._mailbox, self._publisher, section.backoff_max_s,
+            made, self._pool, self._mailbox, self._publisher, section.backoff_max_s,
             lambda: not self._ready, self._wake.set, losses,
         )  # fmt: skip
 
@@ -230,7 +231,7 @@ class Daemon:
 
     def _send_status(self, state: str, reason: str) -> None:
         camera, pipeline = self._camera, self._pipeline
-        model, accelerator = pipeline.info, pipeline.accelerator
+        model = pipeline.info
         self._publisher.send_status(
             {
                 "schema": STATUS_SCHEMA,
@@ -258,7 +259,7 @@ class Daemon:
                     "description": camera.info.description if camera.info else "",
                     "fps": camera.info.fps if camera.info else 0.0,
                 },
-                "accelerator": accelerator.describe() if accelerator else {},
+                "accelerator": pipeline.accelerator.describe(),
             }
         )
 

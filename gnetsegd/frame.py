@@ -6,6 +6,7 @@ the road is built, and handed from thread to thread; only the one who holds it w
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 #: Bytes kept free in front of the mask in a frame's reply buffer, for the header of the ZeroMQ
 #: message (``message.HEADER_SIZE``), so that a mask is published from the place it was received in.
 HEADROOM = 128
+
+#: Bytes in front of the pixels for the USB link's header, and behind them for its trailer.
+LINK_HEADER = 32
+LINK_TRAILER = 8
 
 #: Sizes of USB bulk-IN buffers must be a multiple of this (raspberrypi/linux#3389).
 BULK_PACKET = 512
@@ -117,17 +122,41 @@ class Geometry:
     sensor_height: int
 
 
+class Memory:
+    """Where a buffer lies: what libusb's Python bindings ask of an ``array`` (address and size).
+
+    ``size`` bytes from ``offset`` of ``buffer``, which cannot be resized meanwhile.
+    """
+
+    __slots__ = ("_address", "_keep", "itemsize", "size")
+
+    def __init__(self, buffer: bytearray, offset: int, size: int) -> None:
+        self._keep = (ctypes.c_char * size).from_buffer(buffer, offset)
+        self._address = ctypes.addressof(self._keep)
+        self.size = size
+        self.itemsize = 1
+
+    def buffer_info(self) -> tuple[int, int]:
+        """(address, number of items), as ``array.array.buffer_info``."""
+        return self._address, self.size
+
+
 class Frame:
     """One picture on its way through the road; a slot that is used again and again.
 
     Attributes
     ----------
-    pixels : uint8 array of ``spec.shape``, C-contiguous
+    pixels : uint8 array of ``spec.shape``, C-contiguous; it lies in ``request``
+    request : what a USB transfer sends: ``LINK_HEADER`` bytes, the pixels, room for a trailer
     sequence : the camera's own frame number; it counts frames that the camera lost, too
     sensor_timestamp_ns : CLOCK_MONOTONIC time of the exposure, in ns
     dropped_camera : how many frames before this one the camera lost, since the daemon started
     dropped_daemon : how many frames before this one gave way to a newer one in the mailbox
-    reply : the buffer of the answer: ``HEADROOM`` bytes for the message's header, then the mask
+    reply : the buffer of the answer: ``HEADROOM`` bytes for the message's header, then the mask.
+        A USB transfer receives into the last ``LINK_HEADER`` bytes of the headroom and what follows,
+        so that the mask comes to stand where it is published from.
+    reply_view : memoryview of ``reply``
+    request_memory, reply_memory : where these two transfers lie
     """
 
     __slots__ = (
@@ -135,6 +164,10 @@ class Frame:
         "dropped_daemon",
         "pixels",
         "reply",
+        "reply_memory",
+        "reply_view",
+        "request",
+        "request_memory",
         "sensor_timestamp_ns",
         "sequence",
         "spec",
@@ -142,10 +175,16 @@ class Frame:
 
     def __init__(self, spec: FrameSpec, mask_bytes: int) -> None:
         self.spec = spec
-        self.pixels: NDArray[np.uint8] = np.zeros(spec.shape, np.uint8)
+        size = spec.size_bytes
+        self.request = bytearray(LINK_HEADER + size + LINK_TRAILER)
+        self.pixels: NDArray[np.uint8] = np.frombuffer(self.request, np.uint8, size, LINK_HEADER)
+        self.pixels = self.pixels.reshape(spec.shape)
         # Whole packets behind the headroom, one more for a header that arrives before the mask.
-        packets = -(-mask_bytes // BULK_PACKET) + 1
+        packets = max(2, -(-mask_bytes // BULK_PACKET) + 1)
         self.reply = bytearray(HEADROOM + packets * BULK_PACKET)
+        self.reply_view = memoryview(self.reply)
+        self.request_memory = Memory(self.request, 0, len(self.request))
+        self.reply_memory = Memory(self.reply, HEADROOM - LINK_HEADER, packets * BULK_PACKET)
         self.sequence = 0
         self.sensor_timestamp_ns = 0
         self.dropped_camera = 0
@@ -165,7 +204,7 @@ class Mask(NamedTuple):
     @property
     def payload(self) -> memoryview:
         """The mask exactly as the network gave it, ``info.mask.size_bytes`` bytes."""
-        return memoryview(self.frame.reply)[HEADROOM : HEADROOM + self.info.mask.size_bytes]
+        return self.frame.reply_view[HEADROOM : HEADROOM + self.info.mask.size_bytes]
 
 
 class Loss(NamedTuple):

@@ -68,4 +68,9 @@ def state(camera: CameraLoop, pipeline: Pipeline, ready: bool) -> tuple[str, str
         return "idle", "nobody is subscribed"
     if not ready or camera.state == "opening" or pipeline.state == "opening":
         return "starting", ""
+    if pipeline.info is not None and pipeline.info.fallback:
+        return (
+            "running",
+            f"on the stand-in: {pipeline.accelerator.describe().get('falling_back_because', '')}",
+        )
     return "running", ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
+from .flag import Flag
 from .frame import Frame, FrameSpec
 
 
@@ -17,10 +18,8 @@ class Mailbox:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._frame: Frame | None = None
-        # Held while the mailbox is empty: a bare lock is the cheapest thing to wait for in Python.
-        self._full = threading.Lock()
-        self._full.acquire()
-        self._taken = threading.Lock()
+        self._full = Flag()
+        self._taken = Flag()
         self.displaced = 0
 
     def put(self, frame: Frame) -> Frame | None:
@@ -28,27 +27,27 @@ class Mailbox:
         with self._lock:
             displaced, self._frame = self._frame, frame
             if displaced is None:
-                self._full.release()
+                self._full.set()
             else:
                 self.displaced += 1
             return displaced
 
     def take(self, timeout_s: float) -> Frame | None:
         """The newest frame, or None if none came in time. Its ``dropped_daemon`` is set here."""
-        if not self._full.acquire(timeout=timeout_s):
-            return None
+        while self._frame is None:
+            if not self._full.wait(timeout_s):
+                return None
         with self._lock:
             frame, self._frame = self._frame, None
-            assert frame is not None, "the lock _full says that there is a frame"
-            frame.dropped_daemon = self.displaced
-        if self._taken.locked():
-            self._taken.release()
+            if frame is not None:  # else it was stolen just now
+                frame.dropped_daemon = self.displaced
+        self._taken.set()
         return frame
 
     def wait_empty(self, timeout_s: float) -> bool:
         """For a source that waits for its taker: True once there is no frame in the mailbox."""
         while self._frame is not None:
-            if not self._taken.acquire(timeout=timeout_s):
+            if not self._taken.wait(timeout_s):
                 return False
         return True
 
@@ -57,11 +56,10 @@ class Mailbox:
 
     def steal(self) -> Frame | None:
         """Take a waiting frame back because its slot is needed; it counts as displaced."""
-        if not self._full.acquire(blocking=False):
-            return None
         with self._lock:
             frame, self._frame = self._frame, None
-            self.displaced += 1
+            if frame is not None:
+                self.displaced += 1
             return frame
 
 

@@ -69,7 +69,7 @@ class Pipeline:
 
     def __init__(
         self,
-        make_accelerator: Callable[[], Accelerator],
+        accelerator: Accelerator,
         pool: Pool,
         mailbox: Mailbox,
         publisher: Publisher,
@@ -79,7 +79,7 @@ class Pipeline:
         losses: int = 0,
     ) -> None:
         self._wake = wake
-        self._make_accelerator = make_accelerator
+        self.accelerator = accelerator
         self._pool = pool
         self._mailbox = mailbox
         self._publisher = publisher
@@ -92,7 +92,6 @@ class Pipeline:
         self.reopens = 0
         self.beats = 0
         self.fatal: GnetsegError | None = None
-        self.accelerator: Accelerator | None = None
         self._out: _Out | None = None
         self._returned = 0
         self._stop = threading.Event()
@@ -136,11 +135,10 @@ class Pipeline:
 
     def _session(self) -> None:
         """One opened accelerator, until it fails or the road stops."""
-        accelerator = self._make_accelerator()
+        accelerator = self.accelerator
         out = _Out(accelerator, self._mailbox)
         try:
             self.info = accelerator.open()
-            self.accelerator = accelerator
             self._returned = 0
             self._out = out
             out.start()
@@ -152,7 +150,6 @@ class Pipeline:
                 self._out = None
             for frame in accelerator.close():
                 self._lose(frame)
-            self.accelerator = None
 
     def _collect(self, accelerator: Accelerator, out: _Out) -> None:
         pool, publish = self._pool, self._publisher.publish

@@ -19,6 +19,8 @@ _OWN = {
         "pattern": "gnetsegd.cameras.pattern:PatternCamera",
     },
     "gnetsegd.accelerators": {
+        "auto": "gnetsegd.accelerators.auto:AutoAccelerator",
+        "usb": "gnetsegd.accelerators.usb:UsbAccelerator",
         "standin": "gnetsegd.accelerators.standin:StandinAccelerator",
     },
 }

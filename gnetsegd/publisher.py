@@ -134,7 +134,7 @@ class Publisher:
             time.monotonic_ns(), frame.dropped_camera & 0xFFFFFFFF,
             (frame.dropped_daemon + losses) & 0xFFFFFFFF, backend, digest, payload,
         )  # fmt: skip
-        view = memoryview(frame.reply)
+        view = frame.reply_view
         with self._lock:
             for bound in self._sockets:
                 if self._wants_mask:

@@ -18,13 +18,19 @@ GROUP = "gnetsegd.accelerators"
 
 
 class Accelerator(Protocol):
-    """One accelerator. Its constructor takes a ``ModelBundle`` and an instance of ``Options``."""
+    """One accelerator. Its constructor takes a ``ModelBundle`` and an instance of ``Options``.
+
+    One that is made of others names their tables in ``uses`` and is made by a class method
+    ``from_options(bundle, options)``, with the options of each by name.
+    """
 
     #: attrs class of the table ``[accelerator.<name>]``; fields made with ``gnetsegd.config.option``
     Options: ClassVar[type[Any]]
 
     def open(self) -> ModelInfo:
         """Make ready to infer: load and warm up the network, or find and greet the device.
+
+        May be called again after ``close``: so a device can be found again by its serial number.
 
         Raises ``ModelError`` or another ``PermanentError`` for what a person has to mend,
         ``TransientError`` for what may come back.

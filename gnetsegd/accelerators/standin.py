@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
@@ -30,17 +30,18 @@ class StandinAccelerator:
     has been published, and never lies waiting behind a whole inference.
     """
 
-    Options = StandinOptions
+    Options: ClassVar[type[Any]] = StandinOptions
 
     def __init__(self, bundle: ModelBundle, options: StandinOptions) -> None:
         self._bundle = bundle
         self._options = options
         self._network: TfliteNetwork | None = None
-        self._free: SimpleQueue[None] = SimpleQueue()
-        self._may_submit = False
         self._submitted: SimpleQueue[Frame] = SimpleQueue()
 
     def open(self) -> ModelInfo:
+        self.close()
+        self._free: SimpleQueue[None] = SimpleQueue()
+        self._may_submit = False
         bundle, options = self._bundle, self._options
         self._network = TfliteNetwork(bundle, options.threads, options.delegate, options.delegate_options)
         self._info = ModelInfo(

@@ -24,19 +24,14 @@ from .fakes import MASK, SPEC, EchoAccelerator, wait_until
 class Road:
     """Mailbox to subscriber, with frames put in by the test."""
 
-    def __init__(self, endpoint: str, accelerators: list[EchoAccelerator], hard: bool = False) -> None:
+    def __init__(self, endpoint: str, accelerator: EchoAccelerator, hard: bool = False) -> None:
         self.publisher = Publisher("cam0")
         self.publisher.open(PublishConfig(endpoints=[endpoint], send_hwm_messages=1000))
         self.pool = Pool(SPEC, MASK.size_bytes, 4)
         self.mailbox = Mailbox()
-        self.made = 0
-
-        def make() -> EchoAccelerator:
-            self.made += 1
-            return accelerators[min(self.made, len(accelerators)) - 1]
-
+        self.accelerator = accelerator
         self.pipeline = Pipeline(
-            make, self.pool, self.mailbox, self.publisher, 0.2, lambda: hard, lambda: None
+            accelerator, self.pool, self.mailbox, self.publisher, 0.2, lambda: hard, lambda: None
         )
         self.context = zmq.Context()
         self.reader = self.context.socket(zmq.SUB)
@@ -78,8 +73,8 @@ class Road:
 def roads(ipc_endpoint: str) -> Iterator[Any]:
     made = []
 
-    def make(*accelerators: EchoAccelerator, **options: Any) -> Road:
-        made.append(Road(ipc_endpoint, list(accelerators), **options))
+    def make(accelerator: EchoAccelerator, **options: Any) -> Road:
+        made.append(Road(ipc_endpoint, accelerator, **options))
         return made[-1]
 
     yield make
@@ -114,10 +109,10 @@ def test_over_ten_thousand_frames_every_mask_has_its_own_frames_number_and_time_
 
 
 def test_a_lost_accelerator_is_reopened_and_its_frames_are_counted_as_losses(roads: Any) -> None:
-    road = roads(EchoAccelerator(fate={2: TransientError("unplugged")}), EchoAccelerator())
+    road = roads(EchoAccelerator(fate={2: TransientError("unplugged")}))
     for number in range(3):
         road.put(number)
-    wait_until(lambda: road.made == 2 and road.pipeline.state == "running")
+    wait_until(lambda: road.accelerator.opened == 2 and road.pipeline.state == "running")
     road.put(3)
     headers = [road.read()[0] for _ in range(3)]
     assert [header.sequence for header in headers] == [0, 1, 3]
@@ -125,37 +120,45 @@ def test_a_lost_accelerator_is_reopened_and_its_frames_are_counted_as_losses(roa
     assert road.pipeline.reopens == 1
 
 
+class Refusing(EchoAccelerator):
+    """Never opens."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def open(self) -> Any:
+        self.opened += 1
+        raise self.error
+
+
 def test_while_it_is_lost_the_state_says_why(roads: Any) -> None:
-    failing = EchoAccelerator()
-    failing.open = lambda: (_ for _ in ()).throw(TransientError("no device"))  # type: ignore[method-assign]
-    road = roads(failing)
+    road = roads(Refusing(TransientError("no device")))
     wait_until(lambda: road.pipeline.state == "lost")
     assert road.pipeline.reason == "no device"
-    wait_until(lambda: road.made >= 3)
+    wait_until(lambda: road.accelerator.opened >= 3)
 
 
 @pytest.mark.parametrize("hard", [True, False])
 def test_a_permanent_error_ends_the_road_only_before_it_is_ready(roads: Any, hard: bool) -> None:
-    failing = EchoAccelerator()
-    failing.open = lambda: (_ for _ in ()).throw(PermanentError("bad model"))  # type: ignore[method-assign]
-    road = roads(failing, hard=hard)
+    road = roads(Refusing(PermanentError("bad model")), hard=hard)
     if hard:
         wait_until(lambda: road.pipeline.fatal is not None)
     else:
-        wait_until(lambda: road.made >= 2)
+        wait_until(lambda: road.accelerator.opened >= 2)
         assert road.pipeline.fatal is None
 
 
 def test_an_error_that_nobody_foresaw_does_not_end_the_road(roads: Any) -> None:
-    road = roads(EchoAccelerator(fate={0: RuntimeError("a bug")}), EchoAccelerator())
+    road = roads(EchoAccelerator(fate={0: RuntimeError("a bug")}))
     road.put(0)
-    wait_until(lambda: road.made == 2 and road.pipeline.state == "running")
+    wait_until(lambda: road.accelerator.opened == 2 and road.pipeline.state == "running")
     road.put(1)
     assert road.read()[0].sequence == 1
 
 
 def test_all_slots_come_back_whatever_happens(roads: Any) -> None:
-    road = roads(EchoAccelerator(fate={3: TransientError("gone"), 5: "crc", 7: "timeout"}), EchoAccelerator())
+    road = roads(EchoAccelerator(fate={3: TransientError("gone"), 5: "crc", 7: "timeout"}))
     for number in range(50):
         road.put(number, wait=False)
     wait_until(lambda: not road.mailbox and road.pipeline.in_flight == 0)

@@ -1,0 +1,321 @@
+"""The USB accelerator: pictures out and masks in, several in flight, over docs/protocol.md.
+
+``submit`` (thread OUT) writes a frame and returns; ``collect`` (thread IN) reads the oldest answer
+that is owed, straight into that frame's reply buffer. Nothing of a frame's size is copied or
+allocated on the way. Whatever goes wrong, on either side, is mended by IN, while OUT is locked out:
+all frames in flight come back as losses, and no mask is given before the device has proven itself
+with an answer of a new epoch.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter, deque
+from typing import Any, ClassVar
+
+import attrs
+
+from ..config import option
+from ..errors import GnetsegError, PermanentError, TransientError
+from ..flag import Flag
+from ..frame import HEADROOM, LINK_HEADER, Frame, Loss, Mask, ModelInfo
+from ..link.constants import FLAG_LOST, USB_ID, Code, Type
+from ..link.header import Header, read_header
+from ..model import ModelBundle
+from . import usb_port
+from .usb_port import UsbFault, UsbPort
+from .usb_session import Session
+
+log = logging.getLogger(__name__)
+
+_REPLY = HEADROOM - LINK_HEADER
+#: A fault's sentence is logged this often in full, later only each ``QUIET_EVERY``th.
+LOUD_FAULTS = 3
+QUIET_EVERY = 1000
+
+
+@attrs.frozen
+class UsbOptions:
+    """``[accelerator.usb]``"""
+
+    id: str = option(
+        f"{USB_ID[0]:04x}:{USB_ID[1]:04x}", "vendor and product id", pattern="[0-9a-f]{4}:[0-9a-f]{4}"
+    )
+    serial: str = option("", "serial number of the one device to use; empty takes any that is free")
+    answer_timeout_s: float = option(
+        0.3, "longest wait for one answer; then the link is mended", unit="s", minimum=0.01, maximum=30
+    )
+    mask_bits: int = option(
+        0,
+        "bits of a pixel on the link and in the mask: 8, 4, 2 or 1; 0 takes the fewest",
+        minimum=0,
+        maximum=8,
+    )
+    frames_in_flight: int = option(
+        4, "at most so many at once, if the device grants them", unit="frames", minimum=1, maximum=4
+    )
+    payload_crc: bool = option(False, "guard each picture and mask by a CRC of its own, too")
+
+
+class UsbAccelerator:
+    """See the module. ``backend`` is a pyusb backend, None for the system's libusb."""
+
+    Options: ClassVar[type[Any]] = UsbOptions
+
+    def __init__(self, bundle: ModelBundle, options: UsbOptions, backend: Any = None) -> None:
+        self._bundle = bundle
+        self._options = options
+        self._backend = backend
+        vendor, _, product = options.id.partition(":")
+        self._usb_id = (int(vendor, 16), int(product, 16))
+        #: The device that served last: preferred when several are there.
+        self._last_serial = ""
+        self._session: Session | None = None
+        self._depth = 1
+        self._probe = Frame(bundle.input, bundle.mask.size_bytes)
+        # In flight, oldest first: (sequence on the link, frame).
+        self._owed: deque[tuple[int, Frame]] = deque()
+        self._lost: deque[Loss] = deque()
+        self._sent = Flag()
+        self._room = Flag()
+        # Held by OUT while it writes, by IN while it mends.
+        self._writing = threading.Lock()
+        self._mending = False
+        self._out_fault: UsbFault | None = None
+        self._faults: Counter[str] = Counter()
+        self._recoveries = 0
+        self._stale = 0
+        self._last_fault = ""
+
+    # -- opening ----------------------------------------------------------------------------------
+
+    def open(self) -> ModelInfo:
+        """Find a device, agree with it, give it the model, and have it answer one blank picture.
+
+        Raises ``TransientError`` with one sentence: the device may be plugged in, freed or updated
+        at any time. ``PermanentError`` only where pyusb or libusb is missing.
+        """
+        self.close()
+        port = self._find()
+        try:
+            session = Session(port, self._bundle, self._options.answer_timeout_s)
+            session.begin(self._options.mask_bits, self._options.payload_crc)
+            session.prove(self._probe)
+        except GnetsegError as error:
+            port.close()
+            raise self._refused(port, error) from None
+        except BaseException:
+            port.close()
+            raise
+        if port.speed is not None and port.speed <= usb_port.FULL_SPEED:
+            log.warning(
+                "usb: %s is linked at only %s; try another cable, port or hub", port.serial, port.speed_words
+            )
+        self._depth = min(session.capabilities.slots, self._options.frames_in_flight)
+        self._last_serial = port.serial
+        self._mending = False
+        self._out_fault = None
+        self._session = session
+        self._room.set()
+        log.info(
+            "usb: %s on %s (%s), %d frames in flight, %d bits a pixel",
+            port.serial, port.place, session.capabilities.firmware or "unnamed firmware", self._depth,
+            session.mask.bits,
+        )  # fmt: skip
+        self._info = ModelInfo(
+            backend="usb",
+            model_id=self._bundle.id,
+            model_hash=self._bundle.sha256,
+            input=self._bundle.input,
+            mask=session.mask,
+            labels=self._bundle.labels,
+            depth_frames=self._depth,
+        )
+        return self._info
+
+    def _find(self) -> UsbPort:
+        """The configured device, or any that can be claimed; the one that served last is tried first."""
+        wanted, seen = self._options.serial, []
+        reason: Exception | None = None
+        ports: list[UsbPort] = []
+        for device in usb_port.find(self._usb_id, self._backend):
+            try:
+                port = UsbPort(device)
+            except UsbFault as fault:
+                reason = fault
+                self._count(fault)
+                continue
+            seen.append(port.serial)
+            if wanted and port.serial != wanted:
+                port.close()
+                continue
+            ports.append(port)
+        ports.sort(key=lambda port: port.serial != self._last_serial)
+        for spare in ports[1:]:
+            spare.close()
+        if ports:
+            return ports[0]
+        if reason is not None:
+            raise TransientError(f"USB accelerator {self._options.id}: {reason}")
+        if seen:
+            raise TransientError(
+                f"no USB accelerator with the serial number {wanted} is plugged in (there is "
+                f"{', '.join(seen)}); plug it in or change usb.serial"
+            )
+        raise TransientError(
+            f"no USB accelerator {self._options.id} is plugged in; plug one in, or set "
+            'accelerator.driver = "standin"'
+        )
+
+    def _refused(self, port: UsbPort, error: GnetsegError) -> TransientError:
+        self._count(error)
+        return TransientError(f"USB accelerator {port.serial or port.place}: {error}")
+
+    # -- OUT --------------------------------------------------------------------------------------
+
+    def wait(self, timeout_s: float) -> bool:
+        while self._mending or len(self._owed) >= self._depth:
+            if not self._room.wait(timeout_s):
+                return False
+        return True
+
+    def submit(self, frame: Frame) -> None:
+        with self._writing:
+            session = self._session
+            if session is None or self._mending:
+                self._lost.append(Loss(frame, "the link is being mended"))
+                self._sent.set()
+                return
+            sequence = session.take_sequence()
+            session.write_request(frame, sequence)
+            memory = frame.request_memory
+            memory.size = session.request_size
+            # Owed before it is sent: the answer may be there before the write returns.
+            self._owed.append((sequence, frame))
+            self._sent.set()
+            try:
+                count = session.port.bulk_out(memory, session.answer_timeout_ms)
+                if count != memory.size:
+                    raise UsbFault("short", f"the device took {count} of {memory.size} bytes")
+            except UsbFault as fault:
+                self._out_fault = fault
+                self._mending = True  # nothing more goes out before IN has mended it
+
+    # -- IN ---------------------------------------------------------------------------------------
+
+    def collect(self, timeout_s: float) -> Mask | Loss | None:
+        if self._lost:
+            return self._lost.popleft()
+        while not self._owed:
+            if not self._sent.wait(timeout_s):
+                return None
+            if self._lost:
+                return self._lost.popleft()
+        try:
+            if self._out_fault is not None:
+                raise self._out_fault
+            return self._receive()
+        except GnetsegError as fault:
+            return self._mend(fault)
+
+    def _receive(self) -> Mask | Loss | None:
+        """The answer to the oldest frame in flight; None for one that is thrown away."""
+        session = self._session
+        assert session is not None, "open() comes first"
+        sequence, frame = self._owed[0]
+        count = session.port.bulk_in(frame.reply_memory, session.answer_timeout_ms)
+        header = Header(*read_header(frame.reply_view[_REPLY : _REPLY + count]))
+        if header.epoch != session.epoch:
+            self._stale += 1
+            return None
+        if header.type == Type.RESULT and header.sequence == sequence:
+            session.check_result(frame, header, count)
+            self._owed.popleft()
+            self._room.set()
+            return Mask(frame, self._info)
+        view = frame.reply_view[_REPLY : _REPLY + count]
+        fault = session.error(header, view)
+        if header.type != Type.ERROR or header.flags & FLAG_LOST or header.sequence != sequence:
+            raise fault
+        self._count(fault)
+        if header.code in (Code.NO_MODEL, Code.WRONG_MODEL):
+            raise fault  # it restarted: the model has to be uploaded first
+        self._owed.popleft()
+        self._room.set()
+        return Loss(frame, str(fault))
+
+    # -- when something goes wrong ------------------------------------------------------------------
+
+    def _mend(self, error: GnetsegError) -> Loss:
+        """Climb the first steps of the ladder; what is left of it is ``close`` and ``open``.
+
+        Raises ``TransientError`` when the link could not be mended here. Either way every frame in
+        flight comes back as a loss.
+        """
+        self._mending = True
+        with self._writing:  # OUT has returned from its transfer, and sees _mending from now on
+            session = self._session
+            fault = self._out_fault or error
+            self._count(fault)
+            reason = str(fault)
+            if session is None or (isinstance(fault, UsbFault) and fault.kind in ("gone", "model")):
+                raise TransientError(f"USB accelerator: {reason}")
+            self._lose_all(reason)
+            clear_first = isinstance(fault, UsbFault) and fault.kind == "stall"
+            for clear in (True,) if clear_first else (False, True):
+                try:
+                    session.abort()
+                    if clear:
+                        session.port.clear_halts()
+                    session.prove(self._probe)
+                except GnetsegError as again:
+                    self._count(again)
+                    if isinstance(again, UsbFault) and again.kind == "gone":
+                        break
+                else:
+                    self._recoveries += 1
+                    self._out_fault = None
+                    self._mending = False
+                    self._room.set()
+                    return self._lost.popleft()
+        raise TransientError(f"USB accelerator {session.port.serial}: {reason}; looking for it again")
+
+    def _lose_all(self, reason: str) -> None:
+        while self._owed:
+            self._lost.append(Loss(self._owed.popleft()[1], reason))
+
+    def _count(self, error: Exception) -> None:
+        kind = "incompatible" if isinstance(error, PermanentError) else getattr(error, "kind", "protocol")
+        self._faults[kind] += 1
+        self._last_fault = str(error)
+        if self._faults[kind] <= LOUD_FAULTS or self._faults[kind] % QUIET_EVERY == 0:
+            log.warning("usb: %s (%s, number %d)", error, kind, self._faults[kind])
+
+    def describe(self) -> dict[str, Any]:
+        session = self._session
+        found: dict[str, Any] = {
+            "faults": dict(self._faults),
+            "recoveries": self._recoveries,
+            "stale": self._stale,
+            "last_fault": self._last_fault,
+        }
+        if session is not None:
+            found |= {
+                "serial": session.port.serial,
+                "place": session.port.place,
+                "speed": session.port.speed_words,
+                "firmware": session.capabilities.firmware,
+                "frames_in_flight": self._depth,
+            }
+        return found
+
+    def close(self) -> list[Frame]:
+        session, self._session = self._session, None
+        if session is not None:
+            session.port.close()
+        self._mending = True
+        left = [loss.frame for loss in self._lost] + [frame for _, frame in self._owed]
+        self._lost.clear()
+        self._owed.clear()
+        return left

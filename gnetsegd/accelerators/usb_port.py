@@ -1,0 +1,205 @@
+"""The boundary over pyusb: find a device, claim it, move bytes, and say in plain words what failed.
+
+Nothing here knows what the bytes mean. On the hot path pyusb's *backend* is called directly, with an
+object that tells where the buffer lies: pyusb's own ``Device.write`` would copy, or look at each
+byte (``tests/usb/test_pyusb.py`` fails if the parts that are used here change).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import GnetsegError, PermanentError, TransientError
+from ..frame import Memory
+from ..link.constants import INTERFACE_CLASS, INTERFACE_PROTOCOL, INTERFACE_SUBCLASS
+
+#: Endpoint 0, as docs/protocol.md allows.
+CONTROL_TIMEOUT_MS = 1000
+FULL_SPEED = 2
+SPEEDS = {1: "1.5 Mbit/s", 2: "12 Mbit/s", 3: "480 Mbit/s", 4: "5 Gbit/s", 5: "10 Gbit/s"}
+
+USBFS_MEMORY = Path("/sys/module/usbcore/parameters/usbfs_memory_mb")
+#: Raspberry Pi: a bit field, bit 0 under-voltage now, bit 16 under-voltage since boot.
+THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
+UNDER_VOLTAGE = 0x10001
+
+
+class UsbFault(TransientError):
+    """A transfer or a request that failed. ``kind`` is its short name in ``status``."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def classify(error: Exception) -> UsbFault:
+    """What a pyusb exception means, in words that name the remedy."""
+    number = getattr(error, "errno", None)
+    if number == errno.ENODEV:
+        return UsbFault("gone", "the device is gone; plug it in again" + power_advice())
+    if number == errno.EACCES:
+        return UsbFault(
+            "permission", "this user may not open the device; install the udev rule, or join group plugdev"
+        )
+    if number == errno.EBUSY:
+        return UsbFault("busy", "another program uses the device; stop it, or name another usb.serial")
+    if number == errno.ENOMEM:
+        return UsbFault(
+            "memory",
+            f"the kernel has no memory for the transfer; raise usbcore.usbfs_memory_mb (now {_usbfs_mb()})",
+        )
+    if number == errno.EPIPE:
+        return UsbFault("stall", "the device halted an endpoint")
+    if number == errno.ETIMEDOUT:
+        return UsbFault("timeout", "the device did not answer in time" + power_advice())
+    return UsbFault("transfer", f"a transfer failed ({error}){power_advice()}")
+
+
+def power_advice() -> str:
+    """Words about under-voltage, if this is a Raspberry Pi that suffers from it."""
+    try:
+        throttled = int(THROTTLED.read_text(), 16)
+    except (OSError, ValueError):
+        return ""
+    if not throttled & UNDER_VOLTAGE:
+        return ""
+    return "; the Raspberry Pi reports under-voltage: use a stronger power supply or a powered hub"
+
+
+def _usbfs_mb() -> str:
+    try:
+        return USBFS_MEMORY.read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+def find(usb_id: tuple[int, int], backend: Any = None) -> Iterator[Any]:
+    """The pyusb devices with this vendor and product id; ``PermanentError`` without libusb."""
+    try:
+        import usb.core
+    except ImportError:
+        raise PermanentError(
+            "the USB accelerator needs pyusb; install gnetsegd[usb] or python3-usb"
+        ) from None
+    try:
+        found = usb.core.find(find_all=True, idVendor=usb_id[0], idProduct=usb_id[1], backend=backend)
+        yield from found or ()
+    except usb.core.NoBackendError:
+        raise PermanentError("pyusb finds no libusb; apt install libusb-1.0-0") from None
+    except usb.core.USBError as error:
+        raise classify(error) from None
+
+
+class UsbPort:
+    """One device, opened and claimed. ``UsbFault`` from everything that can fail.
+
+    Three threads may use it at once: one for ``bulk_out``, one for ``bulk_in``, one for the rest.
+    """
+
+    def __init__(self, device: Any) -> None:
+        import usb.core
+        import usb.util
+
+        self._device = device
+        self._util = usb.util
+        self._errors = (usb.core.USBError, NotImplementedError)
+        try:
+            self._interface = self._find_interface(device)
+            number = self._interface.bInterfaceNumber
+            usb.util.claim_interface(device, number)
+            self.serial = device.serial_number or ""
+        except self._errors as error:
+            usb.util.dispose_resources(device)
+            raise classify(error) from None
+        except ValueError as error:  # pyusb: "The device has no langid" means no right to read it
+            usb.util.dispose_resources(device)
+            raise UsbFault("permission", f"the device's serial number cannot be read ({error})") from None
+        self.place = f"bus {device.bus} port {'.'.join(map(str, device.port_numbers or ()))}"
+        self.speed = device.speed
+        self._number = number
+        for endpoint in self._interface:
+            address = endpoint.bEndpointAddress
+            if usb.util.endpoint_type(endpoint.bmAttributes) != usb.util.ENDPOINT_TYPE_BULK:
+                continue
+            if usb.util.endpoint_direction(address) == usb.util.ENDPOINT_IN:
+                self._in = address
+            else:
+                self._out = address
+        # Private to pyusb, and what makes a transfer without a copy possible.
+        self._handle = device._ctx.handle
+        self._write = device._ctx.backend.bulk_write
+        self._read = device._ctx.backend.bulk_read
+
+    @staticmethod
+    def _find_interface(device: Any) -> Any:
+        wanted = (INTERFACE_CLASS, INTERFACE_SUBCLASS, INTERFACE_PROTOCOL)
+        for interface in device[0]:
+            have = (interface.bInterfaceClass, interface.bInterfaceSubClass, interface.bInterfaceProtocol)
+            if have == wanted:
+                return interface
+        raise UsbFault(
+            "not-ours",
+            f"the device {device.idVendor:04x}:{device.idProduct:04x} has no interface of a gnetseg "
+            "accelerator; unplug it or configure another usb.id",
+        )
+
+    def bulk_out(self, memory: Memory, timeout_ms: int) -> int:
+        """Send ``memory``; how many bytes went (fewer, where the time was over)."""
+        try:
+            return int(self._write(self._handle, self._out, self._number, memory, timeout_ms))
+        except self._errors as error:
+            raise classify(error) from None
+
+    def bulk_in(self, memory: Memory, timeout_ms: int) -> int:
+        """Receive one transfer into ``memory``; how many bytes came."""
+        try:
+            return int(self._read(self._handle, self._in, self._number, memory, timeout_ms))
+        except self._errors as error:
+            raise classify(error) from None
+
+    def request_out(self, request_type: int, request: int, data: bytes) -> None:
+        """A vendor request with data for the device."""
+        try:
+            self._device.ctrl_transfer(request_type, request, 0, self._number, data, CONTROL_TIMEOUT_MS)
+        except self._errors as error:
+            raise classify(error) from None
+
+    def request_in(self, request_type: int, request: int, length: int) -> bytes:
+        """A vendor request with data from the device."""
+        try:
+            data = self._device.ctrl_transfer(
+                request_type, request, 0, self._number, length, CONTROL_TIMEOUT_MS
+            )
+        except self._errors as error:
+            raise classify(error) from None
+        return bytes(data)
+
+    def clear_halts(self) -> None:
+        try:
+            self._device.clear_halt(self._out)
+            self._device.clear_halt(self._in)
+        except self._errors as error:
+            raise classify(error) from None
+
+    def reset(self) -> None:
+        """Reset the port and claim the interface again."""
+        try:
+            self._device.reset()
+            self._util.claim_interface(self._device, self._number)
+        except self._errors as error:
+            raise classify(error) from None
+        self._handle = self._device._ctx.handle
+
+    @property
+    def speed_words(self) -> str:
+        return SPEEDS.get(self.speed or 0, "unknown speed")
+
+    def close(self) -> None:
+        """Release and close; never fails."""
+        try:
+            self._util.dispose_resources(self._device)
+        except (*self._errors, GnetsegError):
+            pass

@@ -1,0 +1,287 @@
+"""A session with a device: who it is, HELLO, ABORT, the model on board, and proof that it answers.
+
+Used by one thread at a time, while no frame is in flight. docs/protocol.md says what each step is.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+
+from ..errors import GnetsegError
+from ..frame import HEADROOM, LINK_HEADER, Frame, MaskFormat, Memory
+from ..link.constants import (
+    FLAG_CRC,
+    FLAG_LOST,
+    MAX_SHORT_ANSWER,
+    PIXEL_FORMAT_CODES,
+    REQUEST_IN,
+    REQUEST_OUT,
+    Code,
+    Feature,
+    Request,
+    Type,
+    code_name,
+)
+from ..link.header import (
+    MODULUS,
+    Header,
+    check_payload,
+    in_buffer_size,
+    message_size,
+    pack_message,
+    read_header,
+    write_header,
+    write_trailer,
+)
+from ..link.model_upload import ModelRecord, pack_chunk, parse_progress, parse_record
+from ..link.requests import IN_LENGTH, Capabilities, Hello, pack_epoch, parse_capabilities
+from ..model import ModelBundle
+from .usb_port import UsbFault, UsbPort
+
+log = logging.getLogger(__name__)
+
+#: Model bytes in one MODEL_CHUNK at most: short enough for frames to pass in between.
+CHUNK_MAX_BYTES = 1 << 16
+#: A model is written to the device's storage: slower than a frame.
+UPLOAD_TIMEOUT_S = 5.0
+
+
+class Session:
+    """The state of the link that both threads of ``usb.py`` share: epoch, next sequence, encoding."""
+
+    def __init__(self, port: UsbPort, bundle: ModelBundle, answer_timeout_s: float) -> None:
+        self.port = port
+        self.answer_timeout_ms = max(1, int(answer_timeout_s * 1000))
+        self._bundle = bundle
+        self._record = ModelRecord.of(bundle)
+        self.model_id = self._record.model_id
+        self.epoch = int.from_bytes(os.urandom(4), "little") or 1
+        self.sequence = 1
+        self.flags = 0
+        self._features = 0
+        self.mask = bundle.mask
+        self.capabilities = self._read_capabilities()
+        self._short = bytearray(in_buffer_size(MAX_SHORT_ANSWER))
+
+    # -- beginning --------------------------------------------------------------------------------
+
+    def _read_capabilities(self) -> Capabilities:
+        try:
+            data = self.port.request_in(REQUEST_IN, Request.CAPABILITIES, IN_LENGTH)
+        except UsbFault as fault:
+            if fault.kind != "stall":
+                raise
+            data = b""  # it does not know the request: not one of ours
+        return parse_capabilities(data)
+
+    def begin(self, mask_bits: int, payload_crc: bool) -> None:
+        """Agree on encoding and features, say HELLO, upload the model if it is not there, prove it.
+
+        ``mask_bits`` 0 takes the fewest that hold the classes. Raises ``TransientError`` with one
+        sentence for a device that cannot be used.
+        """
+        offered = self.capabilities
+        if offered.slots == 0:
+            raise UsbFault("no-credit", "the device grants no frame slots; wait, or restart it")
+        bits = mask_bits or self._fewest_bits(offered)
+        if bits not in offered.mask_bits or self.mask.classes > 1 << bits:
+            raise UsbFault(
+                "encoding",
+                f"masks of {self.mask.classes} classes in {bits} bits a pixel are not what the device offers "
+                f"({', '.join(map(str, offered.mask_bits))}); change usb.mask_bits",
+            )
+        if payload_crc and not offered.features & Feature.PAYLOAD_CRC:
+            raise UsbFault("features", "the device knows no payload CRC; set usb.payload_crc = false")
+        self.mask = MaskFormat(self.mask.width, self.mask.height, bits, self.mask.classes)
+        self.flags = FLAG_CRC if payload_crc else 0
+        self._features = (Feature.PAYLOAD_CRC if payload_crc else 0) | (
+            offered.features & Feature.MODEL_UPLOAD
+        )
+        self.hello()
+        if offered.model is None or offered.model.sha256 != self._bundle.sha256:
+            self._upload()
+
+    def _fewest_bits(self, offered: Capabilities) -> int:
+        enough = [bits for bits in offered.mask_bits if self.mask.classes <= 1 << bits]
+        return min(enough, default=8)
+
+    def hello(self) -> None:
+        """Begin a new session; climbs from SOFT_RESET to a reset of the port if it is refused."""
+        for step in (None, self._soft_reset, self.port.reset):
+            if step is not None:
+                step()
+            self._renew()
+            hello = Hello(self.epoch, self.mask.bits, self._features, minor=self.capabilities.minor)
+            try:
+                self.port.request_out(REQUEST_OUT, Request.HELLO, hello.pack())
+                # What another host left halted; on an endpoint that is not, this does nothing.
+                self.port.clear_halts()
+            except UsbFault as fault:
+                if fault.kind == "gone" or step == self.port.reset:
+                    raise
+            else:
+                return
+
+    def _soft_reset(self) -> None:
+        try:
+            self.port.request_out(REQUEST_OUT, Request.SOFT_RESET, b"")
+        except UsbFault as fault:
+            if fault.kind == "gone":
+                raise
+
+    def abort(self) -> None:
+        """Give up everything in flight: a new epoch, sequence 1."""
+        self._renew()
+        self.port.request_out(REQUEST_OUT, Request.ABORT, pack_epoch(self.epoch))
+
+    def _renew(self) -> None:
+        self.epoch = (self.epoch + 1) % MODULUS or 1
+        self.sequence = 1
+
+    def take_sequence(self) -> int:
+        sequence = self.sequence
+        self.sequence = (sequence + 1) % MODULUS
+        return sequence
+
+    # -- the hot path's constants -----------------------------------------------------------------
+
+    @property
+    def request_size(self) -> int:
+        """Bytes of a FRAME on the wire."""
+        return message_size(self._bundle.input.size_bytes, self.flags)
+
+    def write_request(self, frame: Frame, sequence: int) -> None:
+        """Complete ``frame.request`` around its pixels."""
+        spec = frame.spec
+        size = spec.size_bytes
+        write_header(
+            frame.request, 0, Type.FRAME, self.epoch, sequence, size,
+            flags=self.flags, pixel=PIXEL_FORMAT_CODES[spec.pixel_format],
+            width=spec.width, height=spec.height, model_id=self.model_id,
+        )  # fmt: skip
+        write_trailer(frame.request, 0, size, self.flags)
+
+    def check_result(self, frame: Frame, header: Header, count: int) -> None:
+        """Is this RESULT of ``count`` bytes the mask that was agreed on? Else ``UsbFault``."""
+        mask = self.mask
+        got = (header.length, header.format, header.width, header.height, header.model_id)
+        if got != (mask.size_bytes, mask.bits, mask.width, mask.height, self.model_id):
+            raise UsbFault("format", f"a mask of {got} (bytes, bits, width, height, model) was not agreed on")
+        if header.flags & FLAG_CRC != self.flags:
+            raise UsbFault("format", "a mask came with a payload CRC that was not agreed on, or without one")
+        if count != message_size(header.length, header.flags, header.header_length):
+            raise UsbFault("short", f"{count} bytes came, not a whole mask of {header.length}")
+        start = HEADROOM - LINK_HEADER + header.header_length
+        if not check_payload(frame.reply_view, start, header.length, header.flags):
+            raise UsbFault("crc", "the CRC of a mask is wrong")
+        if start != HEADROOM:  # a later minor version: the mask belongs behind the headroom
+            frame.reply_view[HEADROOM : HEADROOM + header.length] = frame.reply_view[
+                start : start + header.length
+            ]
+
+    def prove(self, frame: Frame) -> None:
+        """Send one picture and wait for its mask: model and link are good. ``UsbFault`` if not."""
+        sequence = self.take_sequence()
+        self.write_request(frame, sequence)
+        frame.request_memory.size = self.request_size
+        self._send(frame.request_memory, self.answer_timeout_ms)
+        deadline = time.monotonic() + self.answer_timeout_ms / 1000
+        while True:
+            count = self.port.bulk_in(frame.reply_memory, self._left_ms(deadline))
+            view = frame.reply_view[HEADROOM - LINK_HEADER : HEADROOM - LINK_HEADER + count]
+            header = self._answer(view, deadline)
+            if header is None:
+                continue
+            if header.type != Type.RESULT or header.sequence != sequence:
+                raise self.error(header, view)
+            self.check_result(frame, header, count)
+            return
+
+    def _answer(self, view: memoryview, deadline: float) -> Header | None:
+        """The header of an answer of this epoch; None for what may be thrown away at the beginning."""
+        try:
+            header = Header(*read_header(view))
+        except GnetsegError:
+            # The tail of what was under way before: it ends when the first good header comes.
+            if time.monotonic() < deadline:
+                return None
+            raise
+        if header.epoch != self.epoch:
+            return None
+        return header
+
+    def _left_ms(self, deadline: float) -> int:
+        left_ms = int((deadline - time.monotonic()) * 1000)
+        if left_ms <= 0:
+            raise UsbFault("timeout", "the device did not answer in time")
+        return left_ms
+
+    def _send(self, memory: Memory, timeout_ms: int) -> None:
+        count = self.port.bulk_out(memory, timeout_ms)
+        if count != memory.size:
+            raise UsbFault("short", f"the device took {count} of {memory.size} bytes")
+
+    def error(self, header: Header, view: memoryview) -> UsbFault:
+        """What an answer that is no mask means."""
+        if header.type != Type.ERROR:
+            return UsbFault("sequence", f"an answer of type {header.type:#x} came out of turn")
+        start = header.header_length
+        words = bytes(view[start : start + min(header.length, MAX_SHORT_ANSWER)]).decode("utf-8", "replace")
+        kind = "lost" if header.flags & FLAG_LOST else "error"
+        if header.code in (Code.NO_MODEL, Code.WRONG_MODEL):
+            kind = "model"
+        return UsbFault(kind, f"the device says {code_name(header.code)}: {words}")
+
+    # -- the model --------------------------------------------------------------------------------
+
+    def _upload(self) -> None:
+        offered, content = self.capabilities, self._bundle.content
+        name = self._bundle.id
+        if not offered.features & Feature.MODEL_UPLOAD:
+            raise UsbFault("model", f"the device has another model than {name} and takes none; use its own")
+        if len(content) > offered.max_model:
+            raise UsbFault(
+                "model",
+                f"model {name} has {len(content)} bytes, the device holds at most {offered.max_model}; "
+                "choose a smaller model",
+            )
+        log.info("usb: uploading model %s (%d bytes) to %s", name, len(content), self.port.serial)
+        wanted, _ = parse_progress(self._ask(Type.MODEL_BEGIN, self._record.pack(), Type.MODEL_PROGRESS))
+        chunk = max(1, min(offered.max_chunk, CHUNK_MAX_BYTES))
+        while wanted < len(content):
+            data = pack_chunk(wanted, content[wanted : wanted + chunk])
+            before = wanted
+            wanted, _ = parse_progress(self._ask(Type.MODEL_CHUNK, data, Type.MODEL_PROGRESS))
+            if wanted <= before:
+                raise UsbFault("model", f"the device does not get on with model {name} at byte {wanted}")
+        ready = parse_record(self._ask(Type.MODEL_COMMIT, self._bundle.sha256, Type.MODEL_READY))
+        if ready.sha256 != self._bundle.sha256:
+            raise UsbFault("model", f"the device made another model active than {name}")
+
+    def _ask(self, kind: int, payload: bytes, wanted: int) -> bytes:
+        """One MODEL_* request; the payload of its answer."""
+        sequence = self.take_sequence()
+        message = bytearray(pack_message(kind, self.epoch, sequence, payload, flags=FLAG_CRC))
+        timeout_ms = int(UPLOAD_TIMEOUT_S * 1000)
+        self._send(Memory(message, 0, len(message)), timeout_ms)
+        memory = Memory(self._short, 0, len(self._short))
+        deadline = time.monotonic() + UPLOAD_TIMEOUT_S
+        while True:
+            count = self.port.bulk_in(memory, self._left_ms(deadline))
+            view = memoryview(self._short)[:count]
+            header = self._answer(view, deadline)
+            if header is None:
+                continue
+            if header.type != wanted or header.sequence != sequence:
+                fault = self.error(header, view)
+                fault.kind = "model" if fault.kind == "error" else fault.kind
+                raise UsbFault(fault.kind, f"model {self._bundle.id}: {fault}; choose another model")
+            if header.length > MAX_SHORT_ANSWER or count != message_size(
+                header.length, header.flags, header.header_length
+            ):
+                raise UsbFault("short", f"{count} bytes came, not a whole answer of {header.length}")
+            if not check_payload(view, header.header_length, header.length, header.flags):
+                raise UsbFault("crc", "the CRC of an answer is wrong")
+            return bytes(view[header.header_length : header.header_length + header.length])
