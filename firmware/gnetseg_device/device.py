@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from .descriptors import Identity
@@ -14,6 +15,7 @@ from .pyusb_backend import Host, PyusbBackend
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Iterator
 
     from gnetsegd.model import ModelBundle
 
@@ -67,6 +69,21 @@ class MockDevice:
         )
         self.host.ports.append(self.port)
         self.backend = PyusbBackend(self.host)
+
+    @contextlib.contextmanager
+    def as_libusb(self) -> Iterator[MockDevice]:
+        """While it lasts, code that asks pyusb for libusb gets this device's host instead.
+
+        For code that cannot be handed a backend. Real devices are not seen meanwhile.
+        """
+        import usb.backend.libusb1 as libusb1
+
+        real = libusb1.get_backend
+        libusb1.get_backend = lambda find_library=None: self.backend  # noqa: ARG005 - pyusb's name
+        try:
+            yield self
+        finally:
+            libusb1.get_backend = real
 
     def new_process(self) -> PyusbBackend:
         """Another backend on the same host, as another process has it."""

@@ -101,3 +101,11 @@ def tflite_network(threads: int = 2) -> NetworkFactory:
         return TfliteNetwork(bundle, threads)
 
     return make
+
+
+def by_name(name: str) -> NetworkFactory:
+    """``fake``, ``null`` or ``tflite``; ``KeyError`` for another name."""
+    if name == "tflite":
+        return tflite_network()
+    factories: dict[str, NetworkFactory] = {"fake": FakeNetwork, "null": NullNetwork}
+    return factories[name]

@@ -90,6 +90,10 @@ class Port:
                 self._plug(self._back_elsewhere)
             return self._shared.attachment if self._shared.plugged else 0
 
+    def has(self, attachment: int) -> bool:
+        """Whether that attachment is still there; may be called from ``on_change``."""
+        return self._shared.plugged and self._shared.attachment == attachment
+
     @property
     def place(self) -> Place:
         """Where it sits, or sat last."""

@@ -1,0 +1,214 @@
+"""``gnetseg-mockdev``: a mock accelerator for hardware-in-loop tests (docs/mock-device.md)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from gnetsegd.errors import GnetsegError
+
+from .faults import FAULTS
+
+if TYPE_CHECKING:
+    from gnetsegd.model import ModelBundle
+
+    from .model_store import ModelStore
+    from .networks import NetworkFactory
+
+DEFAULT_ADDRESS = "127.0.0.1:3240"
+#: How often a fault that happens to single transfers does so, unless told otherwise.
+DEFAULT_RATE = 0.01
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """``HOST:PORT``, ``[IPv6]:PORT`` or ``:PORT``; ``BadParameter`` that says what is wrong."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise click.BadParameter(f"{text!r} is not HOST:PORT, for example {DEFAULT_ADDRESS}")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def parse_fault(text: str) -> tuple[str, float]:
+    """``NAME`` or ``NAME:RATE``; ``BadParameter`` that names the nearest fault or the range."""
+    name, colon, rate = text.partition(":")
+    if name not in FAULTS:
+        import difflib
+
+        near = difflib.get_close_matches(name, FAULTS, 1)
+        hint = f"did you mean {near[0]}?" if near else "--list-faults shows them all"
+        raise click.BadParameter(f"there is no fault {name!r}; {hint}")
+    if not colon:
+        return name, 1.0 if FAULTS[name].lasting else DEFAULT_RATE
+    try:
+        value = float(rate)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise click.BadParameter(f"fault {name}: the rate {rate!r} is not a number from 0 to 1")
+    return name, value
+
+
+def fault_table() -> str:
+    """The table of faults, as docs/mock-device.md has it."""
+    rows = ["| name | what it does | what a host must do |", "|---|---|---|"]
+    rows += [f"| `{fault.name}` | {fault.does} | {fault.outcome} |" for fault in FAULTS.values()]
+    return "\n".join(rows)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--usbip",
+    "address",
+    metavar="HOST:PORT",
+    is_flag=False,
+    flag_value=DEFAULT_ADDRESS,
+    default=DEFAULT_ADDRESS,
+    show_default=True,
+    type=parse_address,
+    help="Serve USB/IP there (the only transport so far).",
+)
+@click.option("--model", metavar="BUNDLE", help="Have this model from the start; else it must be uploaded.")
+@click.option(
+    "--network",
+    type=click.Choice(["tflite", "fake", "null"]),
+    default="tflite",
+    show_default=True,
+    help="What computes the masks: the model itself, a deterministic fake, or a canned mask at no cost.",
+)
+@click.option("--store", metavar="FOLDER", help="Keep uploaded models there; else only while it runs.")
+@click.option(
+    "--link-mbps",
+    type=click.FloatRange(0, 10000),
+    default=0.0,
+    show_default=True,
+    help="Emulate a half-duplex bus of so many Mbyte/s; 0 is off.",
+)
+@click.option(
+    "--compute-ms",
+    type=click.FloatRange(0, 60000),
+    default=0.0,
+    show_default=True,
+    help="Emulate a chip that takes so long for each frame; 0 is off.",
+)
+@click.option(
+    "--slots",
+    type=click.IntRange(1, 16),
+    default=3,
+    show_default=True,
+    help="How many frames may be in flight.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    metavar="NAME[:RATE]",
+    multiple=True,
+    type=parse_fault,
+    help=f"Inject a fault, with a probability at each opportunity (default {DEFAULT_RATE:g}, or always "
+    "for a lasting one). May be given again.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the faults' random numbers.")
+@click.option("--serial", default="mock-0001", show_default=True, help="The device's serial number.")
+@click.option("--list-faults", is_flag=True, help="Show the faults and end.")
+def main(
+    address: tuple[str, int],
+    model: str | None,
+    network: str,
+    store: str | None,
+    link_mbps: float,
+    compute_ms: float,
+    slots: int,
+    faults: tuple[tuple[str, float], ...],
+    seed: int,
+    serial: str,
+    list_faults: bool,
+) -> None:  # fmt: skip
+    """A mock gnetseg accelerator: plug it in with `usbip attach`, until SIGTERM or Ctrl-C.
+
+    It speaks the protocol of docs/protocol.md, emulates a bus and a chip of a given speed, and can
+    do whatever a cable does.
+    """
+    if list_faults:
+        click.echo(fault_table())
+        return
+    try:
+        bundle = _load(model)
+        kept, networks = _store(store), _networks(network)
+    except GnetsegError as error:
+        _fail(str(error), error.exit_code)
+    from .device import MockDevice
+    from .engine import Limits
+    from .usbip_server import UsbipServer
+    from .usbip_wire import bus_id
+
+    device = MockDevice(
+        model=bundle, network=networks, serial=serial, link_mbytes_per_s=link_mbps,
+        compute_s=compute_ms / 1000, limits=Limits(slots=slots), store=kept, seed=seed,
+    )  # fmt: skip
+    for name, rate in faults:
+        device.inject(name, rate, count=None)
+    device.port.start_worker()
+    try:
+        server = UsbipServer([device.port], address)
+    except OSError as error:
+        _fail(
+            f"cannot listen on {address[0]}:{address[1]} ({error.strerror}); give another --usbip HOST:PORT",
+            os.EX_UNAVAILABLE,
+        )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.close())
+    host, port = server.address
+    name = bus_id(device.port.place).decode()
+    click.echo(f"serving {serial} on {host}:{port}; attach it with: usbip attach -r {host} -b {name}")
+    sys.stdout.flush()
+    server.serve()
+    device.close()
+    for name, count in sorted(device.injected.items()):
+        click.echo(f"fault {name}: {count}")
+
+
+def _load(model: str | None) -> ModelBundle | None:
+    if model is None:
+        return None
+    from gnetsegd.model import load_bundle
+
+    return load_bundle(model)
+
+
+def _store(folder: str | None) -> ModelStore | None:
+    if folder is None:
+        return None
+    from pathlib import Path
+
+    from gnetsegd.errors import PermanentError
+
+    from .model_store import FolderStore
+
+    try:
+        return FolderStore(Path(folder))
+    except OSError as error:
+        raise PermanentError(
+            f"--store {folder}: {error.strerror}; give a folder that this user may write to", os.EX_CANTCREAT
+        ) from None
+
+
+def _networks(name: str) -> NetworkFactory:
+    from .networks import by_name
+
+    if name == "tflite":
+        from gnetsegd.accelerators.tflite import runtime
+
+        runtime()  # a sentence now, rather than with the first model
+    return by_name(name)
+
+
+def _fail(sentence: str, code: int) -> None:
+    click.echo(f"gnetseg-mockdev: {sentence}", err=True)
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()
