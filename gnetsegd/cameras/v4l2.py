@@ -68,6 +68,7 @@ class V4l2Options:
         "of its luminance: full (0 to 255), limited (16 to 235), or auto: what the driver says",
         choices=("auto", "full", "limited"),
     )
+    input: int = option(-1, "which input of a capture card; -1 leaves it as it is", minimum=-1, maximum=63)
     buffer_count: int = option(4, "buffers in the driver", minimum=2, maximum=32)
 
 
@@ -103,6 +104,7 @@ class V4l2Camera:
         try:
             self._device = device = self._open_device(path)
             self._check_capabilities(device)
+            self._select_input(device)
             mode = self._mode(device, request)
             pix = self._set_format(device, mode)
             fps = self._set_rate(device, request.fps)
@@ -179,6 +181,19 @@ class V4l2Camera:
                 "multi-planar, which is not served" if able & v4l2.CAP_VIDEO_CAPTURE_MPLANE else "no camera"
             )
             raise PermanentError(f"{path}: this node is {what}; try its other one (v4l2-ctl --list-devices)")
+
+    def _select_input(self, device: v4l2.Device) -> None:
+        number = self._options.input
+        if number < 0:
+            return
+        try:
+            device.ioctl(v4l2.S_INPUT, c_int32(number))
+        except OSError as error:
+            if error.errno not in (errno.ENOTTY, errno.EINVAL):
+                raise
+            raise PermanentError(
+                f"{self._options.device}: has no input {number}; v4l2-ctl --list-inputs shows them"
+            ) from None
 
     def _mode(self, device: v4l2.Device, request: CaptureRequest) -> Mode:
         options = self._options

@@ -227,6 +227,7 @@ STREAMON = request_number(_WRITE, 18, c_int32)
 STREAMOFF = request_number(_WRITE, 19, c_int32)
 G_PARM = request_number(_READ | _WRITE, 21, StreamParm)
 S_PARM = request_number(_READ | _WRITE, 22, StreamParm)
+S_INPUT = request_number(_READ | _WRITE, 39, c_int32)
 ENUM_FRAMESIZES = request_number(_READ | _WRITE, 74, FrmSizeEnum)
 ENUM_FRAMEINTERVALS = request_number(_READ | _WRITE, 75, FrmIvalEnum)
 

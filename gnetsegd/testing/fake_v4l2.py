@@ -49,6 +49,7 @@ class FakeWebcam:
     counts : whether the driver counts frames; False gives 0 for each
     open_errno, format_errno, buffers_errno : errors of open, S_FMT, REQBUFS (0: none)
     capabilities : as QUERYCAP gives them
+    inputs, input : how many inputs it has, and the one that is selected
     stalled : no frame comes
     vanished : unplugged
     lose : how many frames are lost before the next
@@ -81,6 +82,8 @@ class FakeWebcam:
         self.lose = self.damaged = self.short = 0
         self.jpeg: Any = None
         self.clock: Clock = clock if clock is not None else FakeClock()
+        self.inputs = 1
+        self.input = 0
         self.opened = 0  # descriptors that are open now
         self.mapped = 0  # buffers that are mapped now
         self.wrap_at = 1 << 32
@@ -123,6 +126,7 @@ class FakeDevice:
             v4l2.ENUM_FRAMESIZES: self._size_entry,
             v4l2.ENUM_FRAMEINTERVALS: self._interval_entry,
             v4l2.S_FMT: self._set_format,
+            v4l2.S_INPUT: self._set_input,
             v4l2.G_PARM: self._parm,
             v4l2.S_PARM: self._set_parm,
             v4l2.REQBUFS: self._request_buffers,
@@ -219,6 +223,11 @@ class FakeDevice:
         pix.colorspace, pix.quantization = cam.colorspace, cam.quantization
         pix.ycbcr_enc = cam.ycbcr_enc
         cam.pix = v4l2.PixFormat.from_buffer_copy(pix)
+
+    def _set_input(self, number: Any) -> None:
+        if not 0 <= number.value < self._cam.inputs:
+            raise self._invalid()
+        self._cam.input = number.value
 
     def _parm(self, parm: Any) -> None:
         parm.parm.capture.capability = v4l2.CAP_TIMEPERFRAME

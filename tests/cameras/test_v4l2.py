@@ -66,6 +66,7 @@ def test_request_numbers_are_those_of_the_kernel():
         "STREAMOFF": 0x40045613,
         "G_PARM": 0xC0CC5615,
         "S_PARM": 0xC0CC5616,
+        "S_INPUT": 0xC0045627,
         "ENUM_FRAMESIZES": 0xC02C564A,
         "ENUM_FRAMEINTERVALS": 0xC034564B,
     }
@@ -378,6 +379,15 @@ def test_what_the_driver_gives_counts_not_what_was_asked(request_of):
     camera, info = opened(webcam, request_of(frame.spec), width=64, height=48)
     assert (info.geometry.sensor_width, info.geometry.sensor_height) == (128, 96)
     camera.capture(frame)
+
+
+def test_an_input_of_a_capture_card_can_be_chosen(webcam, request_of):
+    webcam.inputs = 4
+    opened(webcam, request_of(FrameSpec(64, 48)), input=3)
+    assert webcam.input == 3
+    with pytest.raises(PermanentError, match="has no input 4") as caught:
+        opened(webcam, request_of(FrameSpec(64, 48)), input=4)
+    assert caught.value.exit_code == 69
 
 
 def test_the_rate_is_asked_for_and_told(webcam, request_of):
