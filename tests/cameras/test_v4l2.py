@@ -26,7 +26,7 @@ def expanded(luma):
     return np.rint((luma.astype(float) - 16) * 255 / 219)
 
 
-# Sizes and offsets printed by a C program with <linux/videodev2.h>; 32 bits: ARM with 64-bit time.
+# Checked by a C compiler with <linux/videodev2.h>; 32 bits: with 64-bit time, aligned as on ARM.
 @pytest.mark.parametrize(
     ("pointer_bytes", "format_bytes", "buffer_bytes", "offsets"),
     [
