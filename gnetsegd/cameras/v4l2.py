@@ -15,31 +15,16 @@ from ctypes import c_int32
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
-import numpy as np
 
 from ..config import option
 from ..errors import CameraStalled, PermanentError, TransientError
-from . import CameraInfo, CaptureRequest, pyav
+from . import CameraInfo, CaptureRequest
 from . import v4l2_ioctl as v4l2
-from .geometry import Fit, fit
 from .pacing import NS_PER_S, Clock, MonotonicClock
-from .planes import GREY, rows_of
-from .scale import Scaler
-from .v4l2_formats import (
-    COMPRESSED,
-    LAYOUTS,
-    Mode,
-    PlaneInMemory,
-    choose,
-    matrix_of,
-    modes_of,
-    planes_in_memory,
-    range_of,
-)
+from .v4l2_formats import COMPRESSED, LAYOUTS, Mode, choose, modes_of
+from .v4l2_reader import Reader
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ..frame import Frame
 
 _WRAP = 1 << 32
@@ -89,7 +74,7 @@ class V4l2Camera:
         self._device: v4l2.Device | None = None
         self._request: CaptureRequest | None = None
         self._memory: list[Any] = []
-        self._reader: _Reader | None = None
+        self._reader: Reader | None = None
         self._sequence = -1
         self._driver_sequence = 0
 
@@ -108,7 +93,7 @@ class V4l2Camera:
             mode = self._mode(device, request)
             pix = self._set_format(device, mode)
             fps = self._set_rate(device, request.fps)
-            self._reader = _Reader(pix, request, self._options.range)
+            self._reader = Reader(pix, request, self._options.range)
             self._start(device, self._reader.size_bytes)
         except OSError as error:
             self.close()
@@ -293,86 +278,6 @@ class V4l2Camera:
             frame.sensor_timestamp_ns = buffer.timestamp_s * NS_PER_S + buffer.timestamp_us * 1000
         else:
             frame.sensor_timestamp_ns = self._clock.now_ns()
-
-
-class _Reader:
-    """Turns a driver's buffer into ``Frame.pixels``, with the least work that its format allows."""
-
-    def __init__(self, pix: v4l2.PixFormat, request: CaptureRequest, wanted_range: str) -> None:
-        self._pix = pix
-        spec, size = request.spec, (pix.width, pix.height)
-        self.fit: Fit = fit(request.geometry, *size, spec.width, spec.height)
-        #: How long a whole picture is; 0 where that varies.
-        self.size_bytes = 0
-        self._planes: list[PlaneInMemory] = []
-        self._luma: tuple[int, int] | None = None  # set where luminance alone is read
-        self._decoder: Any = None
-        self._picture: Any = None
-        self._scaler: Scaler | None = None
-        name = v4l2.fourcc_name(pix.pixelformat)
-        if name in COMPRESSED:
-            self._decoder = pyav.load().CodecContext.create("mjpeg", "r")
-            self._decoder.thread_count = 1  # more would hold frames back
-            self._scaler = Scaler(spec, request.geometry, wanted_range)
-            return
-        layout = LAYOUTS[name]
-        self._planes = planes_in_memory(layout, pix.width, pix.height, pix.bytesperline)
-        self.size_bytes = max(p.offset + p.stride * (p.height - 1) + p.width_bytes for p in self._planes)
-        if layout.luma is None:  # RGB
-            self._scaler = Scaler(spec, request.geometry)
-            self._picture = pyav.load().VideoFrame(*size, layout.av_name)
-            return
-        full = (range_of(pix) if wanted_range == "auto" else wanted_range) == "full"
-        matrix = matrix_of(pix)
-        av_name = layout.av_name
-        if name == "GREY" or (spec.pixel_format == "Y" and matrix == "bt601"):
-            self._luma = layout.luma
-            if full and spec.pixel_format == "Y" and self.fit.source[2:] == self.fit.inner[2:] == size:
-                return  # its rows are the frame's as they are
-            # Grey is full range to FFmpeg always: limited luminance needs chroma beside it.
-            av_name = "gray" if full else "yuv420p"
-        self._scaler = Scaler(spec, request.geometry, "full" if full else "limited", matrix)
-        self._picture = pyav.load().VideoFrame(*size, av_name)
-        for plane in self._picture.planes:
-            np.frombuffer(plane, np.uint8)[:] = GREY
-
-    def read(self, memory: Any, used_bytes: int, pixels: NDArray[np.uint8]) -> bool:
-        """Fill ``pixels``; False for a picture that arrived damaged."""
-        if self._decoder is not None:
-            return self._read_compressed(memory, used_bytes, pixels)
-        if 0 < used_bytes < self.size_bytes:
-            return False
-        width, height = self._pix.width, self._pix.height
-        if self._luma is not None:
-            offset, step = self._luma
-            luma = rows_of(memory, offset, self._pix.bytesperline, width, height, step)
-            if self._scaler is None:
-                np.copyto(pixels, luma)
-                return True
-            plane = self._picture.planes[0]
-            np.copyto(rows_of(plane, 0, plane.line_size, width, height), luma)
-        else:
-            for (offset, stride, row_bytes, rows), plane in zip(
-                self._planes, self._picture.planes, strict=True
-            ):
-                source = rows_of(memory, offset, stride, row_bytes, rows)
-                np.copyto(rows_of(plane, 0, plane.line_size, row_bytes, rows), source)
-        # Copied first because FFmpeg reads only memory of its own.
-        assert self._scaler is not None
-        self._scaler.scale(self._picture, pixels)
-        return True
-
-    def _read_compressed(self, memory: Any, used_bytes: int, pixels: NDArray[np.uint8]) -> bool:
-        if not used_bytes:
-            return False  # for the decoder it would be the end of all pictures
-        av = pyav.load()
-        assert self._scaler is not None
-        # Webcams give a damaged picture now and then.
-        with contextlib.suppress(av.FFmpegError), memoryview(memory) as view:
-            for picture in self._decoder.decode(av.Packet(bytes(view[:used_bytes]))):
-                self._scaler.scale(picture, pixels)
-                return True
-        return False
 
 
 def _not_opened(path: str, error: OSError) -> PermanentError | TransientError:
