@@ -12,11 +12,15 @@ import threading
 import time
 
 _PR_SET_TIMERSLACK = 29
+#: A sleep ends so much too late, at times: the last bit is waited for awake, first letting other
+#: threads run, then not.
+_YIELD_S = 100e-6
+_SPIN_S = 15e-6
 _local = threading.local()
 
 
 def wait_until(deadline: float) -> None:
-    """Sleep until ``deadline`` (s, ``time.monotonic``): late by 0.05 ms where nothing else runs."""
+    """Until ``deadline`` (s, ``time.monotonic``), to some 0.02 ms where a core is free."""
     if not getattr(_local, "sharp", False):
         # Linux lets each thread's timers be 50 us late by default; ask for 1 ns.
         _local.sharp = True
@@ -24,8 +28,12 @@ def wait_until(deadline: float) -> None:
         if prctl is not None:
             prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(1), 0, 0, 0)
     left = deadline - time.monotonic()
+    while left > _YIELD_S:
+        time.sleep(left - _YIELD_S)
+        left = deadline - time.monotonic()
     while left > 0:
-        time.sleep(left)
+        if left > _SPIN_S:
+            time.sleep(0)
         left = deadline - time.monotonic()
 
 

@@ -201,19 +201,21 @@ class InEndpoint:
             raise TransferError(Reason.OVERFLOW)
         fault = "" if message.done else shared.faults.draw("in")
         before = shared.round
-        end = shared.bus.reserve(max(posted, message.ready_at), size)
-        if fault == "timeout" or end > deadline:
+        if fault == "timeout" or message.ready_at > deadline:
             shared.sleep(attachment, cancel, deadline)
             raise TransferError(Reason.TIMEOUT)
-        if end > time.monotonic():
-            shared.changed.release()
-            try:
-                wait_until(end)
-            finally:
-                shared.changed.acquire()
-            shared.check(attachment, cancel)
-            if shared.round != before:
-                return None
+        # First the chip, then the bus: a transfer that cannot begin yet must not keep the bus from others.
+        self._pass_time(message.ready_at)
+        shared.check(attachment, cancel)
+        if shared.round != before:
+            return None
+        end = shared.bus.reserve(max(posted, message.ready_at), size)
+        self._pass_time(min(end, deadline))
+        shared.check(attachment, cancel)
+        if shared.round != before:
+            return None
+        if end > deadline:
+            raise TransferError(Reason.TIMEOUT)
         if fault:
             size = self._cut(fault, message, size)
         buffer[:size] = message.data[message.done : message.done + size]
@@ -226,6 +228,15 @@ class InEndpoint:
             if message.owed:
                 shared.engine.sent()
         return size
+
+    def _pass_time(self, until: float) -> None:
+        """Without the lock."""
+        if until > time.monotonic():
+            self._shared.changed.release()
+            try:
+                wait_until(until)
+            finally:
+                self._shared.changed.acquire()
 
     def _cut(self, fault: str, message: _Outgoing, size: int) -> int:
         """How many bytes come."""
