@@ -7,6 +7,7 @@ the road is built, and handed from thread to thread; only the one who holds it w
 from __future__ import annotations
 
 import ctypes
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -57,7 +58,7 @@ class FrameSpec:
 
     @property
     def size_bytes(self) -> int:
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
 
 PIXEL_FORMATS = ("Y", "YUV420", "YUV444", "RGB")

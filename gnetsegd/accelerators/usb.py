@@ -190,10 +190,9 @@ class UsbAccelerator:
             sequence = session.take_sequence()
             session.write_request(frame, sequence)
             memory = frame.request_memory
-            memory.size = session.request_size
-            # Owed before it is sent: the answer may be there before the write returns.
+            # Owed before it is sent: the answer may be there before the write returns. IN is woken
+            # only afterwards: an IN transfer that is posted early costs bus time and a wake-up.
             self._owed.append((sequence, frame))
-            self._sent.set()
             try:
                 count = session.port.bulk_out(memory, session.answer_timeout_ms)
                 if count != memory.size:
@@ -201,6 +200,7 @@ class UsbAccelerator:
             except UsbFault as fault:
                 self._out_fault = fault
                 self._mending = True  # nothing more goes out before IN has mended it
+            self._sent.set()
 
     # -- IN ---------------------------------------------------------------------------------------
 
@@ -225,7 +225,12 @@ class UsbAccelerator:
         assert session is not None, "open() comes first"
         sequence, frame = self._owed[0]
         count = session.port.bulk_in(frame.reply_memory, session.answer_timeout_ms)
-        header = Header(*read_header(frame.reply_view[_REPLY : _REPLY + count]))
+        if session.is_result(frame, sequence, count):
+            self._owed.popleft()
+            self._room.set()
+            return Mask(frame, self._info)
+        view = frame.reply_view[_REPLY : _REPLY + count]
+        header = Header(*read_header(view))
         if header.epoch != session.epoch:
             self._stale += 1
             return None
@@ -234,7 +239,6 @@ class UsbAccelerator:
             self._owed.popleft()
             self._room.set()
             return Mask(frame, self._info)
-        view = frame.reply_view[_REPLY : _REPLY + count]
         fault = session.error(header, view)
         if header.type != Type.ERROR or header.flags & FLAG_LOST or header.sequence != sequence:
             raise fault

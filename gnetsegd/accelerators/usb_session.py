@@ -27,12 +27,13 @@ from ..link.constants import (
 from ..link.header import (
     MODULUS,
     Header,
+    HeaderTemplate,
     check_payload,
     in_buffer_size,
     message_size,
     pack_message,
     read_header,
-    write_header,
+    trailer_size,
     write_trailer,
 )
 from ..link.model_upload import ModelRecord, pack_chunk, parse_progress, parse_record
@@ -42,6 +43,7 @@ from .usb_port import UsbFault, UsbPort
 
 log = logging.getLogger(__name__)
 
+_REPLY = HEADROOM - LINK_HEADER
 #: Model bytes in one MODEL_CHUNK at most: short enough for frames to pass in between.
 CHUNK_MAX_BYTES = 1 << 16
 #: A model is written to the device's storage: slower than a frame.
@@ -99,6 +101,7 @@ class Session:
         self._features = (Feature.PAYLOAD_CRC if payload_crc else 0) | (
             offered.features & Feature.MODEL_UPLOAD
         )
+        self._prepare()
         self.hello()
         if offered.model is None or offered.model.sha256 != self._bundle.sha256:
             self._upload()
@@ -145,23 +148,43 @@ class Session:
         self.sequence = (sequence + 1) % MODULUS
         return sequence
 
-    # -- the hot path's constants -----------------------------------------------------------------
+    # -- the hot path -----------------------------------------------------------------------------
 
-    @property
-    def request_size(self) -> int:
-        """Bytes of a FRAME on the wire."""
-        return message_size(self._bundle.input.size_bytes, self.flags)
+    def _prepare(self) -> None:
+        """What is the same for every frame of this session."""
+        spec, mask = self._bundle.input, self.mask
+        self._picture_bytes = spec.size_bytes
+        self._trailer = trailer_size(self._picture_bytes, self.flags)
+        #: Bytes of a FRAME and of its RESULT on the wire.
+        self.request_size = message_size(self._picture_bytes, self.flags)
+        self.result_size = message_size(mask.size_bytes, self.flags)
+        self._request = HeaderTemplate(
+            Type.FRAME, self._picture_bytes, flags=self.flags,
+            pixel=PIXEL_FORMAT_CODES[spec.pixel_format],
+            width=spec.width, height=spec.height, model_id=self.model_id,
+        )  # fmt: skip
+        self._result = HeaderTemplate(
+            Type.RESULT, mask.size_bytes, flags=self.flags, pixel=mask.bits,
+            width=mask.width, height=mask.height, model_id=self.model_id,
+        )  # fmt: skip
 
     def write_request(self, frame: Frame, sequence: int) -> None:
         """Complete ``frame.request`` around its pixels."""
-        spec = frame.spec
-        size = spec.size_bytes
-        write_header(
-            frame.request, 0, Type.FRAME, self.epoch, sequence, size,
-            flags=self.flags, pixel=PIXEL_FORMAT_CODES[spec.pixel_format],
-            width=spec.width, height=spec.height, model_id=self.model_id,
-        )  # fmt: skip
-        write_trailer(frame.request, 0, size, self.flags)
+        frame.request[:LINK_HEADER] = self._request.make(self.epoch, sequence)
+        frame.request_memory.size = self.request_size
+        if self._trailer:
+            write_trailer(frame.request, 0, self._picture_bytes, self.flags)
+
+    def is_result(self, frame: Frame, sequence: int, count: int) -> bool:
+        """Are the ``count`` bytes in ``frame.reply`` just the mask that is due, and nothing else?
+
+        False says only that they have to be looked at more closely.
+        """
+        return (
+            count == self.result_size
+            and not self.flags
+            and frame.reply[_REPLY:HEADROOM] == self._result.make(self.epoch, sequence)
+        )
 
     def check_result(self, frame: Frame, header: Header, count: int) -> None:
         """Is this RESULT of ``count`` bytes the mask that was agreed on? Else ``UsbFault``."""
@@ -173,7 +196,7 @@ class Session:
             raise UsbFault("format", "a mask came with a payload CRC that was not agreed on, or without one")
         if count != message_size(header.length, header.flags, header.header_length):
             raise UsbFault("short", f"{count} bytes came, not a whole mask of {header.length}")
-        start = HEADROOM - LINK_HEADER + header.header_length
+        start = _REPLY + header.header_length
         if not check_payload(frame.reply_view, start, header.length, header.flags):
             raise UsbFault("crc", "the CRC of a mask is wrong")
         if start != HEADROOM:  # a later minor version: the mask belongs behind the headroom
@@ -185,12 +208,11 @@ class Session:
         """Send one picture and wait for its mask: model and link are good. ``UsbFault`` if not."""
         sequence = self.take_sequence()
         self.write_request(frame, sequence)
-        frame.request_memory.size = self.request_size
         self._send(frame.request_memory, self.answer_timeout_ms)
         deadline = time.monotonic() + self.answer_timeout_ms / 1000
         while True:
             count = self.port.bulk_in(frame.reply_memory, self._left_ms(deadline))
-            view = frame.reply_view[HEADROOM - LINK_HEADER : HEADROOM - LINK_HEADER + count]
+            view = frame.reply_view[_REPLY : _REPLY + count]
             header = self._answer(view, deadline)
             if header is None:
                 continue

@@ -82,6 +82,34 @@ def write_header(
     _CRC.pack_into(buffer, offset + _BODY_SIZE, crc32(body))
 
 
+class HeaderTemplate:
+    """A header of which only epoch and sequence change: cheap to make for every frame.
+
+    For sending, and for comparing: of all headers there is just one that is right.
+    """
+
+    __slots__ = ("_after", "_before")
+
+    def __init__(
+        self,
+        kind: int,
+        length: int,
+        *,
+        flags: int = 0,
+        pixel: int = 0,
+        width: int = 0,
+        height: int = 0,
+        model_id: int = 0,
+    ) -> None:
+        self._before = (MAGIC, MAJOR, HEADER_SIZE, kind, flags, pixel, 0)
+        self._after = (length, width, height, model_id)
+
+    def make(self, epoch: int, sequence: int) -> bytes:
+        """The header's 32 bytes."""
+        body = _BODY.pack(*self._before, epoch, sequence, *self._after)
+        return body + crc32(body).to_bytes(4, "little")
+
+
 def read_header(
     buffer: memoryview, offset: int = 0
 ) -> tuple[int, int, int, int, int, int, int, int, int, int, int]:
