@@ -26,7 +26,7 @@ EXTRAS = {
     "dev": [
         "hypothesis>=6.100",
         "mypy>=1.11",
-        "pillow>=10.0",
+        "pillow>=10.1",
         "pytest>=8.0",
         "pytest-timeout>=2.3",
         "ruff>=0.6",
@@ -34,7 +34,7 @@ EXTRAS = {
     "train": [
         "ai-edge-litert>=2.0",
         "albumentations==2.0.8",
-        "pillow>=10.0",
+        "pillow>=10.1",
         "tensorflow-cpu==2.21.*",
         "tf_keras==2.21.*",
         "torch==2.13.0",

@@ -13,6 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import zmq
 
 from . import endpoints
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LINGER_MS = 500
+#: Luminance of R, G and B (BT.601, full range).
+BT601 = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 class Publisher:
@@ -147,8 +150,10 @@ class Publisher:
         frame, spec = mask.frame, mask.frame.spec
         if spec.pixel_format in ("Y", "YUV420"):
             luminance = frame.pixels[: spec.height].tobytes()
-        else:
+        elif spec.pixel_format == "YUV444":
             luminance = frame.pixels[:, :, 0].tobytes()
+        else:
+            luminance = (frame.pixels @ BT601 + 0.5).astype(np.uint8).tobytes()
         header = bytearray(frame.reply[:HEADER_SIZE])
         header[: len(self._frame_topic)] = self._frame_topic
         fields = list(HEADER.unpack(header))

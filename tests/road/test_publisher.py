@@ -14,7 +14,7 @@ from zmq.auth import create_certificates, load_certificate
 
 from gnetsegd.config import PublishConfig
 from gnetsegd.errors import ConfigError, PermanentError
-from gnetsegd.frame import HEADROOM, Frame, Mask, ModelInfo
+from gnetsegd.frame import HEADROOM, Frame, FrameSpec, Mask, ModelInfo
 from gnetsegd.message import parse_header
 from gnetsegd.publisher import Publisher
 
@@ -279,3 +279,26 @@ def test_a_wrong_key_file_is_named(publisher: Publisher, tmp_path: Path) -> None
                 endpoints=["tcp://127.0.0.1:*"], curve_secret_key_file=str(tmp_path / "none.key_secret")
             )
         )
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "pixel", "luminance"),
+    [("Y", 90, 90), ("YUV444", (90, 1, 2), 90), ("RGB", (10, 200, 50), 126), ("YUV420", 90, 90)],
+)
+def test_the_picture_is_the_luminance_whatever_the_network_takes(
+    publisher: Publisher,
+    context: zmq.Context[Any],
+    ipc_endpoint: str,
+    pixel_format: str,
+    pixel: Any,
+    luminance: int,
+) -> None:
+    publisher.open(PublishConfig(endpoints=[ipc_endpoint], frames=True))
+    reader = subscribe(context, ipc_endpoint, b"frame/")
+    wait_until(lambda: publisher.service() or publisher.watched)
+    spec = FrameSpec(16, 16, pixel_format)
+    frame = Frame(spec, MASK.size_bytes)
+    frame.pixels[:] = pixel
+    publisher.publish(Mask(frame, ModelInfo("echo", "m", bytes(32), spec, MASK, ("a", "b"))), 0)
+    message = receive(reader)
+    assert message[parse_header(message).payload_offset :] == bytes([luminance]) * 256

@@ -7,8 +7,9 @@ driver, pipeline and publisher run over it; the subscriber is a process of its o
 ``serial`` is the paper's way: one loop that takes a frame, sends it, waits for its mask and passes it
 on. ``pipelined`` is the daemon's road. They are measured in alternation. ``bound`` is what the bus and
 the chip allow. ``serial_8bit`` is the serial way with one byte a pixel, as in the paper, whatever
-``--mask-bits`` says: what packing and pipelining bring together is ``pipelined/serial_8bit``. With ``--mbps 0 --compute-ms 0``
-nothing is emulated: ``ceiling`` is the road's own limit, and ``bare`` the same transfers and sends
+``--mask-bits`` says: what packing and pipelining bring together is ``pipelined/serial_8bit``.
+
+With ``--mbps 0 --compute-ms 0`` nothing is emulated: ``ceiling`` is the road's own limit, and ``bare`` the same transfers and sends
 in one loop without road, driver or threads.
 
     .venv/bin/python tools/bench/link.py --mbps 26 --compute-ms 1.4 --mask-bits 8 --json

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Install the Debian packages that building and testing need, if any is missing.
 set -eu
-needed="gcc pkg-config libsystemd-dev libusb-1.0-0 python3-venv"
+needed="gcc pkg-config libsystemd-dev libusb-1.0-0 libzmq3-dev python3-venv"
 command -v dpkg-query >/dev/null 2>&1 || {
     echo "this is no Debian: please see to it that these are here: $needed" >&2
     exit 0
