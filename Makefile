@@ -15,7 +15,7 @@ demo: .venv/.done
 
 # The same tests on three sets of packages: the newest with tflite-runtime, the newest with
 # ai-edge-litert and numpy 2, and the versions of Debian bookworm.
-test: .venv/.done .venv-litert/.done .venv-bookworm/.done check
+test: .venv/.done .venv-litert/.done .venv-bookworm/.done examples/node_modules/.done check
 	.venv/bin/python -m pytest
 	.venv-litert/bin/python -m pytest -m "runtime"
 	.venv-bookworm/bin/python -m pytest -m "runtime"
@@ -48,5 +48,11 @@ venv: .venv/.done
 	.venv-bookworm/$(PIP_INSTALL) -c tools/setup/bookworm.txt -e '.[standin,video,usb,systemd,dev]'
 	@touch $@
 
+# For the test of the JavaScript example; without npm that test says that it was skipped.
+examples/node_modules/.done:
+	@mkdir -p examples/node_modules
+	@if command -v npm >/dev/null; then npm install --prefix examples --no-save --silent zeromq@6; fi
+	@touch $@
+
 clean:
-	rm -rf .venv .venv-litert .venv-bookworm build
+	rm -rf .venv .venv-litert .venv-bookworm build examples/node_modules

@@ -1,7 +1,7 @@
 """The whole road over an emulated USB link: frames in, masks received by a subscriber.
 
 The device is the mock in this process, behind an emulated half-duplex bus of ``--mbps`` megabytes a
-second and a chip of ``--compute-ms`` a frame. The real camera loop (pattern camera), the real USB
+second and a chip of ``--compute-ms`` a frame. The real camera loop (slots that are given back at once), the real USB
 driver, pipeline and publisher run over it; the subscriber is a process of its own.
 
 ``serial`` is the paper's way: one loop that takes a frame, sends it, waits for its mask and passes it
@@ -9,8 +9,8 @@ on. ``pipelined`` is the daemon's road. They are measured in alternation. ``boun
 the chip allow. ``serial_8bit`` is the serial way with one byte a pixel, as in the paper, whatever
 ``--mask-bits`` says: what packing and pipelining bring together is ``pipelined/serial_8bit``.
 
-With ``--mbps 0 --compute-ms 0`` nothing is emulated: ``ceiling`` is the road's own limit, and ``bare`` the same transfers and sends
-in one loop without road, driver or threads.
+With ``--mbps 0 --compute-ms 0`` nothing is emulated: ``ceiling`` is the road's own limit, and
+``bare`` the same transfers and sends in one loop without road, driver or threads.
 
     .venv/bin/python tools/bench/link.py --mbps 26 --compute-ms 1.4 --mask-bits 8 --json
 """

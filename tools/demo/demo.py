@@ -55,6 +55,9 @@ loop = true
 [accelerator]
 driver = "standin"
 
+[accelerator.standin]
+threads = 1
+
 [publish]
 endpoints = [{endpoint}]
 frames = true
