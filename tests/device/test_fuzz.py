@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
-RUN = ROOT / "tools" / "fuzz" / "run.py"
-CHILD = ROOT / "tools" / "fuzz" / "child.py"
+FUZZ = ROOT / "tools" / "fuzz"
 
 
-def test_a_short_run_tries_every_target_and_finds_nothing() -> None:
+def test_a_short_run_finds_nothing_and_ends_with_its_figures() -> None:
+    targets = ["--target", "engine", "--target", "engine-machine"]
     done = subprocess.run(
-        [sys.executable, str(RUN), "--seconds", "2", "--no-atheris", "--json"],
+        [sys.executable, str(FUZZ / "run.py"), "--seconds", "1", "--no-atheris", "--json", *targets],
         capture_output=True,
         text=True,
         timeout=55,
@@ -26,35 +23,21 @@ def test_a_short_run_tries_every_target_and_finds_nothing() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert (result["crashes"], result["hangs"]) == (0, 0)
-    assert {target["name"] for target in result["targets"]} == {"codec", "engine", "usbip", "engine-machine"}
+    assert {target["name"] for target in result["targets"]} == {"engine", "engine-machine"}
     assert all(target["inputs"] > 0 for target in result["targets"])
 
 
-@pytest.mark.parametrize(("how", "name"), [("random", "engine"), ("machine", "engine-machine")])
-def test_an_engine_that_forgets_to_end_an_epoch_is_found_out(tmp_path: Path, how: str, name: str) -> None:
+def test_an_engine_that_forgets_to_end_an_epoch_is_found_out(tmp_path: Path) -> None:
     broken = (
-        "import runpy, sys; sys.path[:0] = sys.argv[1:3]; del sys.argv[1:3]\n"
+        f"import sys; sys.path[:0] = {[str(ROOT), str(ROOT / 'firmware'), str(FUZZ)]}\n"
+        "import child\n"
         "from gnetseg_device.engine import Engine\n"
         "def abort(self, epoch): self._status.epoch = epoch; self._parser.restart(epoch)\n"
         "Engine._abort = abort\n"
-        "sys.argv.insert(0, 'child.py'); runpy.run_path(sys.argv.pop(1), run_name='__main__')\n"
+        "child.main()\n"
     )
     done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            broken,
-            str(ROOT),
-            str(ROOT / "firmware"),
-            str(CHILD),
-            how,
-            name,
-            "20",
-            "1",
-            ".",
-        ],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(CHILD.parent)},
+        [sys.executable, "-c", broken, "random", "engine", "20", "1", str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=55,

@@ -93,7 +93,7 @@ def with_a_machine(name: str, seconds: float, seed: int, folder: Path) -> None:
     counted = type(name, (MACHINES[name],), {"check_invariants": check_invariants})
 
     chosen = settings(
-        max_examples=50,
+        max_examples=10,
         stateful_step_count=40,
         deadline=None,
         database=None,

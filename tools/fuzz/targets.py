@@ -178,6 +178,7 @@ class Bench:
             assert header.length <= c.MAX_SHORT_ANSWER
             return
         self.results += 1
+        assert header.sequence in self.pictures, "a mask of no frame of this epoch"
         pixels = self.pictures[header.sequence]
         if pixels is None:
             return
