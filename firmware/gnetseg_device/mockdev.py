@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -16,8 +16,11 @@ from .faults import FAULTS
 if TYPE_CHECKING:
     from gnetsegd.model import ModelBundle
 
+    from .device import MockDevice
     from .model_store import ModelStore
     from .networks import NetworkFactory
+    from .usbip_server import UsbipServer
+    from .usbredir import UsbredirPeer
 
 DEFAULT_ADDRESS = "127.0.0.1:3240"
 #: How often a fault that happens to single transfers does so, unless told otherwise.
@@ -69,7 +72,10 @@ def fault_table() -> str:
     default=DEFAULT_ADDRESS,
     show_default=True,
     type=parse_address,
-    help="Serve USB/IP there (the only transport so far).",
+    help="Serve USB/IP there.",
+)
+@click.option(
+    "--usbredir", metavar="SOCKET", help="Plug into the QEMU that listens at this Unix socket instead."
 )
 @click.option("--model", metavar="BUNDLE", help="Have this model from the start; else it must be uploaded.")
 @click.option(
@@ -115,6 +121,7 @@ def fault_table() -> str:
 @click.option("--list-faults", is_flag=True, help="Show the faults and end.")
 def main(
     address: tuple[str, int],
+    usbredir: str | None,
     model: str | None,
     network: str,
     store: str | None,
@@ -126,7 +133,7 @@ def main(
     serial: str,
     list_faults: bool,
 ) -> None:  # fmt: skip
-    """A mock gnetseg accelerator: plug it in with `usbip attach`, until SIGTERM or Ctrl-C.
+    """A mock gnetseg accelerator: plug it in with `usbip attach` or QEMU, until SIGTERM or Ctrl-C.
 
     It speaks the protocol of docs/protocol.md, emulates a bus and a chip of a given speed, and can
     do whatever a cable does.
@@ -141,8 +148,6 @@ def main(
         _fail(str(error), error.exit_code)
     from .device import MockDevice
     from .engine import Limits
-    from .usbip_server import UsbipServer
-    from .usbip_wire import bus_id
 
     device = MockDevice(
         model=bundle, network=networks, serial=serial, link_mbytes_per_s=link_mbps,
@@ -151,6 +156,22 @@ def main(
     for name, rate in faults:
         device.inject(name, rate, count=None)
     device.port.start_worker()
+    server, words = _plug_into(usbredir, device) if usbredir else _serve_usbip(address, device)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.close())
+    click.echo(words)
+    sys.stdout.flush()
+    server.serve()
+    device.close()
+    for name, count in sorted(device.injected.items()):
+        click.echo(f"fault {name}: {count}")
+
+
+def _serve_usbip(address: tuple[str, int], device: MockDevice) -> tuple[UsbipServer, str]:
+    """(the server, what to tell people)"""
+    from .usbip_server import UsbipServer
+    from .usbip_wire import bus_id
+
     try:
         server = UsbipServer([device.port], address)
     except OSError as error:
@@ -158,16 +179,18 @@ def main(
             f"cannot listen on {address[0]}:{address[1]} ({error.strerror}); give another --usbip HOST:PORT",
             os.EX_UNAVAILABLE,
         )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.close())
     host, port = server.address
     name = bus_id(device.port.place).decode()
-    click.echo(f"serving {serial} on {host}:{port}; attach it with: usbip attach -r {host} -b {name}")
-    sys.stdout.flush()
-    server.serve()
-    device.close()
-    for name, count in sorted(device.injected.items()):
-        click.echo(f"fault {name}: {count}")
+    serial = device.port.identity.serial
+    return server, f"serving {serial} on {host}:{port}; attach it with: usbip attach -r {host} -b {name}"
+
+
+def _plug_into(path: str, device: MockDevice) -> tuple[UsbredirPeer, str]:
+    """(the peer, what to tell people)"""
+    from .usbredir import UsbredirPeer
+
+    serial = device.port.identity.serial
+    return UsbredirPeer(device.port, path), f"plugging {serial} into the QEMU at {path}"
 
 
 def _load(model: str | None) -> ModelBundle | None:
@@ -205,7 +228,7 @@ def _networks(name: str) -> NetworkFactory:
     return by_name(name)
 
 
-def _fail(sentence: str, code: int) -> None:
+def _fail(sentence: str, code: int) -> NoReturn:
     click.echo(f"gnetseg-mockdev: {sentence}", err=True)
     raise SystemExit(code)
 
