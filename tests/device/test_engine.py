@@ -366,7 +366,39 @@ def test_the_tail_of_a_message_that_was_cut_is_thrown_away_after_abort() -> None
     wire.send(message[512:])
     # The tail of a whole packet and a header of the old epoch, then the new one in the same read.
     wire.send(bytes(512) + frame_message(A, PIXELS, 1)[:512] + frame_message(A, PIXELS, 1, epoch=EPOCH + 1))
-    assert wire.answer()[0].epoch == EPOCH + 1
+    header, payload = wire.answer()
+    assert (header.type, header.epoch) == (Type.RESULT, EPOCH + 1)
+    assert payload == expected(A, PIXELS).tobytes()
+
+
+def test_however_often_a_frame_is_cut_off_no_buffer_is_lost() -> None:
+    wire = Wire(limits=Limits(slots=2))
+    for epoch in range(EPOCH + 1, EPOCH + 20):
+        wire.send(frame_message(A, PIXELS, 1, epoch=epoch - 1)[:400])
+        wire.abort(epoch)
+    for sequence in (1, 2):
+        wire.frame(sequence, epoch=EPOCH + 19)
+    assert [header.type for header, _ in wire.answers()] == [Type.RESULT] * 2
+
+
+def test_the_pixels_under_a_running_network_stay_as_they_are_whatever_comes_meanwhile() -> None:
+    wires: list[Wire] = []
+
+    class Interrupted(FakeNetwork):
+        def run(self, pixels: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+            before = pixels.copy()
+            wires[0].abort(EPOCH + 1)
+            for sequence in (1, 2):
+                wires[0].frame(sequence, picture(A, 50 + sequence), epoch=EPOCH + 1)
+            assert (pixels == before).all()
+            super().run(pixels, out)
+
+    wires.append(Wire(limits=Limits(slots=2), network=Interrupted))
+    wires[0].frame(1)
+    job = wires[0].engine.take_job()
+    assert job is not None
+    job.run()
+    assert job.refused is None
 
 
 @pytest.mark.parametrize("epoch", [0, EPOCH])
@@ -494,6 +526,13 @@ def test_a_frame_that_is_not_what_the_model_takes_is_refused_and_skipped(
     assert wire.code() == code
     wire.frame(2)
     assert wire.answer()[0].type == Type.RESULT
+
+
+def test_a_frame_for_another_model_is_told_so_even_if_its_size_is_another_too() -> None:
+    small = bundle(b"small", width=8, height=8)
+    wire = Wire()
+    wire.send(frame_message(small, picture(small), 1))
+    assert wire.code() == Code.WRONG_MODEL
 
 
 def test_labels_that_do_not_fit_in_the_agreed_bits_are_refused() -> None:

@@ -256,6 +256,23 @@ def test_abort_wakes_nobody_up_with_an_old_answer() -> None:
     assert split(host.read())[0].epoch == EPOCH + 1
 
 
+def test_an_abort_in_the_middle_of_an_in_transfer_ends_that_and_the_read_gets_the_next_answer() -> None:
+    # 548 bytes take 27 ms here.
+    mock, host = opened(link_mbytes_per_s=0.02)
+    host.write(frame_message(MODEL, PIXELS, 1))
+    got: list[bytes] = []
+    thread, raised = in_thread(lambda: got.append(host.read(1024, timeout_ms=20_000)))
+    time.sleep(0.01)
+    host.abort(EPOCH + 1)
+    host.write(frame_message(MODEL, PIXELS, 1, epoch=EPOCH + 1))
+    thread.join(20)
+    assert not raised
+    header, payload = split(got[0])
+    if header.epoch == EPOCH + 1:  # else the transfer was over before the ABORT came
+        assert payload == expected(MODEL, PIXELS).tobytes()
+        assert mock.engine.in_flight == 0
+
+
 def test_out_and_in_go_on_at_the_same_time_in_two_threads_and_no_mask_is_another_frames() -> None:
     mock, host = opened(link_mbytes_per_s=20, compute_s=0.0005)
     free, total = threading.Semaphore(3), 200

@@ -30,7 +30,7 @@ def with_atheris(name: str, seconds: float, seed: int, folder: Path) -> None:
         (corpus / f"seed-{number}").write_bytes(data)
     options = [
         f"-max_total_time={max(int(seconds), 1)}", f"-seed={seed or 1}", f"-timeout={HANG_S}",
-        "-max_len=2048", "-rss_limit_mb=2048", f"-artifact_prefix={folder}/", "-print_final_stats=1",
+        "-max_len=512", "-rss_limit_mb=2048", f"-artifact_prefix={folder}/", "-print_final_stats=1",
     ]  # fmt: skip
     atheris.Setup([sys.argv[0], *options, str(corpus)], TARGETS[name].run)
     atheris.Fuzz()
