@@ -1,5 +1,6 @@
 # make demo    set everything up and watch person masks arrive (DEMO_SECONDS=10)
 # make test    set everything up and run every test
+# make test-train   the tests of training and export: needs PyTorch and TensorFlow, 3 GB
 # make check   the linters alone
 # make docs    write the generated pages again
 
@@ -8,7 +9,7 @@ PYTHON ?= $(shell for p in python3.11 python3.13 python3.12 python3; do \
 DEMO_SECONDS ?= 10
 PIP_INSTALL = bin/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check docs venv clean
+.PHONY: demo test test-train check docs venv clean
 
 demo: .venv/.done
 	@.venv/bin/python tools/demo/demo.py --seconds $(DEMO_SECONDS)
@@ -19,6 +20,10 @@ test: .venv/.done .venv-litert/.done .venv-bookworm/.done examples/node_modules/
 	.venv/bin/python -m pytest
 	.venv-litert/bin/python -m pytest -m "runtime"
 	.venv-bookworm/bin/python -m pytest -m "runtime"
+
+# Training and export need PyTorch and TensorFlow (about 3 GB): their tests run apart.
+test-train: .venv-train/.done
+	.venv-train/bin/python -m pytest tests/zoo
 
 check: .venv/.done
 	.venv/bin/ruff check .
@@ -48,6 +53,12 @@ venv: .venv/.done
 	.venv-bookworm/$(PIP_INSTALL) -c tools/setup/bookworm.txt -e '.[standin,video,usb,systemd,dev]'
 	@touch $@
 
+.venv-train/.done: setup.py tools/setup/system-packages.sh
+	@tools/setup/system-packages.sh
+	@tools/setup/new-venv.sh .venv-train python3.11
+	.venv-train/$(PIP_INSTALL) -e '.[litert,dev,train]'
+	@touch $@
+
 # For the test of the JavaScript example; without npm that test says that it was skipped.
 examples/node_modules/.done:
 	@mkdir -p examples/node_modules
@@ -55,4 +66,4 @@ examples/node_modules/.done:
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-litert .venv-bookworm build examples/node_modules
+	rm -rf .venv .venv-litert .venv-bookworm .venv-train build examples/node_modules

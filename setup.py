@@ -33,7 +33,7 @@ EXTRAS = {
     ],
     "train": [
         "ai-edge-litert>=2.0",
-        "albumentations==2.0.8",
+        "opencv-python-headless>=4.8",
         "pillow>=10.1",
         "tensorflow-cpu==2.21.*",
         "tf_keras==2.21.*",
@@ -71,7 +71,9 @@ setup(
         "console_scripts": [
             "gnetsegd = gnetsegd.cli:main",
             "gnetsegctl = gnetsegd.ctl.main:main",
+            "gnetseg-mockdev = gnetseg_device.mockdev:main",
         ],
+        "pytest11": ["gnetsegd = gnetsegd.testing.pytest_plugin"],
         "gnetsegd.cameras": [
             "pattern = gnetsegd.cameras.pattern:PatternCamera",
             "picamera2 = gnetsegd.cameras.picamera2:Picamera2Camera",

@@ -1,8 +1,8 @@
 """The whole road over an emulated USB link: frames in, masks received by a subscriber.
 
 The device is the mock in this process, behind an emulated half-duplex bus of ``--mbps`` megabytes a
-second and a chip of ``--compute-ms`` a frame. The real camera loop (slots that are given back at once), the real USB
-driver, pipeline and publisher run over it; the subscriber is a process of its own.
+second and a chip of ``--compute-ms`` a frame. The real camera loop (with a camera that gives each slot
+back at once), USB driver, pipeline and publisher run over it; the subscriber is a process of its own.
 
 ``serial`` is the paper's way: one loop that takes a frame, sends it, waits for its mask and passes it
 on. ``pipelined`` is the daemon's road. They are measured in alternation. ``bound`` is what the bus and
