@@ -681,6 +681,8 @@ def test_a_model_that_does_not_load_is_refused_and_the_old_one_stays() -> None:
     assert (header.code, text) == (Code.MODEL_REFUSED, b"it has float tensors")
     wire.frame(sequence + 1)
     assert wire.answer()[1] == expected(A, PIXELS).tobytes()
+    wire.engine.power_cycle()
+    assert parse_capabilities(wire.engine.control_in(Request.CAPABILITIES, 512)).model == ModelRecord.of(A)
 
 
 @pytest.mark.parametrize(

@@ -45,11 +45,14 @@ def test_fault(gnetseg_device):
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    # The plugin comes by its entry point, as in somebody else's suite.
+    """A pytest that has the plugin: by its entry point, or by name where gnetsegd is not installed."""
     root = Path(__file__).parents[2]
     code = (
-        f"import sys; sys.path[:0] = [{str(root)!r}, {str(root / 'firmware')!r}]; import pytest; "
-        f"sys.exit(pytest.main(sys.argv[1:]))"
+        f"import sys; sys.path[:0] = [{str(root)!r}, {str(root / 'firmware')!r}]\n"
+        "import pytest\n"
+        "from importlib.metadata import entry_points\n"
+        f"known = {PLUGIN!r} in [entry.value for entry in entry_points(group='pytest11')]\n"
+        f"sys.exit(pytest.main([*([] if known else ['-p', {PLUGIN!r}]), *sys.argv[1:]]))\n"
     )
     return subprocess.run(
         [sys.executable, "-c", code, "-p", "no:cacheprovider", "-q", *arguments],
