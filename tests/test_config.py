@@ -44,7 +44,7 @@ def refusal(text: str, tmp_path: Path) -> ConfigError:
         ("[camera]\nfps = nan", "camera.fps is nan; allowed is"),
         ("[camera]\ngeometry = 'fit'", "allowed is one of center-crop, letterbox, stretch"),
         ("[camera]\nname = 'Front Door'", "camera.name is 'Front Door'; allowed is"),
-        ("[accelerator.standin]\nthreads = 2.5", "threads is 2.5; allowed is a whole number from 1 to 16"),
+        ("[accelerator.standin]\nthreads = 2.5", "threads is 2.5; allowed is a whole number from 0 to 16"),
         ("[accelerator.standin]\nthreads = true", "threads is True; allowed is a whole number"),
         ("[publish]\nframes = 1", "publish.frames is 1; allowed is true or false"),
         (

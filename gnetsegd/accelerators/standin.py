@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
 
@@ -18,7 +19,13 @@ from .tflite import TfliteNetwork
 class StandinOptions:
     """``[accelerator.standin]``"""
 
-    threads: int = option(2, "CPU threads of one inference", unit="threads", minimum=1, maximum=16)
+    threads: int = option(
+        0,
+        "CPU threads of one inference; 0 is half of the cores. More than there are idle cores make it slower",
+        unit="threads",
+        minimum=0,
+        maximum=16,
+    )
     delegate: str = option("", "TFLite delegate library, for example libedgetpu.so.1; empty is the CPU")
     delegate_options: dict[str, str] = option({}, "options for the delegate, as texts")
 
@@ -36,6 +43,7 @@ class StandinAccelerator:
         self._bundle = bundle
         self._options = options
         self._network: TfliteNetwork | None = None
+        self._threads = options.threads
         self._submitted: SimpleQueue[Frame] = SimpleQueue()
 
     def open(self) -> ModelInfo:
@@ -43,7 +51,8 @@ class StandinAccelerator:
         self._free: SimpleQueue[None] = SimpleQueue()
         self._may_submit = False
         bundle, options = self._bundle, self._options
-        self._network = TfliteNetwork(bundle, options.threads, options.delegate, options.delegate_options)
+        self._threads = options.threads or max(1, len(os.sched_getaffinity(0)) // 2)
+        self._network = TfliteNetwork(bundle, self._threads, options.delegate, options.delegate_options)
         self._info = ModelInfo(
             backend="standin",
             model_id=bundle.id,
@@ -87,7 +96,7 @@ class StandinAccelerator:
         self._network.run(frame.pixels, mask)
 
     def describe(self) -> dict[str, Any]:
-        return {"threads": self._options.threads, "delegate": self._options.delegate}
+        return {"threads": self._threads, "delegate": self._options.delegate}
 
     def close(self) -> list[Frame]:
         self._network = None
