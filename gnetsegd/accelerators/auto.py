@@ -155,9 +155,10 @@ class AutoAccelerator:
                 log.exception("accelerator: unexpected error while looking for it")
                 continue
             with self._switching:
+                # IN cannot fall back before this: no frame has gone there yet.
+                self._changes += 1
+                self._reason = ""
                 self._current = self._preferred
-            self._changes += 1
-            self._reason = ""
             log.warning("accelerator: USB is back", extra={"GNETSEGD_BACKEND": "usb"})
             return
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter, deque
 from typing import Any, ClassVar
 
@@ -33,6 +34,11 @@ _REPLY = HEADROOM - LINK_HEADER
 #: A fault's sentence is logged this often in full, later only each ``QUIET_EVERY``th.
 LOUD_FAULTS = 3
 QUIET_EVERY = 1000
+#: A device that refused the model is given it again after so long, or when it is plugged in anew.
+REFUSED_S = 60.0
+#: So many answers that belong to nothing are let pass while one frame waits for its own.
+SKIPPED_MAX = 32
+_ANSWERS = frozenset({Type.RESULT, Type.ERROR, Type.MODEL_PROGRESS, Type.MODEL_READY})
 
 
 @attrs.frozen
@@ -84,6 +90,9 @@ class UsbAccelerator:
         self._mending = False
         self._out_fault: UsbFault | None = None
         self._faults: Counter[str] = Counter()
+        #: Who refused the model, by attachment: (until when it is not asked again, what it said).
+        self._refusals: dict[tuple[int, int], tuple[float, UsbFault]] = {}
+        self._skipped = (0, 0)
         self._recoveries = 0
         self._stale = 0
         self._last_fault = ""
@@ -97,17 +106,8 @@ class UsbAccelerator:
         at any time. ``PermanentError`` only where pyusb or libusb is missing.
         """
         self.close()
-        port = self._find()
-        try:
-            session = Session(port, self._bundle, self._options.answer_timeout_s)
-            session.begin(self._options.mask_bits, self._options.payload_crc)
-            session.prove(self._probe)
-        except GnetsegError as error:
-            port.close()
-            raise self._refused(port, error) from None
-        except BaseException:
-            port.close()
-            raise
+        session = self._begin(self._find())
+        port = session.port
         if port.speed is not None and port.speed <= usb_port.FULL_SPEED:
             log.warning(
                 "usb: %s is linked at only %s; try another cable, port or hub", port.serial, port.speed_words
@@ -134,51 +134,78 @@ class UsbAccelerator:
         )
         return self._info
 
-    def _find(self) -> UsbPort:
-        """The configured device, or any that can be claimed; the one that served last is tried first."""
-        wanted, seen = self._options.serial, []
-        reason: Exception | None = None
-        ports: list[UsbPort] = []
+    def _find(self) -> list[UsbPort]:
+        """The configured device, or any; the one that served last comes first."""
+        wanted, ports = self._options.serial, []
+        refused: UsbFault | None = None
         for device in usb_port.find(self._usb_id, self._backend):
             try:
-                port = UsbPort(device)
+                ports.append(UsbPort(device))
             except UsbFault as fault:
-                reason = fault
+                refused = fault
                 self._count(fault)
-                continue
-            seen.append(port.serial)
-            if wanted and port.serial != wanted:
+        fits = [port for port in ports if not wanted or port.serial == wanted]
+        for port in ports:
+            if port not in fits:
                 port.close()
-                continue
-            ports.append(port)
-        ports.sort(key=lambda port: port.serial != self._last_serial)
-        for spare in ports[1:]:
-            spare.close()
+        if fits:
+            return sorted(fits, key=lambda port: port.serial != self._last_serial)
+        if refused is not None:
+            raise TransientError(f"USB accelerator {self._options.id}: {refused}")
+        # Counted, and not logged here: whoever opens says it, and a machine may well have none.
+        self._faults["absent"] += 1
         if ports:
-            return ports[0]
-        if reason is not None:
-            raise TransientError(f"USB accelerator {self._options.id}: {reason}")
-        if seen:
             raise TransientError(
                 f"no USB accelerator with the serial number {wanted} is plugged in (there is "
-                f"{', '.join(seen)}); plug it in or change usb.serial"
+                f"{', '.join(port.serial for port in ports)}); plug it in or change usb.serial"
             )
         raise TransientError(
             f"no USB accelerator {self._options.id} is plugged in; plug one in, or set "
             'accelerator.driver = "standin"'
         )
 
-    def _refused(self, port: UsbPort, error: GnetsegError) -> TransientError:
-        self._count(error)
-        return TransientError(f"USB accelerator {port.serial or port.place}: {error}")
+    def _begin(self, ports: list[UsbPort]) -> Session:
+        """A session with the first of ``ports`` that works; the others are closed."""
+        session: Session | None = None
+        reasons = []
+        try:
+            for port in ports:
+                try:
+                    session = self._greet(port)
+                    return session
+                except GnetsegError as error:
+                    self._count(error)
+                    reasons.append(f"USB accelerator {port.serial or port.place}: {error}")
+        finally:
+            for port in ports:
+                if session is None or port is not session.port:
+                    port.close()
+        raise TransientError("; ".join(reasons))
+
+    def _greet(self, port: UsbPort) -> Session:
+        """A session that has proven itself."""
+        until, refusal = self._refusals.get(port.attachment, (0.0, None))
+        if refusal is not None and time.monotonic() < until:
+            raise refusal
+        port.claim()
+        session = Session(port, self._bundle, self._options.answer_timeout_s)
+        try:
+            session.begin(self._options.mask_bits, self._options.payload_crc)
+        except UsbFault as fault:
+            if fault.kind == "refused":
+                # It would be asked again at once, and each time given the whole model.
+                self._refusals = {port.attachment: (time.monotonic() + REFUSED_S, fault)}
+            raise
+        session.prove(self._probe)
+        return session
 
     # -- OUT --------------------------------------------------------------------------------------
 
     def wait(self, timeout_s: float) -> bool:
-        while self._mending or len(self._owed) >= self._depth:
-            if not self._room.wait(timeout_s):
-                return False
-        return True
+        if self._mending or len(self._owed) >= self._depth:
+            # Raised by each answer, and by ``close``: then there is nothing to wait for here.
+            self._room.wait(timeout_s)
+        return not self._mending and len(self._owed) < self._depth
 
     def submit(self, frame: Frame) -> None:
         with self._writing:
@@ -231,8 +258,8 @@ class UsbAccelerator:
             return Mask(frame, self._info)
         view = frame.reply_view[_REPLY : _REPLY + count]
         header = Header(*read_header(view))
-        if header.epoch != session.epoch:
-            self._stale += 1
+        if header.epoch != session.epoch or header.type not in _ANSWERS:
+            self._skip(sequence)
             return None
         if header.type == Type.RESULT and header.sequence == sequence:
             session.check_result(frame, header, count)
@@ -242,12 +269,20 @@ class UsbAccelerator:
         fault = session.error(header, view)
         if header.type != Type.ERROR or header.flags & FLAG_LOST or header.sequence != sequence:
             raise fault
-        self._count(fault)
         if header.code in (Code.NO_MODEL, Code.WRONG_MODEL):
             raise fault  # it restarted: the model has to be uploaded first
+        self._count(fault)
         self._owed.popleft()
         self._room.set()
         return Loss(frame, str(fault))
+
+    def _skip(self, sequence: int) -> None:
+        """Let an answer pass that is of another epoch or of no known type, but not for ever."""
+        self._stale += 1
+        at, count = self._skipped
+        self._skipped = (sequence, count + 1 if at == sequence else 1)
+        if self._skipped[1] > SKIPPED_MAX:
+            raise UsbFault("stale", "the device sends one answer after another that belongs to nothing")
 
     # -- when something goes wrong ------------------------------------------------------------------
 
@@ -319,6 +354,7 @@ class UsbAccelerator:
         if session is not None:
             session.port.close()
         self._mending = True
+        self._room.set()
         left = [loss.frame for loss in self._lost] + [frame for _, frame in self._owed]
         self._lost.clear()
         self._owed.clear()

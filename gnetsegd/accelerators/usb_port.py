@@ -16,6 +16,9 @@ from ..errors import GnetsegError, PermanentError, TransientError
 from ..frame import Memory
 from ..link.constants import INTERFACE_CLASS, INTERFACE_PROTOCOL, INTERFACE_SUBCLASS
 
+#: Of endpoint descriptors: the transfer type's code, and the address bit of IN.
+BULK = 2
+DIRECTION_IN = 0x80
 #: Endpoint 0, as docs/protocol.md allows.
 CONTROL_TIMEOUT_MS = 1000
 FULL_SPEED = 2
@@ -94,7 +97,7 @@ def find(usb_id: tuple[int, int], backend: Any = None) -> Iterator[Any]:
 
 
 class UsbPort:
-    """One device, opened and claimed. ``UsbFault`` from everything that can fail.
+    """One device, opened, and claimed by ``claim``. ``UsbFault`` from everything that can fail.
 
     Three threads may use it at once: one for ``bulk_out``, one for ``bulk_in``, one for the rest.
     """
@@ -107,31 +110,35 @@ class UsbPort:
         self._util = usb.util
         self._errors = (usb.core.USBError, NotImplementedError)
         try:
-            self._interface = self._find_interface(device)
-            number = self._interface.bInterfaceNumber
-            usb.util.claim_interface(device, number)
+            interface = self._find_interface(device)
+            self._number = interface.bInterfaceNumber
+            self._out, self._in = self._find_endpoints(interface)
+            # Private to pyusb. Else a refused open looks like a missing serial number.
+            device._ctx.managed_open()
             self.serial = device.serial_number or ""
         except self._errors as error:
             usb.util.dispose_resources(device)
             raise classify(error) from None
-        except ValueError as error:  # pyusb: "The device has no langid" means no right to read it
+        except ValueError as error:  # pyusb could not read which languages its strings have
             usb.util.dispose_resources(device)
-            raise UsbFault("permission", f"the device's serial number cannot be read ({error})") from None
+            raise UsbFault(
+                "transfer", f"the device does not tell its serial number ({error}); plug it in again"
+            ) from None
         self.place = f"bus {device.bus} port {'.'.join(map(str, device.port_numbers or ()))}"
+        #: Changes with each plugging-in.
+        self.attachment = (device.bus, device.address)
         self.speed = device.speed
-        self._number = number
-        for endpoint in self._interface:
-            address = endpoint.bEndpointAddress
-            if usb.util.endpoint_type(endpoint.bmAttributes) != usb.util.ENDPOINT_TYPE_BULK:
-                continue
-            if usb.util.endpoint_direction(address) == usb.util.ENDPOINT_IN:
-                self._in = address
-            else:
-                self._out = address
         # Private to pyusb, and what makes a transfer without a copy possible.
         self._handle = device._ctx.handle
         self._write = device._ctx.backend.bulk_write
         self._read = device._ctx.backend.bulk_read
+
+    def claim(self) -> None:
+        """Take the interface for this process: now it can be talked to."""
+        try:
+            self._util.claim_interface(self._device, self._number)
+        except self._errors as error:
+            raise classify(error) from None
 
     @staticmethod
     def _find_interface(device: Any) -> Any:
@@ -145,6 +152,18 @@ class UsbPort:
             f"the device {device.idVendor:04x}:{device.idProduct:04x} has no interface of a gnetseg "
             "accelerator; unplug it or configure another usb.id",
         )
+
+    @staticmethod
+    def _find_endpoints(interface: Any) -> tuple[int, int]:
+        """Addresses of the bulk OUT and the bulk IN endpoint."""
+        bulk = [endpoint.bEndpointAddress for endpoint in interface if endpoint.bmAttributes & 3 == BULK]
+        out = [address for address in bulk if not address & DIRECTION_IN]
+        back = [address for address in bulk if address & DIRECTION_IN]
+        if len(out) != 1 or len(back) != 1:
+            raise UsbFault(
+                "not-ours", "the device has not one bulk endpoint each way; update its firmware or unplug it"
+            )
+        return out[0], back[0]
 
     def bulk_out(self, memory: Memory, timeout_ms: int) -> int:
         """Send ``memory``; how many bytes went (fewer, where the time was over)."""
@@ -188,9 +207,9 @@ class UsbPort:
         """Reset the port and claim the interface again."""
         try:
             self._device.reset()
-            self._util.claim_interface(self._device, self._number)
         except self._errors as error:
             raise classify(error) from None
+        self.claim()  # opens it again, too
         self._handle = self._device._ctx.handle
 
     @property

@@ -246,15 +246,24 @@ class Session:
             raise UsbFault("short", f"the device took {count} of {memory.size} bytes")
 
     def error(self, header: Header, view: memoryview) -> UsbFault:
-        """What an answer that is no mask means."""
+        """What an answer that is no mask means. Raises ``UsbFault``, too, for one that is damaged."""
         if header.type != Type.ERROR:
             return UsbFault("sequence", f"an answer of type {header.type:#x} came out of turn")
-        start = header.header_length
-        words = bytes(view[start : start + min(header.length, MAX_SHORT_ANSWER)]).decode("utf-8", "replace")
+        words = bytes(self._short_payload(header, view)).decode("utf-8", "replace")
         kind = "lost" if header.flags & FLAG_LOST else "error"
         if header.code in (Code.NO_MODEL, Code.WRONG_MODEL):
             kind = "model"
         return UsbFault(kind, f"the device says {code_name(header.code)}: {words}")
+
+    @staticmethod
+    def _short_payload(header: Header, view: memoryview) -> memoryview:
+        """The payload of an answer that is no mask; ``view`` is all that came."""
+        start, length = header.header_length, header.length
+        if length > MAX_SHORT_ANSWER or len(view) != message_size(length, header.flags, start):
+            raise UsbFault("short", f"{len(view)} bytes came, not a whole answer of {length}")
+        if not check_payload(view, start, length, header.flags):
+            raise UsbFault("crc", "the CRC of an answer is wrong")
+        return view[start : start + length]
 
     # -- the model --------------------------------------------------------------------------------
 
@@ -262,10 +271,12 @@ class Session:
         offered, content = self.capabilities, self._bundle.content
         name = self._bundle.id
         if not offered.features & Feature.MODEL_UPLOAD:
-            raise UsbFault("model", f"the device has another model than {name} and takes none; use its own")
+            raise UsbFault(
+                "refused", f"the device has another model than {name} and takes none; configure its own model"
+            )
         if len(content) > offered.max_model:
             raise UsbFault(
-                "model",
+                "refused",
                 f"model {name} has {len(content)} bytes, the device holds at most {offered.max_model}; "
                 "choose a smaller model",
             )
@@ -298,12 +309,11 @@ class Session:
                 continue
             if header.type != wanted or header.sequence != sequence:
                 fault = self.error(header, view)
-                fault.kind = "model" if fault.kind == "error" else fault.kind
-                raise UsbFault(fault.kind, f"model {self._bundle.id}: {fault}; choose another model")
-            if header.length > MAX_SHORT_ANSWER or count != message_size(
-                header.length, header.flags, header.header_length
-            ):
-                raise UsbFault("short", f"{count} bytes came, not a whole answer of {header.length}")
-            if not check_payload(view, header.header_length, header.length, header.flags):
-                raise UsbFault("crc", "the CRC of an answer is wrong")
-            return bytes(view[header.header_length : header.header_length + header.length])
+                if fault.kind != "error":
+                    raise fault
+                refused = header.code in (Code.MODEL_TOO_LARGE, Code.MODEL_REFUSED)
+                raise UsbFault(
+                    "refused" if refused else "model",
+                    f"model {self._bundle.id}: {fault}" + ("; choose another model" if refused else ""),
+                )
+            return bytes(self._short_payload(header, view))
