@@ -39,6 +39,8 @@ DEPTH_MAX_FRAMES = 4
 STOP_CAMERA_S = 0.4
 STOP_DRAIN_S = 0.6
 STOP_ROAD_S = 0.6
+#: A reload may wait longer for what an accelerator is just doing.
+STOP_ACCELERATOR_S = 5.0
 
 
 class Daemon:
@@ -294,26 +296,26 @@ class Daemon:
             raise GnetsegError("camera.name is part of the topics and changes only with a restart")
         if new.publish != old.publish:
             self._rebind(new, old)
-        self._config = new
+        new_slots = (bundle.input, bundle.mask) != (self._bundle.input, self._bundle.mask)
+        new_camera = new.camera != old.camera or new_slots
+        new_network = new.accelerator != old.accelerator or bundle.sha256 != self._bundle.sha256 or new_slots
+        if new_network and not self._pipeline.stop(STOP_ACCELERATOR_S):
+            raise GnetsegError("the accelerator does not let go of its frames; restart the daemon")
+        if new_camera:
+            # Longer than one capture may take, so that the device is free for the new one.
+            self._camera.stop(old.camera.stall_timeout_s + STOP_CAMERA_S)
+        self._config, self._bundle = new, bundle
         service.set_level(new.log.level)
-        other_slots = (bundle.input, bundle.mask) != (self._bundle.input, self._bundle.mask)
-        other_model = bundle.sha256 != self._bundle.sha256
-        self._bundle = bundle
-        if new.camera != old.camera or other_slots:
-            self._camera.stop(STOP_CAMERA_S)
-        if new.accelerator != old.accelerator or other_model or other_slots:
-            self._pipeline.stop(STOP_ROAD_S + new.camera.stall_timeout_s)
-        sequence, dropped = self._camera.next_sequence, self._camera.dropped
-        losses = self._pipeline.losses
-        if other_slots:
-            dropped_here = self._mailbox.displaced
+        sequence, dropped, losses = self._camera.next_sequence, self._camera.dropped, self._pipeline.losses
+        if new_slots:
+            displaced = self._mailbox.displaced
             self._pool = Pool(bundle.input, bundle.mask.size_bytes, DEPTH_MAX_FRAMES)
             self._mailbox = Mailbox()
-            self._mailbox.displaced = dropped_here
-        if new.camera != old.camera or other_slots:
+            self._mailbox.displaced = displaced
+        if new_camera:
             self._camera = self._make_camera(sequence, dropped)
             self._camera.start()
-        if new.accelerator != old.accelerator or other_model or other_slots:
+        if new_network:
             self._pipeline = self._make_pipeline(losses)
             self._pipeline.start()
 

@@ -54,18 +54,16 @@ def test_ready_is_said_once_after_the_first_mask_and_status_names_rate_and_backe
 def test_sigterm_ends_it_within_two_seconds_and_the_last_mask_is_delivered(start: Start) -> None:
     daemon = start("camera.fps=100")
     reader, statuses = daemon.subscribe(), daemon.subscribe(b"status/")
-    daemon.mask(reader)
+    last = daemon.mask(reader)[0]
     assert statuses.poll(5000)
     code, seconds = daemon.stop()
     assert code == 0
     assert seconds < 2.0
-    last = None
     while reader.poll(100):
         last = daemon.mask(reader)[0]
     goodbye = None
     while statuses.poll(100):
         goodbye = statuses.recv()
-    assert last is not None
     assert goodbye is not None
     assert b'"state":"stopping"' in goodbye
     counters = parse_json(goodbye)[2]["counters"]
