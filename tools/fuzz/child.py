@@ -22,7 +22,7 @@ def with_atheris(name: str, seconds: float, seed: int, folder: Path) -> None:
     """Guided by coverage; libFuzzer ends the process itself and prints how many runs it did."""
     import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
-    with atheris.instrument_imports(include=["gnetsegd.link", "gnetseg_device"]):
+    with atheris.instrument_imports(include=["gnetsegd.link", "gnetsegd.accelerators", "gnetseg_device"]):
         from targets import TARGETS
     corpus = folder / "corpus"
     corpus.mkdir()

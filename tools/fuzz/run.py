@@ -1,4 +1,4 @@
-"""Fuzz the USB link: its codec, the device's engine, USB/IP, and (once there) the driver's reader.
+"""Fuzz the USB link: its codec, the device's engine, USB/IP, and the host driver's reader.
 
     .venv/bin/python tools/fuzz/run.py --seconds 60 --json
 

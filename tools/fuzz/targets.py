@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import driver
 import numpy as np
 from gnetseg_device.engine import FLOOD_FACTOR, Engine, Limits, Stall
 from gnetseg_device.model_store import ModelStore, StoredModel
@@ -290,5 +291,6 @@ def usbip(data: bytes) -> None:
 TARGETS = {
     "codec": Target(codec, vectors),
     "engine": Target(engine, engine_seeds),
+    "driver": Target(driver.driver, driver.seeds),
     "usbip": Target(usbip, lambda: [bytes(3) + b"\x01" + bytes(44), bytes(3) + b"\x02" + bytes(44)]),
 }
