@@ -1,0 +1,78 @@
+"""A V4L2 camera that a kernel driver makes (vivid), through gnetsegd's own v4l2 camera."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from guest import SOCKET, Listener, Unit, call, eventually
+
+#: vivid's fourth input is HDMI: the only one that scales to any size.
+HDMI = 3
+
+CONFIGURATION = """
+[camera]
+driver = "v4l2"
+fps = 0
+[camera.v4l2]
+device = "/dev/video0"
+input = {input}
+{more}
+[accelerator]
+driver = "standin"
+[publish]
+endpoints = ["{socket}"]
+frames = true
+"""
+
+
+@pytest.fixture(scope="module")
+def vivid() -> Iterator[Path]:
+    """A camera of 448x448 among others, as a capture card has it."""
+    call("modprobe vivid n_devs=1 node_types=0x1")
+    node = Path("/dev/video0")
+    eventually("no video device", node.exists)
+    call("udevadm settle")
+    yield node
+    call("modprobe -r vivid")
+
+
+@pytest.mark.usefixtures("vivid")
+@pytest.mark.parametrize("pixel_format", ["GREY", "NV12", "YUYV", "auto"])
+def test_its_pictures_are_taken_at_448x448(daemon: Unit, pixel_format: str) -> None:
+    more = f'pixel_format = "{pixel_format}"\nwidth = 448\nheight = 448'
+    daemon.write(CONFIGURATION.format(input=HDMI, more=more, socket=SOCKET))
+    daemon.start()
+    with Listener() as listener:
+        listener.check_masks("standin", 3)
+        status = listener.wait_for("status", lambda status: status["camera_device"]["fps"] >= 0)
+        description = status["camera_device"]["description"]
+        assert "448x448" in description
+        _, _, picture = listener.pair("standin")
+        # Colour bars: neither black nor one grey.
+        assert picture.std() > 20
+    if pixel_format != "auto":
+        assert f" {pixel_format} " in description
+
+
+@pytest.mark.usefixtures("vivid")
+def test_a_webcam_input_is_taken_at_a_size_that_it_has(daemon: Unit) -> None:
+    daemon.write(CONFIGURATION.format(input=0, more="", socket=SOCKET))
+    daemon.start()
+    with Listener() as listener:
+        listener.check_masks("standin", 3)
+
+
+@pytest.mark.usefixtures("vivid")
+def test_a_camera_that_is_pulled_is_told_of_and_does_not_end_the_daemon(daemon: Unit) -> None:
+    daemon.write(CONFIGURATION.format(input=HDMI, more="width = 448\nheight = 448", socket=SOCKET))
+    daemon.start()
+    pid = daemon.pid
+    with Listener() as listener:
+        listener.mask("standin")
+        # A button of vivid's; only loading the module anew brings the device back.
+        call("v4l2-ctl -d /dev/video0 --set-ctrl=disconnect=1", check=False)
+        status = listener.wait_for("loss of the camera", lambda status: status["state"] != "running")
+        assert "/dev/video0" in status["reason"]
+    assert daemon.pid == pid

@@ -1,0 +1,132 @@
+"""The daemon and a USB accelerator, with the kernel's USB stack, usbfs, libusb and udev between them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from guest import Listener, Unit, call
+from transports import TRANSPORTS, Transport
+
+REPLUGS = 20
+#: Opens the device as the daemon does, and says which it is.
+OPEN = """
+from gnetsegd.accelerators import usb_port
+for device in usb_port.find((0x1209, 0x0001)):
+    print(usb_port.UsbPort(device).serial)
+"""
+
+
+@pytest.fixture(scope="module", params=list(TRANSPORTS))
+def cable(request: pytest.FixtureRequest) -> Iterator[Transport]:
+    """A transport with the device plugged in; each check leaves it so."""
+    made = TRANSPORTS[request.param]()
+    made.plug()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def running(cable: Transport) -> Iterator[Unit]:
+    """The unit with the USB accelerator and nothing to fall back to, READY."""
+    assert cable.device()
+    unit = Unit()
+    unit.configure("usb")
+    unit.start()
+    yield unit
+    unit.stop()
+
+
+def open_as(user: str) -> str:
+    command = ["runuser", "-u", user, "--", "python3", "-c", OPEN]
+    return subprocess.run(command, capture_output=True, text=True).stderr.strip().rpartition("\n")[2]
+
+
+def test_the_kernel_enumerates_a_high_speed_device_that_stays_awake(cable: Transport) -> None:
+    device = cable.wait_for_device()
+    wanted = {
+        "speed": "480", "bConfigurationValue": "1", "product": "gnetseg", "power/control": "on",
+        "idVendor": "1209", "idProduct": "0001",
+    }  # fmt: skip
+    call("udevadm settle")
+    assert {name: (device / name).read_text().strip().partition(" ")[0] for name in wanted} == wanted
+
+
+def test_only_members_of_its_group_may_open_it(cable: Transport) -> None:
+    device = cable.wait_for_device()
+    call("udevadm settle")
+    bus, number = ((device / name).read_text().strip() for name in ("busnum", "devnum"))
+    assert call(f"stat -c %a:%G /dev/bus/usb/{int(bus):03}/{int(number):03}") == "660:plugdev\n"
+    assert open_as("gnetsegd") == ""
+    assert "this user may not open the device; install the udev rule" in open_as("nobody")
+
+
+def test_masks_from_the_device_are_the_stand_ins_to_the_last_bit(running: Unit) -> None:
+    assert running.active
+    with Listener() as listener:
+        listener.check_masks("usb")
+
+
+def test_a_killed_daemon_comes_back_to_the_device(running: Unit) -> None:
+    pid = running.pid
+    with Listener() as listener:
+        listener.mask("usb")
+        os.kill(pid, signal.SIGKILL)
+        running.wait_for_another(pid)
+        listener.drain()
+        listener.check_masks("usb", 2)
+
+
+def test_a_device_that_hangs_is_told_of_and_used_again_when_it_wakes_up(
+    cable: Transport, running: Unit
+) -> None:
+    running.configure("usb", answer_timeout_s=1)
+    call("systemctl reload gnetsegd.service")
+    pid = running.pid
+    with Listener() as listener:
+        listener.mask("usb")
+        cable.freeze()
+        try:
+            status = listener.wait_for("fault", lambda status: status["state"] != "running")
+            assert status["reason"]
+        finally:
+            cable.thaw()
+        listener.wait_for("recovery", lambda status: status["state"] == "running")
+        listener.check_masks("usb", 2)
+    assert running.pid == pid
+    running.configure("usb")
+    call("systemctl reload gnetsegd.service")
+
+
+@pytest.mark.timeout(900)
+def test_twenty_unplugs_under_load_are_survived_by_one_process(cable: Transport, running: Unit) -> None:
+    pid = running.pid
+    with Listener() as listener:
+        for _ in range(REPLUGS):
+            listener.drain()
+            listener.mask("usb")
+            cable.unplug()
+            cable.replug()
+        listener.drain()
+        listener.check_masks("usb", 2)
+    assert running.pid == pid
+    assert running.active
+
+
+@pytest.mark.timeout(300)
+def test_the_stand_in_takes_over_and_hands_back(cable: Transport, running: Unit) -> None:
+    running.configure("auto")
+    call("systemctl reload gnetsegd.service")
+    with Listener() as listener:
+        listener.mask("usb")
+        cable.unplug()
+        header = listener.mask("standin")
+        assert header.fallback
+        cable.replug()
+        assert not listener.mask("usb").fallback
+        listener.check_masks("usb", 2)
+    running.configure("usb")
+    call("systemctl reload gnetsegd.service")

@@ -1,0 +1,80 @@
+"""The far end of the guest's USB cable: a ``gnetseg-mockdev`` on this machine, plugged in on request.
+
+The guest writes lines to a virtio port and reads one line as the answer to each:
+
+    plug [ARGUMENT ...]     start gnetseg-mockdev with these arguments
+    unplug                  kill it: the cable is pulled in the middle of whatever is under way
+    freeze, thaw            stop it and let it go on: the device hangs, but stays on the bus
+"""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+class PlugServer:
+    """Answers the guest at the socket ``control``; QEMU's usbredir socket is ``redir``."""
+
+    def __init__(self, control: Path, redir: Path) -> None:
+        self._control = control
+        self._redir = redir
+        self._mock: subprocess.Popen[bytes] | None = None
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._log = (redir.parent / "share" / "logs" / "mockdev").open("ab")
+
+    def start(self) -> None:
+        """Answer in a thread, until the guest ends."""
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        self._unplug()
+        self._socket.close()
+        self._log.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                self._socket.connect(str(self._control))
+                break
+            except OSError:
+                time.sleep(0.1)  # QEMU is not that far yet
+        with self._socket.makefile("rw") as stream:
+            for line in stream:
+                try:
+                    answer = self._do(shlex.split(line))
+                except (OSError, ValueError) as error:
+                    answer = f"error {error}"
+                stream.write(f"{answer}\n")
+                stream.flush()
+
+    def _do(self, words: list[str]) -> str:
+        if words[:1] == ["plug"]:
+            self._unplug()
+            command = [sys.executable, "-m", "gnetseg_device.mockdev", "--usbredir", str(self._redir)]
+            environment = {"PYTHONPATH": f"{CHECKOUT}/firmware:{CHECKOUT}", "PATH": "/usr/bin:/bin"}
+            self._mock = subprocess.Popen(
+                [*command, *words[1:]], stdout=self._log, stderr=self._log, env=environment
+            )
+            return "ok"
+        if words == ["unplug"]:
+            self._unplug()
+            return "ok"
+        if words in (["freeze"], ["thaw"]) and self._mock:
+            self._mock.send_signal(signal.SIGSTOP if words == ["freeze"] else signal.SIGCONT)
+            return "ok"
+        return f"error what is {words}?"
+
+    def _unplug(self) -> None:
+        mock, self._mock = self._mock, None
+        if mock:
+            mock.kill()
+            mock.wait()
