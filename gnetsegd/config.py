@@ -94,7 +94,7 @@ class AcceleratorConfig:
         "(the network on this CPU), or one that a package adds",
     )
     backoff_max_s: float = option(
-        5.0, "the longest pause between two attempts to reopen it", unit="s", minimum=0.1, maximum=600
+        1.0, "the longest pause between two attempts to reopen it", unit="s", minimum=0.1, maximum=600
     )
     options: Any = attrs.field(factory=dict, metadata={"table": "gnetsegd.accelerators"})
 
