@@ -302,12 +302,15 @@ class UsbAccelerator:
                 raise TransientError(f"USB accelerator: {reason}")
             self._lose_all(reason)
             clear_first = isinstance(fault, UsbFault) and fault.kind == "stall"
+            # One frame alone needs less than one behind others; and a device that hangs has to be given
+            # up soon: with two tries it has cost twice the time limit, then the stand-in can take over.
+            timeout_ms = max(1, session.answer_timeout_ms // 2)
             for clear in (True,) if clear_first else (False, True):
                 try:
                     session.abort()
                     if clear:
                         session.port.clear_halts()
-                    session.prove(self._probe)
+                    session.prove(self._probe, timeout_ms)
                 except GnetsegError as again:
                     self._count(again)
                     if isinstance(again, UsbFault) and again.kind == "gone":

@@ -204,12 +204,16 @@ class Session:
                 start : start + header.length
             ]
 
-    def prove(self, frame: Frame) -> None:
-        """Send one picture and wait for its mask: model and link are good. ``UsbFault`` if not."""
+    def prove(self, frame: Frame, timeout_ms: int = 0) -> None:
+        """Send one picture and wait for its mask: model and link are good. ``UsbFault`` if not.
+
+        ``timeout_ms`` 0 is that of an answer.
+        """
+        timeout_ms = timeout_ms or self.answer_timeout_ms
         sequence = self.take_sequence()
         self.write_request(frame, sequence)
-        self._send(frame.request_memory, self.answer_timeout_ms)
-        deadline = time.monotonic() + self.answer_timeout_ms / 1000
+        self._send(frame.request_memory, timeout_ms)
+        deadline = time.monotonic() + timeout_ms / 1000
         while True:
             count = self.port.bulk_in(frame.reply_memory, self._left_ms(deadline))
             view = frame.reply_view[_REPLY : _REPLY + count]

@@ -18,6 +18,8 @@ from gnetseg_device.model_store import ModelStore
 from gnetseg_device.pyusb_backend import Host, PyusbBackend, usb_error
 from gnetseg_device.transfer import Reason
 
+from gnetsegd.accelerators.usb import UsbOptions
+from gnetsegd.config import AcceleratorConfig
 from gnetsegd.errors import PermanentError, TransientError
 from gnetsegd.link.constants import Feature, Request
 from gnetsegd.link.requests import parse_status
@@ -25,7 +27,7 @@ from gnetsegd.link.requests import parse_status
 from ..device.host import bundle
 from ..road.fakes import wait_until
 from .conftest import MakeRoad
-from .model import MODEL, driver, recovers
+from .model import MODEL, RECOVERY_S, driver, recovers
 
 Words = Callable[[], str]
 
@@ -162,6 +164,11 @@ def test_no_device_is_said_and_never_replaced_by_something_else(road: MakeRoad) 
         assert accelerator.describe()["faults"] == {"absent": accelerator.describe()["faults"]["absent"]}
         device.plug()
         recovers(running, time.monotonic())
+
+
+def test_as_shipped_a_device_that_was_away_for_long_is_back_within_two_seconds() -> None:
+    """The longest pause between two searches, and the time that one takes with a device that hangs."""
+    assert AcceleratorConfig().backoff_max_s + UsbOptions().answer_timeout_s <= RECOVERY_S - 0.5
 
 
 def test_without_pyusb_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,9 @@ def masks(accelerator: Any, bundle: ModelBundle, many: list[Any]) -> list[Mask]:
 
 @pytest.mark.runtime
 @pytest.mark.parametrize("bits", [8, 1])
-@pytest.mark.parametrize(("model", "count"), [(THRESHOLD, 20), ("gnetseg-large-cpu30", 3)])
+@pytest.mark.parametrize(
+    ("model", "count"), [(THRESHOLD, 20), ("gnetseg-large-cpu30", 3)], ids=["threshold", "shipped"]
+)
 def test_masks_over_the_link_are_those_of_the_standin(model: str, count: int, bits: int) -> None:
     bundle = load_bundle(model)
     many = pictures(bundle, count)

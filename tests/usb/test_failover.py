@@ -1,0 +1,321 @@
+"""``auto``: from USB to the stand-in and back within a second, and nobody has to reconnect for it."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from gnetseg_device.device import MockDevice
+from gnetseg_device.faults import FAULTS
+from gnetseg_device.networks import FakeNetwork
+
+from gnetsegd import health
+from gnetsegd.accelerators import standin
+from gnetsegd.accelerators.auto import AutoAccelerator, AutoOptions
+from gnetsegd.accelerators.standin import StandinAccelerator, StandinOptions
+from gnetsegd.accelerators.usb import UsbAccelerator, UsbOptions
+from gnetsegd.frame import Frame
+from gnetsegd.link.model_upload import ModelRecord
+
+from ..road.fakes import wait_until
+from .conftest import MakeRoad
+from .model import MODEL, driver
+
+CHANGE_S = 1.0
+Words = Callable[[], str]
+
+
+@pytest.fixture(autouse=True)
+def _standin_that_computes_what_the_device_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Network:
+        def __init__(self, bundle: Any, *_: Any) -> None:
+            self._real = FakeNetwork(ModelRecord.of(bundle), bundle.content)
+            self._shape = (bundle.mask.height, bundle.mask.width)
+
+        def run(self, pixels: Any, out: Any) -> None:
+            self._real.run(pixels, out.reshape(self._shape))
+
+    monkeypatch.setattr(standin, "TfliteNetwork", Network)
+
+
+def auto(device: MockDevice, **options: Any) -> AutoAccelerator:
+    """As the daemon makes it, with the limits that it is shipped with."""
+    usb = UsbAccelerator(MODEL, UsbOptions(**options), device.backend)
+    return AutoAccelerator(usb, StandinAccelerator(MODEL, StandinOptions(threads=1)), AutoOptions())
+
+
+def wait_for_backend(running: Any, backend: str, since: float) -> float:
+    """How long after ``since`` the first mask of ``backend`` came."""
+
+    def found() -> Any:
+        return [seen for seen in running.seen if seen.received_at > since and seen.backend == backend]
+
+    wait_until(found)
+    return float(found()[0].received_at - since)
+
+
+def check_flags(running: Any) -> None:
+    """Each mask says which one made it, and whether that was the wanted one."""
+    for seen in running.seen:
+        assert seen.fallback is (seen.backend == "standin")
+
+
+def test_unplugged_and_plugged_in_it_changes_over_within_a_second_each_way(
+    road: MakeRoad, words: Words
+) -> None:
+    device = MockDevice(model=MODEL)
+    with road(auto(device)) as running:
+        running.wait_for_masks(20)
+        for number in range(2):
+            assert running.seen[-1].backend == "usb"
+            device.unplug()
+            assert wait_for_backend(running, "standin", time.monotonic()) <= CHANGE_S
+            running.wait_for_masks(20)
+            device.plug(elsewhere=number == 1)
+            assert wait_for_backend(running, "usb", time.monotonic()) <= CHANGE_S
+            running.wait_for_masks(20)
+        check_flags(running)
+        assert running.pipeline.reopens == 0
+        assert running.accelerator.describe()["changes"] == 4
+        assert running.accelerator.describe()["preferred"]["faults"]["gone"] == 2
+    assert words().count("the device is gone; plug it in again; the stand-in takes over") == 2
+    assert words().count("accelerator: USB is back") == 2
+
+
+def test_a_device_that_hangs_is_replaced_within_a_second_and_taken_back_when_it_answers(
+    road: MakeRoad, words: Words
+) -> None:
+    device = MockDevice(model=MODEL)
+    with road(auto(device)) as running:
+        running.wait_for_masks(20)
+        device.inject("mute")
+        assert wait_for_backend(running, "standin", time.monotonic()) <= CHANGE_S
+        running.wait_for_masks(20)
+        state, reason = health.state(running.camera, running.pipeline, True)
+        assert state == "running"
+        assert reason.startswith("on the stand-in: USB accelerator mock-0001: the device did not answer in ")
+        device.clear("mute")
+        assert wait_for_backend(running, "usb", time.monotonic()) <= CHANGE_S
+        running.wait_for_masks(20)
+        check_flags(running)
+        assert health.state(running.camera, running.pipeline, True) == ("running", "")
+    assert "did not answer in time; looking for it again; the stand-in takes over" in words()
+
+
+def test_a_passing_fault_is_mended_without_a_change(road: MakeRoad) -> None:
+    device = MockDevice(model=MODEL)
+    with road(auto(device)) as running:
+        for name in ("stall-in", "wrong-sequence", "short-read", "timeout"):
+            running.wait_for_masks(10)
+            device.inject(name)
+            wait_until(lambda name=name: device.injected[name])
+            running.wait_for_new_frame(time.monotonic())
+        check_flags(running)
+        assert running.accelerator.describe()["changes"] == 0
+        assert {seen.backend for seen in running.seen} == {"usb"}
+
+
+def test_it_starts_without_any_device_and_takes_one_that_is_plugged_in_later(road: MakeRoad) -> None:
+    device = MockDevice(model=MODEL)
+    device.unplug()
+    with road(auto(device)) as running:
+        running.wait_for_masks(20)
+        assert {seen.backend for seen in running.seen} == {"standin"}
+        _, reason = health.state(running.camera, running.pipeline, True)
+        assert "no USB accelerator 1209:0001 is plugged in" in reason
+        device.plug()
+        assert wait_for_backend(running, "usb", time.monotonic()) <= CHANGE_S
+        check_flags(running)
+
+
+def test_without_pyusb_the_stand_in_serves_and_status_says_what_is_missing(
+    road: MakeRoad, monkeypatch: pytest.MonkeyPatch, words: Words
+) -> None:
+    device = MockDevice(model=MODEL)
+    monkeypatch.setitem(sys.modules, "usb.core", None)
+    with road(auto(device)) as running:
+        running.wait_for_masks(20)
+        assert {seen.backend for seen in running.seen} == {"standin"}
+        check_flags(running)
+        _, reason = health.state(running.camera, running.pipeline, True)
+        assert "needs pyusb; install gnetsegd[usb] or python3-usb" in reason
+    assert "needs pyusb" in words()
+
+
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.place != "compute"])
+def test_a_device_that_comes_with_a_fault_never_gives_a_wrong_mask(name: str, road: MakeRoad) -> None:
+    device = MockDevice(model=MODEL, seed=3)
+    device.inject(name)
+    with road(auto(device, answer_timeout_s=0.05, payload_crc=name == "bad-payload-crc")) as running:
+        running.wait_for_masks(50)
+        device.clear()
+        wait_for_backend(running, "usb", time.monotonic())
+        running.wait_for_masks(20)
+        check_flags(running)
+
+
+def test_a_device_that_comes_and_goes_at_any_moment_leaves_no_frame_behind(road: MakeRoad) -> None:
+    device = MockDevice(model=MODEL, seed=4)
+    draw = random.Random(4)
+    usb = driver(device, answer_timeout_s=0.02)
+    accelerator = AutoAccelerator(
+        usb, StandinAccelerator(MODEL, StandinOptions(threads=1)), AutoOptions(search_interval_s=0.05)
+    )
+    names = [name for name, fault in FAULTS.items() if not fault.lasting and "unplug" not in name]
+    with road(accelerator, live=True, period_s=0.0002) as running:
+        for _ in range(60):
+            device.inject(draw.choice(names), after=draw.randrange(4))
+            running.wait_for_masks(draw.randrange(1, 30))
+            if draw.random() < 0.4:
+                device.unplug(draw.choice((0.0, 0.01, 0.06)), elsewhere=draw.random() < 0.5)
+        device.clear()
+        wait_for_backend(running, "usb", time.monotonic())
+        check_flags(running)
+        assert {seen.backend for seen in running.seen} == {"usb", "standin"}
+
+
+# -- ends and beginnings that meet
+
+
+class Held:
+    """Stops the calling thread inside a method, until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, target: Any, name: str) -> None:
+        self.entered, self.leave = threading.Event(), threading.Event()
+        self._real = getattr(target, name)
+        monkeypatch.setattr(target, name, self._call)
+
+    def _call(self, *arguments: Any) -> Any:
+        self.entered.set()
+        assert self.leave.wait(10)
+        return self._real(*arguments)
+
+
+def searching(device: MockDevice) -> AutoAccelerator:
+    """Opened without a device, so that it looks for one."""
+    device.unplug()
+    accelerator = AutoAccelerator(
+        driver(device),
+        StandinAccelerator(MODEL, StandinOptions(threads=1)),
+        AutoOptions(search_interval_s=0.05),
+    )
+    assert accelerator.open().fallback
+    device.plug()
+    return accelerator
+
+
+def close_in_thread(accelerator: Any) -> tuple[threading.Thread, list[Frame]]:
+    left: list[Frame] = []
+    thread = threading.Thread(target=lambda: left.extend(accelerator.close()))
+    thread.start()
+    return thread, left
+
+
+@pytest.mark.parametrize("step", ["_find", "_greet"])
+def test_closed_while_it_opens_a_device_it_found_it_lets_the_device_go(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = MockDevice(model=MODEL)
+    accelerator = searching(device)
+    held = Held(monkeypatch, accelerator._preferred, step)
+    assert held.entered.wait(10)
+    thread, _ = close_in_thread(accelerator)
+    held.leave.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert not device.host.claims
+    assert accelerator._search is None
+    # And it can be opened again.
+    assert not accelerator.open().fallback
+    accelerator.close()
+
+
+def test_a_frame_on_its_way_to_the_stand_in_is_answered_before_those_of_the_device_that_came() -> None:
+    device = MockDevice(model=MODEL)
+    accelerator = searching(device)
+    frames = [Frame(MODEL.input, MODEL.mask.size_bytes) for _ in range(4)]
+    # Permission for the stand-in, but by the time the frame is there the device is, too.
+    assert accelerator.wait(1.0)
+    wait_until(lambda: accelerator._current is accelerator._preferred)
+    accelerator.submit(frames[0])
+    for frame in frames[1:3]:
+        assert accelerator.wait(1.0)
+        accelerator.submit(frame)
+    device.unplug()
+    assert not accelerator.wait(0)
+    back: list[Frame] = []
+    while len(back) < 3:
+        result = accelerator.collect(1.0)
+        assert result is not None
+        back.append(result.frame)
+    assert [frames.index(frame) for frame in back] == [0, 1, 2]
+    assert accelerator.wait(1.0)
+    accelerator.submit(frames[3])
+    result = accelerator.collect(1.0)
+    assert result is not None
+    assert result.frame is frames[3]
+    assert accelerator.close() == []
+
+
+def test_an_error_that_nobody_thought_of_does_not_end_the_search(
+    monkeypatch: pytest.MonkeyPatch, words: Words
+) -> None:
+    device = MockDevice(model=MODEL)
+    accelerator = searching(device)
+    failures = iter([RuntimeError("a surprise"), OSError("another")])
+    real = accelerator._preferred._find
+
+    def surprise() -> Any:
+        for failure in failures:
+            raise failure
+        return real()
+
+    monkeypatch.setattr(accelerator._preferred, "_find", surprise)
+    wait_until(lambda: accelerator._current is accelerator._preferred)
+    assert "a surprise" in words()
+    accelerator.close()
+
+
+@pytest.mark.parametrize("name", ["unplug-out", "unplug-in", "mute", "stall-out", "timeout-out", "timeout"])
+def test_a_stop_in_the_middle_of_a_recovery_ends_in_time_and_brings_every_slot_back(
+    name: str, road: MakeRoad
+) -> None:
+    device = MockDevice(model=MODEL)
+    for number in range(3):
+        device.inject(name, after=2 * number)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(road(auto(device, answer_timeout_s=0.1), live=True, period_s=0.0002))
+            wait_until(lambda: device.injected[name])
+            begun = time.monotonic()
+        assert time.monotonic() - begun < 3.0
+        device.clear()
+        device.injected.clear()
+        device.plug()
+        assert not device.host.claims
+
+
+def test_after_many_openings_and_closings_no_thread_and_no_claim_is_left() -> None:
+    device = MockDevice(model=MODEL)
+    before = threading.active_count()
+    accelerator = AutoAccelerator(
+        driver(device),
+        StandinAccelerator(MODEL, StandinOptions(threads=1)),
+        AutoOptions(search_interval_s=0.05),
+    )
+    for number in range(200):
+        (device.plug, device.unplug)[number % 3 == 0]()
+        accelerator.open()
+        if number % 5 == 0:
+            device.unplug()
+            device.plug()
+        if number % 2:
+            accelerator.close()
+    accelerator.close()
+    assert threading.active_count() == before
+    assert not device.host.claims

@@ -1,0 +1,198 @@
+"""The private parts of pyusb that usb_port.py stands on; fails where a later pyusb changes them."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import tracemalloc
+from typing import Any
+
+import pytest
+import usb.backend.libusb1 as libusb1
+import usb.core
+from gnetseg_device.device import MockDevice
+from gnetseg_device.networks import NullNetwork
+
+from gnetsegd.accelerators.usb_port import UsbFault, UsbPort, classify
+from gnetsegd.frame import Frame, Mask, Memory
+
+from ..device.host import bundle
+from .model import driver
+
+pytestmark = pytest.mark.runtime
+BIG = bundle(width=224, height=224, classes=2)
+
+
+class FakeLibrary:
+    """In libusb's place under the real backend: notes what it is given, moves what it is told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.transferred = 0
+        self.result = 0
+        self.fill = b""
+
+    def libusb_bulk_transfer(self, handle: Any, endpoint: int, data: Any, length: int, *rest: Any) -> int:
+        done, timeout_ms = rest
+        address = ctypes.cast(data, ctypes.c_void_p).value
+        self.calls.append((handle, endpoint, address, length, timeout_ms))
+        if self.fill:
+            ctypes.memmove(address, self.fill, len(self.fill))
+        done._obj.value = self.transferred
+        return self.result
+
+    def libusb_init(self, _context: Any) -> int:
+        return 0
+
+    def libusb_exit(self, _context: Any) -> None:
+        pass
+
+
+class Handle:
+    """As the backend's own handle: it hands ``handle`` on to the library."""
+
+    handle = object()
+
+
+@pytest.fixture
+def library() -> FakeLibrary:
+    return FakeLibrary()
+
+
+@pytest.fixture
+def backend(library: FakeLibrary) -> Any:
+    return libusb1._LibUSB(library)
+
+
+def memory(size: int = 1024) -> tuple[bytearray, Memory]:
+    buffer = bytearray(size)
+    return buffer, Memory(buffer, 0, size)
+
+
+def address_of(buffer: bytearray) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+
+
+@pytest.mark.parametrize(("name", "endpoint"), [("bulk_write", 0x01), ("bulk_read", 0x81)])
+def test_the_real_backend_hands_the_buffer_itself_to_libusb(
+    name: str, endpoint: int, backend: Any, library: FakeLibrary
+) -> None:
+    buffer, where = memory()
+    where.size = 700
+    library.transferred = 700
+    assert getattr(backend, name)(Handle(), endpoint, 0, where, 250) == 700
+    assert library.calls == [(Handle.handle, endpoint, address_of(buffer), 700, 250)]
+
+
+def test_what_libusb_writes_stands_in_the_buffer_without_a_copy(backend: Any, library: FakeLibrary) -> None:
+    buffer, where = memory()
+    library.fill, library.transferred = b"a mask", 6
+    assert backend.bulk_read(Handle(), 0x81, 0, where, 250) == 6
+    assert buffer[:7] == b"a mask\0"
+
+
+@pytest.mark.parametrize("name", ["bulk_write", "bulk_read"])
+def test_a_timeout_in_the_middle_is_a_short_count_and_one_before_it_an_error(
+    name: str, backend: Any, library: FakeLibrary
+) -> None:
+    _, where = memory()
+    library.result, library.transferred = libusb1.LIBUSB_ERROR_TIMEOUT, 512
+    assert getattr(backend, name)(Handle(), 1, 0, where, 1) == 512
+    library.transferred = 0
+    with pytest.raises(usb.core.USBTimeoutError) as caught:
+        getattr(backend, name)(Handle(), 1, 0, where, 1)
+    assert classify(caught.value).kind == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (libusb1.LIBUSB_ERROR_NO_DEVICE, "gone"),
+        (libusb1.LIBUSB_ERROR_PIPE, "stall"),
+        (libusb1.LIBUSB_ERROR_NO_MEM, "memory"),
+        (libusb1.LIBUSB_ERROR_ACCESS, "permission"),
+        (libusb1.LIBUSB_ERROR_BUSY, "busy"),
+        (libusb1.LIBUSB_ERROR_OVERFLOW, "transfer"),
+        (libusb1.LIBUSB_ERROR_IO, "transfer"),
+        (libusb1.LIBUSB_ERROR_NOT_SUPPORTED, "transfer"),
+    ],
+)
+def test_each_error_of_libusb_gets_its_words(
+    code: int, kind: str, backend: Any, library: FakeLibrary
+) -> None:
+    library.result = code
+    with pytest.raises((usb.core.USBError, NotImplementedError)) as caught:
+        backend.bulk_write(Handle(), 1, 0, memory()[1], 1)
+    fault = classify(caught.value)
+    assert isinstance(fault, UsbFault)
+    assert fault.kind == kind
+    assert len(str(fault)) > 20
+
+
+def test_a_port_calls_the_backend_with_the_handle_that_pyusb_opened() -> None:
+    device = MockDevice(model=BIG)
+    (found,) = usb.core.find(True, backend=device.backend)
+    port = UsbPort(found)
+    assert found._ctx.handle is not None
+    assert port._handle is found._ctx.handle
+    assert port._write.__self__ is found._ctx.backend is device.backend
+    port.claim()
+    port.reset()
+    assert port._handle is found._ctx.handle
+    port.close()
+    assert found._ctx.handle is None
+    assert not device.host.claims
+
+
+def test_nothing_of_a_frames_size_is_allocated_for_a_frame() -> None:
+    device = MockDevice(model=BIG, network=NullNetwork)
+    accelerator = driver(device, mask_bits=8, bundle=BIG, answer_timeout_s=5)
+    accelerator.open()
+    frames = [Frame(BIG.input, BIG.mask.size_bytes) for _ in range(3)]
+    pixels = BIG.input.size_bytes
+
+    def exchange(count: int) -> int:
+        """The most that was allocated at once while a frame was sent or received, in bytes."""
+        most = 0
+        for number in range(count):
+            frame = frames[number % 3]
+            frame.pixels[:] = number & 255
+            assert accelerator.wait(5)
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+            accelerator.submit(frame)
+            result = accelerator.collect(5)
+            most = max(most, tracemalloc.get_traced_memory()[1] - before)
+            assert isinstance(result, Mask)
+        return most
+
+    exchange(10)
+    tracemalloc.start()
+    try:
+        exchange(5)
+        held = tracemalloc.get_traced_memory()[0]
+        assert exchange(300) < pixels / 4
+        assert tracemalloc.get_traced_memory()[0] - held < pixels / 4
+    finally:
+        tracemalloc.stop()
+    accelerator.close()
+
+
+def test_out_and_in_are_in_the_library_at_the_same_time(backend: Any, library: FakeLibrary) -> None:
+    """Two threads may be inside one backend: it keeps no lock of its own around a transfer."""
+    meet = threading.Barrier(2, timeout=10)
+    real = library.libusb_bulk_transfer
+
+    def transfer(*arguments: Any) -> int:
+        meet.wait()
+        return real(*arguments)
+
+    library.libusb_bulk_transfer = transfer  # type: ignore[method-assign]
+    back = []
+    thread = threading.Thread(
+        target=lambda: back.append(backend.bulk_read(Handle(), 0x81, 0, memory()[1], 9))
+    )
+    thread.start()
+    backend.bulk_write(Handle(), 0x01, 0, memory()[1], 9)
+    thread.join(10)
+    assert back == [0]
