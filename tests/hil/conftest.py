@@ -31,7 +31,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         from guest import LOGS, call
 
         name = report.nodeid.rpartition("::")[2].replace("/", "_")
-        (LOGS / f"{name}.journal").write_text(call("journalctl --no-pager -b -n 200 -o short-monotonic"))
+        journal = call("journalctl --no-pager -b -n 200 -o short-monotonic")
+        (LOGS / f"{name}.failure").write_text(f"{report.longreprtext}\n\n{journal}")
 
 
 @pytest.fixture

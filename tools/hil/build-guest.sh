@@ -1,6 +1,6 @@
 #!/bin/bash
-# build-guest.sh FOLDER: a Debian trixie guest in FOLDER: vmlinuz, initrd and root.ext4. Needs root,
-# mmdebstrap, e2fsprogs, pip and some two minutes. The checkout is not in it: run.py brings that along.
+# build-guest.sh FOLDER: a Debian trixie guest in FOLDER: vmlinuz, initrd, root.ext4, and a venv for
+# the mock device outside. Needs root, mmdebstrap, e2fsprogs, cpio, pip and some two minutes. The checkout is not in it: run.py brings that along.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=$1
@@ -13,6 +13,11 @@ mkdir -p "$work"
 "${PYTHON:-python3}" -m pip install --quiet --no-deps --no-compile --target "$work/site" \
     --only-binary=:all: --python-version 3.13 --platform manylinux_2_27_x86_64 \
     --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 -r "$here/guest-wheels.txt"
+
+# The device at the other end of QEMU's cable runs here, on the guest's runtime: others give other masks.
+"${PYTHON:-python3}" -m venv "$work/venv"
+"$work/venv/bin/pip" install --quiet attrs cattrs click numpy pyusb
+"$work/venv/bin/pip" install --quiet --no-deps -r "$here/guest-wheels.txt"
 
 packages=$(grep -v '^#' "$here/guest-packages.txt" | paste -sd,)
 mmdebstrap --quiet --variant=minbase --include="$packages" \

@@ -13,7 +13,6 @@ import shlex
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -22,9 +21,13 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class PlugServer:
-    """Answers the guest at the socket ``control``; QEMU's usbredir socket is ``redir``."""
+    """Answers the guest at the socket ``control``; QEMU's usbredir socket is ``redir``.
 
-    def __init__(self, control: Path, redir: Path) -> None:
+    ``python`` has what the mock device needs, with the guest's TFLite runtime.
+    """
+
+    def __init__(self, python: Path, control: Path, redir: Path) -> None:
+        self._python = python
         self._control = control
         self._redir = redir
         self._mock: subprocess.Popen[bytes] | None = None
@@ -59,7 +62,7 @@ class PlugServer:
     def _do(self, words: list[str]) -> str:
         if words[:1] == ["plug"]:
             self._unplug()
-            command = [sys.executable, "-m", "gnetseg_device.mockdev", "--usbredir", str(self._redir)]
+            command = [self._python, "-m", "gnetseg_device.mockdev", "--usbredir", str(self._redir)]
             environment = {"PYTHONPATH": f"{CHECKOUT}/firmware:{CHECKOUT}", "PATH": "/usr/bin:/bin"}
             self._mock = subprocess.Popen(
                 [*command, *words[1:]], stdout=self._log, stderr=self._log, env=environment

@@ -100,6 +100,8 @@ def qemu_command(image: Path, share: Path, work: Path, shell: bool) -> list[str]
     masked += ["hil.service" if shell else "serial-getty@ttyS0.service"]
     append = [
         "root=/dev/vda", "rw", "console=ttyS0", "quiet", "panic=-1", "net.ifnames=0", "mitigations=off",
+        # Drivers for what this machine only pretends to have.
+        "module_blacklist=ahci,kvm_amd,kvm_intel,kvm,powernow_k8,psmouse,sr_mod,i2c_i801,iTCO_wdt",
         "audit=0", "systemd.show_status=0", "systemd.unit=multi-user.target",
         *(f"systemd.mask={unit}" for unit in masked),
     ]  # fmt: skip
@@ -125,7 +127,7 @@ def run(image: Path, arguments: Any, work: Path) -> int:
     fill_share(share, [*(["-k", arguments.k] if arguments.k else []), *arguments.pytest])
     process = subprocess.Popen(qemu_command(image, share, work, arguments.shell))
     # The far end of the USB cable is a process of this machine: the guest says when it is to be plugged.
-    plug = PlugServer(work / "plug", work / "redir")
+    plug = PlugServer(image / "venv" / "bin" / "python", work / "plug", work / "redir")
     plug.start()
     timer = threading.Timer(arguments.timeout_s, process.send_signal, (signal.SIGTERM,))
     if not arguments.shell:
