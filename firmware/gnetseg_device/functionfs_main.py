@@ -1,0 +1,117 @@
+"""``gnetseg-gadget``: a Linux board with a USB device port is the accelerator (firmware/README.md)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import click
+
+from gnetsegd import service
+from gnetsegd.errors import GnetsegError, PermanentError
+
+from .descriptors import Identity
+
+log = logging.getLogger(__name__)
+
+_BOARD_SERIAL = Path("/sys/firmware/devicetree/base/serial-number")
+_MACHINE_ID = Path("/etc/machine-id")
+#: If the orderly way down takes longer, the process ends and the kernel takes the gadget down.
+STOP_S = 5.0
+
+
+def board_serial() -> str:
+    """What tells this board from others: its own serial number, else a part of its machine id."""
+    for path, length in ((_BOARD_SERIAL, 32), (_MACHINE_ID, 12)):
+        try:
+            text = path.read_text("ascii", "replace").strip("\0\n ")
+        except OSError:
+            continue
+        if text:
+            return text[:length]
+    return "gnetseg-0001"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--udc", default="", help="The USB device controller, if there are several.")
+@click.option("--model", metavar="BUNDLE", help="Have this model from the start; else it must be uploaded.")
+@click.option(
+    "--network",
+    type=click.Choice(["tflite", "fake", "null"]),
+    default="tflite",
+    show_default=True,
+    help="What computes the masks: the model itself, a deterministic fake, or a canned mask at no cost.",
+)
+@click.option("--store", metavar="FOLDER", help="Keep uploaded models there; else only while it runs.")
+@click.option(
+    "--slots",
+    type=click.IntRange(1, 16),
+    default=3,
+    show_default=True,
+    help="How many frames may be in flight.",
+)
+@click.option("--serial", default="", help="Serial number; by default the board's own.")
+def main(udc: str, model: str | None, network: str, store: str | None, slots: int, serial: str) -> None:
+    """Be a gnetseg accelerator on this board's USB device port, until SIGTERM or Ctrl-C."""
+    service.set_up_logging("info")
+    try:
+        _run(udc, model, network, store, slots, serial or board_serial())
+    except GnetsegError as error:
+        click.echo(f"gnetseg-gadget: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+def _run(udc: str, model: str | None, network: str, store: str | None, slots: int, serial: str) -> None:
+    from gnetsegd.model import load_bundle
+
+    from .device import install
+    from .engine import Engine, Limits
+    from .functionfs import FunctionFs
+    from .functionfs_gadget import Gadget, controller
+    from .model_store import FolderStore, ModelStore
+    from .networks import by_name
+    from .port import Port
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    notifier = service.Notifier()
+    kept = FolderStore(Path(store)) if store else ModelStore()
+    if model:
+        install(kept, load_bundle(model))
+    engine = Engine(kept, by_name(network), Limits(slots=slots, firmware="gnetseg-gadget"))
+    identity = Identity(serial, product="gnetseg accelerator")
+    port = Port(engine, identity)
+    port.start_worker()
+    where = controller(udc)
+    gadget = Gadget(identity)
+    gadget.create()
+    try:
+        try:
+            function = FunctionFs(port, gadget.folder)
+        except OSError as error:
+            raise PermanentError(f"FunctionFS: {error.strerror}", os.EX_UNAVAILABLE) from None
+        function.start()
+        gadget.bind(where)
+        log.info("serving %s on %s", serial, where)
+        notifier.ready(f"serving {serial} on {where}")
+        stop.wait()
+        notifier.stopping()
+        # Whatever happens below, the board does not hang: the kernel clears up after a dead process.
+        last_resort = threading.Timer(STOP_S, os._exit, (os.EX_SOFTWARE,))
+        last_resort.daemon = True
+        last_resort.start()
+        function.stop()
+        gadget.unbind()
+        function.close()
+    finally:
+        gadget.remove()
+    port.stop_worker()
+
+
+if __name__ == "__main__":
+    main()
