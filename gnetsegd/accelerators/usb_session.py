@@ -46,8 +46,10 @@ log = logging.getLogger(__name__)
 _REPLY = HEADROOM - LINK_HEADER
 #: Model bytes in one MODEL_CHUNK at most: short enough for frames to pass in between.
 CHUNK_MAX_BYTES = 1 << 16
-#: A model is written to the device's storage: slower than a frame.
-UPLOAD_TIMEOUT_S = 5.0
+#: One step of an upload; a lost answer must not keep the device away for long.
+UPLOAD_TIMEOUT_S = 1.0
+#: At its end the model is written to the device's storage, and loaded.
+COMMIT_TIMEOUT_S = 5.0
 
 
 class Session:
@@ -301,10 +303,10 @@ class Session:
         """One MODEL_* request; the payload of its answer."""
         sequence = self.take_sequence()
         message = bytearray(pack_message(kind, self.epoch, sequence, payload, flags=FLAG_CRC))
-        timeout_ms = int(UPLOAD_TIMEOUT_S * 1000)
-        self._send(Memory(message, 0, len(message)), timeout_ms)
+        self._send(Memory(message, 0, len(message)), int(UPLOAD_TIMEOUT_S * 1000))
         memory = Memory(self._short, 0, len(self._short))
-        deadline = time.monotonic() + UPLOAD_TIMEOUT_S
+        timeout_s = COMMIT_TIMEOUT_S if kind == Type.MODEL_COMMIT else UPLOAD_TIMEOUT_S
+        deadline = time.monotonic() + timeout_s
         while True:
             count = self.port.bulk_in(memory, self._left_ms(deadline))
             view = memoryview(self._short)[:count]

@@ -20,7 +20,7 @@ from gnetsegd.accelerators import standin
 from gnetsegd.accelerators.auto import AutoAccelerator, AutoOptions
 from gnetsegd.accelerators.standin import StandinAccelerator, StandinOptions
 from gnetsegd.accelerators.usb import UsbAccelerator, UsbOptions
-from gnetsegd.frame import Frame
+from gnetsegd.frame import Frame, Loss
 from gnetsegd.link.model_upload import ModelRecord
 
 from ..road.fakes import wait_until
@@ -236,31 +236,35 @@ def test_closed_while_it_opens_a_device_it_found_it_lets_the_device_go(
     accelerator.close()
 
 
-def test_a_frame_on_its_way_to_the_stand_in_is_answered_before_those_of_the_device_that_came() -> None:
+def test_frames_of_both_are_answered_in_the_order_of_their_submission(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     device = MockDevice(model=MODEL)
     accelerator = searching(device)
-    frames = [Frame(MODEL.input, MODEL.mask.size_bytes) for _ in range(4)]
-    # Permission for the stand-in, but by the time the frame is there the device is, too.
+    held = Held(monkeypatch, accelerator._preferred, "_greet")
+    frames = [Frame(MODEL.input, MODEL.mask.size_bytes) for _ in range(5)]
+    # One is with the stand-in when the device comes; the device answers its two at once.
     assert accelerator.wait(1.0)
-    wait_until(lambda: accelerator._current is accelerator._preferred)
     accelerator.submit(frames[0])
+    held.leave.set()
+    wait_until(lambda: accelerator._current is accelerator._preferred)
     for frame in frames[1:3]:
         assert accelerator.wait(1.0)
         accelerator.submit(frame)
-    device.unplug()
-    assert not accelerator.wait(0)
-    back: list[Frame] = []
-    while len(back) < 3:
-        result = accelerator.collect(1.0)
-        assert result is not None
-        back.append(result.frame)
-    assert [frames.index(frame) for frame in back] == [0, 1, 2]
+    back = [accelerator.collect(1.0) for _ in range(2)]
+    assert [(mask.frame, mask.info.backend) for mask in back] == [(frames[0], "standin"), (frames[1], "usb")]
+    # It goes while it has one; permission was given for it, and the next goes to the stand-in.
     assert accelerator.wait(1.0)
+    device.unplug()
+    lost = accelerator.collect(1.0)
+    assert isinstance(lost, Loss)
+    assert lost.frame is frames[2]
     accelerator.submit(frames[3])
-    result = accelerator.collect(1.0)
-    assert result is not None
-    assert result.frame is frames[3]
-    assert accelerator.close() == []
+    mask = accelerator.collect(1.0)
+    assert (mask.frame, mask.info.backend, mask.info.fallback) == (frames[3], "standin", True)
+    assert accelerator.wait(1.0)
+    accelerator.submit(frames[4])
+    assert accelerator.close() == [frames[4]]
 
 
 def test_an_error_that_nobody_thought_of_does_not_end_the_search(

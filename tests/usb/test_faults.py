@@ -134,6 +134,17 @@ def test_a_fault_that_comes_again_at_once_is_outlasted(name: str, road: MakeRoad
         recovers(running, wait_for_fault(device, name, 4))
 
 
+@pytest.mark.parametrize("name", [n for n in TRANSIENT if FAULTS[n].place in ("in", "out", "answer")])
+def test_a_fault_in_the_middle_of_an_upload_costs_a_second_at_most(name: str, road: MakeRoad) -> None:
+    device = MockDevice(seed=6)
+    # BEGIN is answered, the first MODEL_CHUNK meets the fault (one that spoils masks waits for those).
+    device.inject(name, after=1)
+    with road(driver(device, payload_crc=name == "bad-payload-crc")) as running:
+        recovers(running, wait_for_fault(device, name))
+    assert device.store.active is not None
+    assert device.store.active.content == MODEL.content
+
+
 @pytest.mark.parametrize("name", AT_OPENING)
 def test_a_condition_at_opening_is_said_and_looked_at_again(name: str, road: MakeRoad, words: Words) -> None:
     device = MockDevice(model=MODEL)
