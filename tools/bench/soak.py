@@ -8,7 +8,7 @@ payload (without one, a turned bit in a mask cannot be seen).
 
 ``recovery_ms``: from the end of a fault (an unplugged device is back) to the publishing of the
 first mask whose frame was made after it. ``growth_mb``: resident memory at the end over that after
-warm-up, a twentieth of the frames.
+warm-up: a twentieth of the frames, but at least 5000 (or half of the first leg).
 
     .venv/bin/python tools/bench/soak.py --frames 200000 --fault-rate 0.001 --seed 1 --json
 """
@@ -44,7 +44,8 @@ PASSING = [name for name, fault in FAULTS.items() if not fault.lasting]
 UPLOAD_RATE = 0.3
 ANSWER_TIMEOUT_S = 0.1
 GIVE_UP_S = 10.0
-WARM_UP = 20
+WARM_UP_SHARE = 20
+WARM_UP_FRAMES = 5000
 MODEL = b"soak"
 
 
@@ -131,11 +132,12 @@ class Leg:
             on_mask=self.faults.answered,
         )
         before = 0.0
+        warm = min(max(self.frames / WARM_UP_SHARE, WARM_UP_FRAMES), self.frames / 2)
         with road:
             road.wait_for_masks(1)
             self.faults.arm_all(self._rate)
             while road.camera.frames < self.frames:
-                if warm_up and not before and road.camera.frames > self.frames / WARM_UP:
+                if warm_up and not before and road.camera.frames > warm:
                     before = resident_mb()
                 masks = road.reader.masks
                 deadline = time.monotonic() + GIVE_UP_S
