@@ -37,9 +37,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 @pytest.fixture
 def daemon() -> Iterator[object]:
-    """gnetsegd's unit, not started; stopped afterwards."""
+    """gnetsegd's unit with more time than it has, not started; stopped afterwards."""
     from guest import Unit
 
-    unit = Unit()
+    unit = Unit(patient=True)
     yield unit
     unit.stop()

@@ -150,15 +150,26 @@ class Listener:
 
 
 class Unit:
-    """gnetsegd.service."""
+    """gnetsegd.service. With ``patient`` it has more time than the unit allows, but for stopping:
+
+    the emulated processor may have to share its own with others.
+    """
 
     name = "gnetsegd.service"
+
+    def __init__(self, patient: bool = False) -> None:
+        more = Path(f"/run/systemd/system/{self.name}.d/patient.conf")
+        more.unlink(missing_ok=True)
+        if patient:
+            more.parent.mkdir(parents=True, exist_ok=True)
+            more.write_text("[Service]\nTimeoutStartSec=300\nWatchdogSec=120\n")
+        call("systemctl daemon-reload")
 
     def configure(
         self,
         accelerator: str = "standin",
-        fps: float = 5,
-        answer_timeout_s: float = 5,
+        fps: float = 2,
+        answer_timeout_s: float = 15,
         more: str = "",
     ) -> None:
         """Write its configuration: the pattern camera, small waits, pictures published."""

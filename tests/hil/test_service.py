@@ -74,10 +74,10 @@ def test_its_process_has_no_privileges_and_sees_a_read_only_system(running: Unit
 
 def test_a_reload_takes_over_the_configuration_without_a_restart(running: Unit) -> None:
     pid = running.pid
-    running.configure(fps=4)
+    running.configure(fps=3)
     call("systemctl reload gnetsegd.service")
     with Listener() as listener:
-        listener.wait_for("status", lambda status: status["camera_device"]["fps"] == 4)
+        listener.wait_for("status", lambda status: status["camera_device"]["fps"] == 3)
     assert running.pid == pid
     running.configure()
     call("systemctl reload gnetsegd.service")

@@ -33,7 +33,7 @@ def cable(request: pytest.FixtureRequest) -> Iterator[Transport]:
 def running(cable: Transport) -> Iterator[Unit]:
     """The unit with the USB accelerator and nothing to fall back to, READY."""
     assert cable.device()
-    unit = Unit()
+    unit = Unit(patient=True)
     unit.configure("usb")
     unit.start()
     yield unit
@@ -83,7 +83,7 @@ def test_a_killed_daemon_comes_back_to_the_device(running: Unit) -> None:
 def test_a_device_that_hangs_is_told_of_and_used_again_when_it_wakes_up(
     cable: Transport, running: Unit
 ) -> None:
-    running.configure("usb", answer_timeout_s=1)
+    running.configure("usb", answer_timeout_s=3)
     call("systemctl reload gnetsegd.service")
     pid = running.pid
     with Listener() as listener:
