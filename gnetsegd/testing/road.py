@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from ..model import ModelBundle
 
 DEPTH_FRAMES = 4
+#: Masks on their way to the reader; of more than 1000 ZeroMQ would drop some, which is no accelerator's fault.
+UNREAD_MAX = 300
 #: Odd, so that different numbers below 2**64 give different codes, and near ones unlike codes.
 _SCATTER = 0x9E3779B97F4A7C15
 
@@ -65,6 +67,8 @@ class NumberedCamera:
         #: Closed, no new picture is given: so a test can have nothing in flight.
         self.gate = threading.Event()
         self.gate.set()
+        #: How many masks the reader has still to take in.
+        self.unread: Callable[[], int] = lambda: 0
 
     def __call__(self, _options: Any) -> NumberedCamera:
         return self
@@ -79,6 +83,8 @@ class NumberedCamera:
         if self._period_s:
             time.sleep(self._period_s)
         self.gate.wait(10)
+        while self.unread() > UNREAD_MAX:
+            time.sleep(0.001)
         frame.sequence = self._next
         frame.sensor_timestamp_ns = time.monotonic_ns()
         self._pictures.write(self._next, frame.pixels)
@@ -217,6 +223,7 @@ class Road:
     def __enter__(self) -> Road:
         self.publisher.open(PublishConfig(endpoints=[self._endpoint], send_hwm_messages=1000))
         self.reader = Reader(self._endpoint, self._expected, self._on_mask)
+        self.source.unread = lambda: self.publisher.masks - self.reader.masks
         while not self.publisher.watched:
             self.publisher.service()
             time.sleep(0.001)
