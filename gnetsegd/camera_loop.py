@@ -164,36 +164,37 @@ class CameraLoop:
         offset: int | None = None
         slot: Frame | None = None
         self._called_at = time.monotonic()
+        me, pool, mailbox = threading.current_thread(), self._pool, self._mailbox
         try:
-            while self._awake.is_set() and self._mine():
-                if not live and not self._mailbox.wait_empty(BEAT_S):
+            while self._thread is me and self._awake.is_set() and not self._stop.is_set():
+                if not live and not mailbox.wait_empty(BEAT_S):
                     self.beats += 1
                     self._called_at = time.monotonic()
                     continue
-                slot = self._pool.take() or self._mailbox.steal()
+                slot = pool.take() or mailbox.steal()
                 if slot is None:  # only when an accelerator keeps more frames than it said
                     self._stop.wait(0.001)
                     continue
                 camera.capture(slot)
-                if not self._mine():
+                if self._thread is not me:
                     return
                 if offset is None:
                     # A reopened camera may count from 0 again; the road's numbers go on.
                     offset = self.next_sequence - slot.sequence
                     self.state, self.reason = "streaming", ""
                     self._backoff.succeeded()
-                slot.sequence += offset
-                self.dropped += slot.sequence - self.next_sequence
-                self.next_sequence = slot.sequence + 1
+                slot.sequence = sequence = slot.sequence + offset
+                self.dropped += sequence - self.next_sequence
+                self.next_sequence = sequence + 1
                 slot.dropped_camera = self.dropped
                 self.frames += 1
                 self.beats += 1
-                displaced = self._mailbox.put(slot)
+                displaced = mailbox.put(slot)
                 slot = None
                 if displaced is not None:
-                    self._pool.give(displaced)
+                    pool.give(displaced)
                 self._called_at = time.monotonic()
         finally:
             # An abandoned thread's slot was replaced (Pool.grow); it must not come back twice.
-            if slot is not None and threading.current_thread() is self._thread:
+            if slot is not None and self._thread is me:
                 self._pool.give(slot)

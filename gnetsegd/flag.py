@@ -21,4 +21,4 @@ class Flag:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until it is raised and lower it; False if that did not come in time."""
-        return self._lowered.acquire(timeout=timeout_s)
+        return self._lowered.acquire(True, timeout_s)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 
 from .flag import Flag
@@ -16,51 +15,51 @@ class Mailbox:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._frame: Frame | None = None
+        # A deque's own operations are atomic: with one thread at each end nothing else is needed.
+        self._box: deque[Frame] = deque()
         self._full = Flag()
         self._taken = Flag()
         self.displaced = 0
 
     def put(self, frame: Frame) -> Frame | None:
-        """Lay the newest frame in; the frame that it displaced, for the pool."""
-        with self._lock:
-            displaced, self._frame = self._frame, frame
-            if displaced is None:
-                self._full.set()
-            else:
-                self.displaced += 1
-            return displaced
+        """Lay the newest frame in, its ``dropped_daemon`` set; the frame that it displaced, for the pool."""
+        displaced = self.steal() if self._box else None
+        frame.dropped_daemon = self.displaced
+        self._box.append(frame)
+        self._full.set()
+        return displaced
 
     def take(self, timeout_s: float) -> Frame | None:
-        """The newest frame, or None if none came in time. Its ``dropped_daemon`` is set here."""
-        while self._frame is None:
+        """The newest frame, or None if none came in time."""
+        box = self._box
+        while not box:
             if not self._full.wait(timeout_s):
                 return None
-        with self._lock:
-            frame, self._frame = self._frame, None
-            if frame is not None:  # else it was stolen just now
-                frame.dropped_daemon = self.displaced
+        try:
+            frame = box.popleft()
+        except IndexError:  # it was stolen just now
+            return None
         self._taken.set()
         return frame
 
     def wait_empty(self, timeout_s: float) -> bool:
         """For a source that waits for its taker: True once there is no frame in the mailbox."""
-        while self._frame is not None:
+        while self._box:
             if not self._taken.wait(timeout_s):
                 return False
         return True
 
     def __bool__(self) -> bool:
-        return self._frame is not None
+        return bool(self._box)
 
     def steal(self) -> Frame | None:
         """Take a waiting frame back because its slot is needed; it counts as displaced."""
-        with self._lock:
-            frame, self._frame = self._frame, None
-            if frame is not None:
-                self.displaced += 1
-            return frame
+        try:
+            frame = self._box.popleft()
+        except IndexError:
+            return None
+        self.displaced += 1
+        return frame
 
 
 class Pool:

@@ -33,6 +33,8 @@ MAGIC = b"GS"
 _BODY = struct.Struct("<2sBBBBBBIIIHHI")
 _HEADER = struct.Struct("<2sBBBBBBIIIHHII")
 _CRC = struct.Struct("<I")
+#: What stands before epoch and sequence, these two, and what follows up to the CRC.
+_TEMPLATE = struct.Struct("<8sII12s")
 _BODY_SIZE = _BODY.size
 HEADER_SIZE = _HEADER.size
 #: 1 more than the largest sequence or epoch.
@@ -101,13 +103,15 @@ class HeaderTemplate:
         height: int = 0,
         model_id: int = 0,
     ) -> None:
-        self._before = (MAGIC, MAJOR, HEADER_SIZE, kind, flags, pixel, 0)
-        self._after = (length, width, height, model_id)
+        body = _BODY.pack(
+            MAGIC, MAJOR, HEADER_SIZE, kind, flags, pixel, 0, 0, 0, length, width, height, model_id
+        )
+        self._before, _, _, self._after = _TEMPLATE.unpack(body)
 
     def make(self, epoch: int, sequence: int) -> bytes:
         """The header's 32 bytes."""
-        body = _BODY.pack(*self._before, epoch, sequence, *self._after)
-        return body + crc32(body).to_bytes(4, "little")
+        body = _TEMPLATE.pack(self._before, epoch, sequence, self._after)
+        return body + _CRC.pack(crc32(body))
 
 
 def read_header(

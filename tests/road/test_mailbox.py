@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
+
 from gnetsegd.frame import Frame, FrameSpec
 from gnetsegd.mailbox import Mailbox, Pool
 
@@ -52,3 +55,25 @@ def test_the_pool_has_a_slot_for_each_station_of_the_road_and_no_more() -> None:
     assert slots[0] is not None
     pool.give(slots[0])
     assert pool.take() is slots[0]
+
+
+def test_no_frame_is_lost_or_counted_twice_between_two_threads() -> None:
+    box, count = Mailbox(), 20_000
+    taken: list[Frame] = []
+
+    def take() -> None:
+        while not taken or taken[-1].sequence < count - 1:
+            if (found := box.take(0.1)) is not None:
+                taken.append(found)
+
+    taker = threading.Thread(target=take)
+    taker.start()
+    displaced = [old.sequence for number in range(count) if (old := box.put(frame(number))) is not None]
+    taker.join(30)
+    assert not taker.is_alive()
+    assert sorted(displaced + [one.sequence for one in taken]) == list(range(count))
+    assert box.displaced == len(displaced)
+    lost = 0
+    for before, after in itertools.pairwise(taken):
+        lost += after.sequence - before.sequence - 1
+        assert after.dropped_daemon - taken[0].dropped_daemon == lost
