@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..model import ModelBundle
 
 DEPTH_FRAMES = 4
-#: Masks on their way to the reader; of more than 1000 ZeroMQ would drop some, which is no accelerator's fault.
+#: Masks on their way to the reader. Of more than 1000 ZeroMQ drops some: no fault of the accelerator's.
 UNREAD_MAX = 300
 #: Odd, so that different numbers below 2**64 give different codes, and near ones unlike codes.
 _SCATTER = 0x9E3779B97F4A7C15
