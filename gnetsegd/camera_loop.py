@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from .backoff import Backoff
+from .backoff import LOUD_ATTEMPTS, Backoff
 from .cameras import Camera, CameraInfo, CaptureRequest
+from .cameras.pacing import check_rate
 from .config import CameraConfig
-from .errors import EndOfVideo, GnetsegError, PermanentError
+from .errors import EndOfVideo, GnetsegError, PermanentError, TransientError, as_fatal
 from .frame import Frame
 from .mailbox import Mailbox, Pool
 from .plugins import find
@@ -130,18 +131,20 @@ class CameraLoop:
             try:
                 self._session()
             except EndOfVideo as end:
+                if not self._mine():
+                    return
                 self.state, self.reason = "ended", str(end)
                 self._wake()
                 return
             except Exception as error:
                 if not self._mine():
                     return
-                if not isinstance(error, GnetsegError):
-                    log.exception("camera %s: unexpected error", self._config.name)
-                elif isinstance(error, PermanentError) and self._may_fail_hard():
-                    self.fatal = error
+                if self._may_fail_hard() and not isinstance(error, TransientError):
+                    self.fatal = as_fatal(error, f"camera {self._config.name}")
                     self._wake()
                     return
+                if not isinstance(error, GnetsegError) and self._backoff.failures < LOUD_ATTEMPTS:
+                    log.exception("camera %s: unexpected error", self._config.name)
                 self.state, self.reason = "lost", str(error) or type(error).__name__
                 self.reopens += 1
                 self._backoff.failed(error, slow=isinstance(error, PermanentError))
@@ -154,7 +157,9 @@ class CameraLoop:
         try:
             if self.state != "lost":
                 self.state = "opening"
+            check_rate(config.fps, config.stall_timeout_s, f"camera {config.name}")
             self.info = camera.open(request)
+            check_rate(self.info.fps, config.stall_timeout_s, f"camera {config.name}")
             log.info("camera %s: %s", config.name, self.info.description)
             self._stream(camera, self.info.live)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import click
 
 from . import __version__
 from .config import DEFAULT_PATH, load
-from .errors import GnetsegError
+from .errors import as_fatal
 
 settings_option = click.option(
     "--set",
@@ -58,20 +59,24 @@ def check_config(file: Path, settings: tuple[str, ...]) -> None:
 
 
 def main() -> None:
-    """Entry point: every expected error is one sentence on stderr and a code of sysexits.h."""
+    """Entry point: every error is one sentence on stderr and a code of sysexits.h."""
+    # A reload that comes before the daemon listens is no reason to end.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         cli.main(standalone_mode=False)
-    except GnetsegError as error:
-        print(f"gnetsegd: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
     except click.UsageError as error:
         error.show()
         sys.exit(os.EX_USAGE)
     except click.ClickException as error:
         error.show()
         sys.exit(os.EX_SOFTWARE)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
+    except Exception as error:
+        fatal = as_fatal(error, "gnetsegd")
+        sentence = str(fatal) if fatal is not error else f"gnetsegd: {error}"
+        print(sentence, file=sys.stderr)
+        sys.exit(fatal.exit_code)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import logging
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ import attrs
 
 from . import __version__, health, service
 from .accelerators import Accelerator
-from .camera_loop import CameraLoop
+from .camera_loop import GRACE_S, CameraLoop
 from .config import Config
 from .config import load as load_config
-from .errors import GnetsegError
+from .errors import GnetsegError, TransientError
 from .mailbox import Mailbox, Pool
 from .message import INFO_SCHEMA, STATUS_SCHEMA
 from .model import ModelBundle, load_bundle
@@ -33,6 +34,8 @@ from .publisher import Publisher
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1
+#: How much more time systemd is asked for while something is still awaited.
+EXTEND_S = 20.0
 #: Frames that any accelerator may keep in flight: sizes the pool.
 DEPTH_MAX_FRAMES = 4
 #: In all, stopping takes less than 2 s.
@@ -62,7 +65,10 @@ class Daemon:
         self._rate = health.Rate()
         self._told: tuple[str, str, str] = ("", "", "")
         self._watched_at = time.monotonic()
-        self._info_sent: Any = None
+        self._achieved = True
+        #: What loops that a reload replaced had counted.
+        self._before: Counter[str] = Counter()
+        self._fatal: GnetsegError | None = None
 
     # -- the whole life ---------------------------------------------------------------------------
 
@@ -72,6 +78,12 @@ class Daemon:
         Raises ``GnetsegError`` when it cannot start; after READY nothing but a stop ends it.
         """
         config = self._config
+        limit_s = config.camera.stall_timeout_s + GRACE_S
+        if 0 < self._notifier.watchdog_s <= limit_s:
+            log.warning(
+                "the unit's WatchdogSec is %g s: with camera.stall_timeout_s = %g it must be over %g",
+                self._notifier.watchdog_s, config.camera.stall_timeout_s, limit_s,
+            )  # fmt: skip
         self._publisher = Publisher(config.camera.name)
         try:
             bundle = load_bundle(config.model.bundle)
@@ -113,13 +125,13 @@ class Daemon:
         )  # fmt: skip
 
     def _handle_signals(self) -> None:
+        # The handlers run in the main thread, wherever that is: they may take no lock, so they leave
+        # a note and the next tick reads it.
         def stop(number: int, _: Any) -> None:
             self._stop_signal = signal.Signals(number).name
-            self._wake.set()
 
         def reload(_: int, __: Any) -> None:
             self._reload_wanted = True
-            self._wake.set()
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
@@ -133,7 +145,7 @@ class Daemon:
             if self._stop_signal:
                 log.info("%s: stopping", self._stop_signal)
                 return 0
-            for fatal in (self._camera.fatal, self._pipeline.fatal):
+            for fatal in (self._camera.fatal, self._pipeline.fatal, self._fatal):
                 if fatal is not None:
                     raise fatal
             if self._reload_wanted:
@@ -149,6 +161,7 @@ class Daemon:
                 status_due = now + self._config.publish.status_interval_s
                 self._send_info_and_status()
             if self._progress.made(self._camera, self._pipeline):
+                self._achieved = True
                 self._notifier.watchdog()
             if self._camera.state == "ended" and self._drained():
                 log.info("%s: done", self._camera.reason)
@@ -159,7 +172,7 @@ class Daemon:
         log.info(
             "ready: %s with %s on %s, publishing on %s",
             self._config.camera.driver, self._bundle.id, self._pipeline.info and self._pipeline.info.backend,
-            ", ".join(self._config.publish.endpoints),
+            ", ".join(self._publisher.bound_endpoints()),
         )  # fmt: skip
         self._notifier.ready("ready")
 
@@ -193,8 +206,10 @@ class Daemon:
         )
         if self._ready:
             self._notifier.status(words)
-        else:
-            self._notifier.still_starting(words, 10 * self._config.publish.status_interval_s)
+        elif self._achieved:
+            # More time only for what gets on: a camera that hangs as it opens gets none.
+            self._achieved = False
+            self._notifier.still_starting(words, EXTEND_S)
         if (state, reason, backend) != self._told:
             self._told = (state, reason, backend)
             log.info(
@@ -248,13 +263,13 @@ class Daemon:
                 "uptime_s": round(time.monotonic() - self._started, 3),
                 "timestamp_ns": time.monotonic_ns(),
                 "counters": {
-                    "frames": camera.frames,
+                    "frames": self._before["frames"] + camera.frames,
                     "masks": self._publisher.masks,
                     "dropped_camera": camera.dropped,
                     "dropped_daemon": self._mailbox.displaced + pipeline.losses,
                     "losses": pipeline.losses,
-                    "camera_reopens": camera.reopens,
-                    "accelerator_reopens": pipeline.reopens,
+                    "camera_reopens": self._before["camera_reopens"] + camera.reopens,
+                    "accelerator_reopens": self._before["accelerator_reopens"] + pipeline.reopens,
                 },
                 "camera_device": {
                     "driver": self._config.camera.driver,
@@ -294,38 +309,58 @@ class Daemon:
         bundle = load_bundle(new.model.bundle)
         if new.camera.name != old.camera.name:
             raise GnetsegError("camera.name is part of the topics and changes only with a restart")
-        if new.publish != old.publish:
-            self._rebind(new, old)
+        self._check_rebind(new, old)
         new_slots = (bundle.input, bundle.mask) != (self._bundle.input, self._bundle.mask)
-        new_camera = new.camera != old.camera or new_slots
-        new_network = new.accelerator != old.accelerator or bundle.sha256 != self._bundle.sha256 or new_slots
-        if new_network and not self._pipeline.stop(STOP_ACCELERATOR_S):
-            raise GnetsegError("the accelerator does not let go of its frames; restart the daemon")
+        new_camera = in_use(new.camera) != in_use(old.camera) or new_slots
+        new_network = (
+            in_use(new.accelerator) != in_use(old.accelerator)
+            or bundle.sha256 != self._bundle.sha256
+            or new_slots
+        )
+        awake = self._camera.awake
         if new_camera:
             # Longer than one capture may take, so that the device is free for the new one.
-            self._camera.stop(old.camera.stall_timeout_s + STOP_CAMERA_S)
+            self._camera.stop(min(old.camera.stall_timeout_s, STOP_ACCELERATOR_S) + STOP_CAMERA_S)
+        if new_network and not self._pipeline.stop(STOP_ACCELERATOR_S):
+            # There is no way back from here, and none forward: systemd starts a fresh process.
+            self._fatal = TransientError("reload: the accelerator does not let go of its frames; restarting")
+            return
         self._config, self._bundle = new, bundle
         service.set_level(new.log.level)
-        sequence, dropped, losses = self._camera.next_sequence, self._camera.dropped, self._pipeline.losses
+        self._publisher.set_frames(new.publish.frames)
+        sequence, dropped = self._camera.next_sequence, self._camera.dropped
+        losses = self._pipeline.losses
         if new_slots:
+            self._mailbox.steal()  # counted as displaced: no mask of the old size will come of it
             displaced = self._mailbox.displaced
             self._pool = Pool(bundle.input, bundle.mask.size_bytes, DEPTH_MAX_FRAMES)
             self._mailbox = Mailbox()
             self._mailbox.displaced = displaced
         if new_camera:
+            self._before["frames"] += self._camera.frames
+            self._before["camera_reopens"] += self._camera.reopens
             self._camera = self._make_camera(sequence, dropped)
+            self._camera.set_awake(awake)
             self._camera.start()
         if new_network:
+            self._before["accelerator_reopens"] += self._pipeline.reopens
             self._pipeline = self._make_pipeline(losses)
             self._pipeline.start()
 
-    def _rebind(self, new: Config, old: Config) -> None:
+    @staticmethod
+    def _check_rebind(new: Config, old: Config) -> None:
         same = attrs.evolve(
             old.publish, frames=new.publish.frames, status_interval_s=new.publish.status_interval_s
         )
         if same != new.publish:
             raise GnetsegError("publish: endpoints, modes and keys change only with a restart")
-        self._publisher.set_frames(new.publish.frames)
+
+
+def in_use(section: Any) -> Any:
+    """A section without the options of drivers that are not in use."""
+    group = attrs.fields_dict(type(section))["options"].metadata["table"]
+    used = {section.driver, *getattr(find(group, section.driver), "uses", ())}
+    return attrs.evolve(section, options={name: section.options[name] for name in used})
 
 
 def run(path: Path | None, settings: tuple[str, ...]) -> int:

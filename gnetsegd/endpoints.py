@@ -35,13 +35,15 @@ def check(config: PublishConfig) -> None:
         )
     for endpoint in config.endpoints:
         scheme, separator, rest = endpoint.partition("://")
+        if "\0" in endpoint:
+            scheme = ""
         if scheme == "ipc" and separator and rest.startswith("/"):
             if len(os.fsencode(rest)) > IPC_PATH_MAX_BYTES:
                 raise ConfigError(
                     f"publish.endpoints: the path of {endpoint} is longer than {IPC_PATH_MAX_BYTES} bytes; "
                     "choose a shorter one"
                 )
-        elif scheme == "tcp" and separator and ":" in rest:
+        elif scheme == "tcp" and separator and _has_port(rest):
             if not (_is_loopback(rest) or config.curve_secret_key_file or config.allow_plain_tcp):
                 raise ConfigError(
                     f"publish.endpoints: {endpoint} would show the masks to the whole network; set "
@@ -49,8 +51,18 @@ def check(config: PublishConfig) -> None:
                 )
         else:
             raise ConfigError(
-                f"publish.endpoints: {endpoint!r} is neither ipc:///absolute/path nor tcp://address:port"
+                f"publish.endpoints: {endpoint!r} is neither ipc:///absolute/path nor tcp://address:port "
+                "(1 to 65535)"
             )
+    if config.curve_secret_key_file and not any(map(is_tcp, config.endpoints)):
+        raise ConfigError(
+            "publish.curve_secret_key_file is set, but none of publish.endpoints is tcp: nothing would use it"
+        )
+
+
+def _has_port(address: str) -> bool:
+    port = address.rpartition(":")[2] if ":" in address else ""
+    return port == "*" or (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535)
 
 
 def is_tcp(endpoint: str) -> bool:
@@ -72,6 +84,9 @@ class Binding:
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
+        #: As it was bound: with the port that was chosen for ``tcp://...:*``.
+        self.bound = endpoint
+        self._path: Path | None = None
         self._lock_fd = -1
 
     def bind(self, bound: zmq.Socket[bytes], ipc_mode: int) -> None:
@@ -87,6 +102,7 @@ class Binding:
             umask = os.umask(0o777 & ~ipc_mode)
             try:
                 self._bind(bound)
+                self._path = path
             finally:
                 os.umask(umask)
         except PermanentError:
@@ -96,6 +112,7 @@ class Binding:
     def _bind(self, bound: zmq.Socket[bytes]) -> None:
         try:
             bound.bind(self.endpoint)
+            self.bound = bound.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
         except zmq.ZMQError as error:
             if error.errno == errno.EADDRINUSE:
                 raise PermanentError(
@@ -115,7 +132,7 @@ class Binding:
             missing = isinstance(error, FileNotFoundError)
             remedy = "create the folder" if missing else "let this user write there"
             raise PermanentError(
-                f"{self.endpoint}: {path.parent} cannot be written to ({error.strerror}); "
+                f"{self.endpoint}: {lock} cannot be written to ({error.strerror}); "
                 f"{remedy} or choose another endpoint",
                 os.EX_CANTCREAT,
             ) from None
@@ -129,7 +146,10 @@ class Binding:
             ) from None
 
     def release(self) -> None:
-        """Let the next daemon have the path. The socket's file is removed by ZeroMQ."""
+        """Remove the socket's file and let the next daemon have the path; the lock's file stays."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+            self._path = None
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
@@ -143,7 +163,7 @@ def _refuse_living(path: Path) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise PermanentError(
-            f"{path} is a file, not a socket; remove it or choose another endpoint", os.EX_CANTCREAT
+            f"{path} is there and is no socket; remove it or choose another endpoint", os.EX_CANTCREAT
         )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, suppress(OSError):
         probe.connect(str(path))

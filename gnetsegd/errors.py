@@ -61,6 +61,16 @@ class EndOfVideo(PermanentError):
     exit_code = os.EX_OK
 
 
+def as_fatal(error: Exception, what: str) -> GnetsegError:
+    """The error that ends the process before it is ready: an unforeseen one becomes a sentence, too."""
+    if isinstance(error, GnetsegError):
+        return error
+    return GnetsegError(
+        f"{what}: {type(error).__name__}: {error}; this is an error of gnetsegd or of a package that "
+        "it uses, please report it"
+    )
+
+
 class MessageError(GnetsegError):
     """Bytes that are not a message of this project, or of a version that cannot be read."""
 

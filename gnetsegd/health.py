@@ -35,7 +35,8 @@ class Progress:
             # A change of state is itself something that happened.
             self._mode, self._mark = mode, mark
             return True
-        if all(new > old for new, old in zip(mark, self._mark, strict=True)):
+        # Unequal and not more: after a reload a new thread counts from 0.
+        if all(new != old for new, old in zip(mark, self._mark, strict=True)):
             self._mark = mark
             return True
         return False
@@ -66,8 +67,12 @@ def state(camera: CameraLoop, pipeline: Pipeline, ready: bool) -> tuple[str, str
         return "no-accelerator", pipeline.reason
     if camera.state == "sleeping":
         return "idle", "nobody is subscribed"
-    if not ready or camera.state == "opening" or pipeline.state == "opening":
-        return "starting", ""
+    if pipeline.state == "opening":
+        return "starting", "opening the accelerator"
+    if camera.state == "opening":
+        return "starting", "opening the camera"
+    if not ready:
+        return "starting", "waiting for the first mask"
     if pipeline.info is not None and pipeline.info.fallback:
         return (
             "running",

@@ -113,8 +113,14 @@ def load_bundle(name: str) -> ModelBundle:
     file = folder / manifest.file
     try:
         content = file.read_bytes()
+    except PermissionError:
+        raise ModelError(
+            f"model {name}: this user may not read {file}; mend its mode", os.EX_NOPERM
+        ) from None
     except OSError as error:
-        raise ModelError(f"model {name}: {file} cannot be read: {error.strerror}", os.EX_NOINPUT) from None
+        raise ModelError(
+            f"model {name}: {file} cannot be read: {error.strerror}; install the bundle again", os.EX_NOINPUT
+        ) from None
     if not content:
         raise ModelError(f"model {name}: {file} is empty (0 bytes); install the bundle again")
     digest = hashlib.sha256(content)

@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable
 
 from .accelerators import Accelerator
-from .backoff import Backoff
-from .errors import GnetsegError, PermanentError
+from .backoff import LOUD_ATTEMPTS, Backoff
+from .errors import GnetsegError, PermanentError, TransientError, as_fatal
 from .frame import Frame, Mask, ModelInfo
 from .mailbox import Mailbox, Pool
 from .publisher import Publisher
@@ -123,12 +123,12 @@ class Pipeline:
             try:
                 self._session()
             except Exception as error:
-                if not isinstance(error, GnetsegError):
-                    log.exception("accelerator: unexpected error")
-                elif isinstance(error, PermanentError) and self._may_fail_hard():
-                    self.fatal = error
+                if self._may_fail_hard() and not isinstance(error, TransientError):
+                    self.fatal = as_fatal(error, "accelerator")
                     self._wake()
                     return
+                if not isinstance(error, GnetsegError) and self._backoff.failures < LOUD_ATTEMPTS:
+                    log.exception("accelerator: unexpected error")
                 self.state, self.reason = "lost", str(error) or type(error).__name__
                 self.reopens += 1
                 self._backoff.failed(error, slow=isinstance(error, PermanentError))
@@ -163,7 +163,11 @@ class Pipeline:
             self._returned += 1
             if isinstance(result, Mask):
                 self.info = result.info
-                publish(result, self.losses)
+                try:
+                    publish(result, self.losses)
+                except BaseException:
+                    self._lose(result.frame)
+                    raise
                 self.results += 1
                 if self.results == 1:
                     self._wake()

@@ -121,7 +121,7 @@ class Publisher:
 
     def bound_endpoints(self) -> list[str]:
         """The endpoints as they were bound, with the ports that were chosen for ``tcp://...:*``."""
-        return [bound.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0") for bound in self._sockets]
+        return [binding.bound for binding in self._bindings]
 
     def set_frames(self, frames: bool) -> None:
         """Publish the pictures too, or no longer."""

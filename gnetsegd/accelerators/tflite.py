@@ -98,7 +98,7 @@ def _load_delegate(module: Any, library: str, options: dict[str, str]) -> Any:
     try:
         ctypes.CDLL(library)  # the runtime's own complaint about a missing library is a traceback
         return module.load_delegate(library, options)
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, AttributeError) as error:
         raise PermanentError(
             f"the delegate library {library} cannot be loaded ({error}); "
             "mend accelerator.standin.delegate or leave it empty",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ def sequence_in(mask: bytes) -> int:
 
 
 def test_every_mask_of_the_real_network_shows_its_own_frames_number(start: Start) -> None:
-    daemon = start("camera.fps=200")
+    daemon = start("camera.fps=200", "publish.send_hwm_messages=1000")
     reader = daemon.subscribe()
     before = None
     for _ in range(300):
@@ -68,6 +69,7 @@ def test_sigterm_ends_it_within_two_seconds_and_the_last_mask_is_delivered(start
     assert b'"state":"stopping"' in goodbye
     counters = parse_json(goodbye)[2]["counters"]
     assert counters["losses"] == 0
+    assert counters["frames"] == counters["masks"] + counters["dropped_daemon"]
     # Frame numbers begin at 0: what was not dropped has a mask, up to the last that was taken.
     assert last.sequence + 1 == counters["masks"] + last.dropped_camera + last.dropped_daemon
     assert any("STOPPING=1" in message for message in daemon.notified)
@@ -78,9 +80,10 @@ def test_the_end_of_a_video_is_a_clean_end_after_its_last_mask(start: Start) -> 
     reader = daemon.subscribe()
     first = daemon.mask(reader)[0].sequence
     last = first
-    while reader.poll(500):
+    while reader.poll(1000):
         last = daemon.mask(reader)[0].sequence
-    assert last == 499
+    # A paced source passes over frames for which it is late, the last ones, too.
+    assert 490 <= last <= 499
     assert daemon.process.wait(5) == 0
 
 
@@ -162,6 +165,45 @@ def test_a_reload_to_another_network_size_changes_the_masks(start: Start) -> Non
     assert info.poll(3000)
 
 
+def test_over_a_reload_to_another_network_every_gap_is_counted(start: Start) -> None:
+    hwm = "publish.send_hwm_messages=1000"
+    daemon = start(hwm, config=config(fps=300))
+    reader = daemon.subscribe()
+    headers = [daemon.mask(reader)[0]]
+    for bundle in ("threshold-224", "threshold-32", "threshold-224"):
+        done = daemon.words().count("reload: done")
+        daemon.config.write_text(config(fps=300, bundle=bundle))
+        daemon.signal(signal.SIGHUP)
+        deadline = time.monotonic() + 10
+        while daemon.words().count("reload: done") == done:
+            assert time.monotonic() < deadline
+        after = headers[-1].sequence + 30
+        while headers[-1].sequence < after:
+            headers.append(daemon.mask(reader)[0])
+    for before, now in itertools.pairwise(headers):
+        dropped = now.dropped_daemon - before.dropped_daemon + now.dropped_camera - before.dropped_camera
+        assert now.sequence - before.sequence == 1 + dropped
+    assert {header.format.width for header in headers} == {32, 224}
+
+
+def test_after_a_reload_while_it_sleeps_the_watchdog_is_still_fed_and_the_camera_still_sleeps(
+    start: Start,
+) -> None:
+    idle = "\n[idle]\nsleep = true\nlinger_s = 0.1\n"
+    daemon = start(config=config() + idle, watchdog_s=1.0)
+    daemon.wait_for("READY=1")
+    daemon.wait_for_state("idle")
+    time.sleep(2)  # so that the old thread has gone round more often than the new one will have
+    daemon.config.write_text(config(fps=50) + idle)
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for_log("reload: done")
+    opened = daemon.words().count("camera cam0: pattern")
+    daemon.notified.clear()
+    time.sleep(2)
+    assert sum("WATCHDOG=1" in message for message in daemon.notified) >= 2
+    assert daemon.words().count("camera cam0: pattern") == opened
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -230,7 +272,7 @@ def test_two_daemons_on_one_socket_the_second_says_so_and_the_first_goes_on(star
         (["camera.driver=v4l2", "camera.v4l2.device=/dev/video99"], 66, "/dev/video99"),
         (["camera.driver=picamera2"], 69, "python3-picamera2"),
         (["camera.driver=nothing"], 78, "camera.driver is 'nothing'"),
-        (['publish.endpoints=["ipc:///nowhere/m.sock"]'], 73, "/nowhere cannot be written to"),
+        (['publish.endpoints=["ipc:///nowhere/m.sock"]'], 73, "/nowhere/m.sock.lock cannot be written to"),
         (['publish.endpoints=["tcp://0.0.0.0:5555"]'], 78, "would show the masks to the whole network"),
         (["accelerator.standin.delegate=libnone.so"], 78, "libnone.so cannot be loaded"),
     ],

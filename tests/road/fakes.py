@@ -97,6 +97,8 @@ class EchoAccelerator:
 
     def open(self) -> ModelInfo:
         self.opened += 1
+        self._free = threading.Semaphore(self.info.depth_frames)
+        self._granted = False
         return self.info
 
     def wait(self, timeout_s: float) -> bool:

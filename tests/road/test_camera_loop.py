@@ -23,10 +23,14 @@ Make = Callable[..., tuple[CameraLoop, Mailbox, Pool, list[Any]]]
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     loops = []
 
-    def make(script: Script, hard: bool = False, take: bool = True) -> Any:
+    def make(script: Script, hard: bool = False, take: bool = True, fps: float = 30.0) -> Any:
         monkeypatch.setattr(camera_loop, "find", lambda _group, _name: script)
         config = CameraConfig(
-            driver="scripted", stall_timeout_s=0.1, backoff_max_s=0.1, options={"scripted": NoOptions()}
+            driver="scripted",
+            fps=fps,
+            stall_timeout_s=0.1,
+            backoff_max_s=0.1,
+            options={"scripted": NoOptions()},
         )
         pool, mailbox, taken = Pool(SPEC, MASK.size_bytes, 4), Mailbox(), []
         loop = CameraLoop(config, pool, mailbox, lambda: hard, lambda: None)
@@ -112,6 +116,33 @@ def test_a_library_that_blocks_for_ever_is_left_behind_and_its_late_frame_is_not
     wait_until(lambda: script.closed >= 1)
     assert 777 not in [sequence for sequence, _, _ in taken]
     assert loop.next_sequence == 3
+
+
+def test_the_late_end_of_a_film_in_an_abandoned_thread_does_not_end_the_daemon(
+    start: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(camera_loop, "GRACE_S", 0.05)
+    blocked = threading.Event()
+    script = Script([0, blocked, EndOfVideo("over")], [0, 1])
+    loop, _, _, _ = start(script)
+    wait_until(lambda: loop.check() or loop.abandoned == 1)
+    wait_until(lambda: loop.frames == 3)
+    blocked.set()
+    wait_until(lambda: script.closed >= 1)
+    assert loop.state != "ended"
+
+
+@pytest.mark.parametrize("fps", [0.0001, 5.0])
+def test_a_rate_that_can_only_stall_is_refused_for_every_camera(start: Make, fps: float) -> None:
+    loop, _, _, _ = start(Script([0]), hard=True, fps=fps)
+    wait_until(lambda: loop.fatal is not None)
+    assert "raise camera.fps or camera.stall_timeout_s" in str(loop.fatal)
+
+
+def test_an_unforeseen_error_before_ready_ends_it_with_a_sentence(start: Make) -> None:
+    loop, _, _, _ = start(Script(ZeroDivisionError("denominator")), hard=True)
+    wait_until(lambda: loop.fatal is not None)
+    assert "ZeroDivisionError: denominator; this is an error of gnetsegd" in str(loop.fatal)
 
 
 def test_a_sleeping_camera_is_closed_and_wakes_up_again(start: Make) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -155,6 +156,48 @@ def test_an_error_that_nobody_foresaw_does_not_end_the_road(roads: Any) -> None:
     wait_until(lambda: road.accelerator.opened == 2 and road.pipeline.state == "running")
     road.put(1)
     assert road.read()[0].sequence == 1
+
+
+class Reluctant(EchoAccelerator):
+    """Takes its first frame only when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.willing = threading.Event()
+
+    def wait(self, timeout_s: float) -> bool:
+        return self.willing.wait(timeout_s) and super().wait(timeout_s)
+
+
+def test_the_frame_that_is_submitted_is_the_newest_at_that_moment(roads: Any) -> None:
+    road = roads(Reluctant())
+    time.sleep(0.05)  # OUT is waiting for permission, not holding a frame
+    for number in range(3):
+        road.put(number, wait=False)
+    road.accelerator.willing.set()
+    assert road.read()[0].sequence == 2
+
+
+def test_a_mask_that_cannot_be_published_is_a_loss_and_its_slot_comes_back(roads: Any) -> None:
+    road = roads(EchoAccelerator(fate={0: TransientError("so that it begins anew")}))
+    publish, failures = road.publisher.publish, []
+
+    def failing(mask: Any, losses: int) -> None:
+        if len(failures) < 9:  # more than there are slots
+            failures.append(mask.frame.sequence)
+            raise ValueError("a field does not fit")
+        publish(mask, losses)
+
+    road.publisher.publish = failing
+    number = 0
+    while len(failures) < 9:
+        road.put(number)
+        number += 1
+        time.sleep(0.01)
+        wait_until(lambda: road.pipeline.state == "running" and road.pipeline.in_flight == 0)
+    road.put(number)
+    assert road.read()[0].sequence == number
+    assert road.pipeline.losses == 10
 
 
 def test_all_slots_come_back_whatever_happens(roads: Any) -> None:

@@ -12,6 +12,7 @@ import pytest
 import zmq
 from zmq.auth import create_certificates, load_certificate
 
+from gnetsegd import endpoints
 from gnetsegd.config import PublishConfig
 from gnetsegd.errors import ConfigError, PermanentError
 from gnetsegd.frame import HEADROOM, Frame, FrameSpec, Mask, ModelInfo
@@ -160,6 +161,44 @@ def test_the_ipc_socket_has_the_configured_mode_whatever_the_umask(
     assert stat.S_IMODE(mode) == 0o660
 
 
+def test_the_ipc_socket_has_its_mode_from_the_first_moment_on(
+    publisher: Publisher, ipc_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes = []
+    bind = endpoints.Binding._bind
+
+    def spy(self: Any, bound: Any) -> None:
+        bind(self, bound)
+        modes.append(stat.S_IMODE(Path(ipc_endpoint.removeprefix("ipc://")).stat().st_mode))
+
+    monkeypatch.setattr(endpoints.Binding, "_bind", spy)
+    publisher.open(PublishConfig(endpoints=[ipc_endpoint], ipc_mode="0600"))
+    assert modes == [0o600]
+
+
+def test_after_a_clean_stop_the_sockets_file_is_gone(publisher: Publisher, ipc_endpoint: str) -> None:
+    publisher.open(PublishConfig(endpoints=[ipc_endpoint]))
+    path = Path(ipc_endpoint.removeprefix("ipc://"))
+    assert path.exists()
+    publisher.close()
+    assert not path.exists()
+
+
+def test_a_slow_reader_is_kept_few_messages_and_a_dead_peer_is_noticed(
+    publisher: Publisher, ipc_endpoint: str
+) -> None:
+    publisher.open(PublishConfig(endpoints=[ipc_endpoint], send_hwm_messages=3, heartbeat_interval_s=2.0))
+    (bound,) = publisher._sockets
+    assert bound.getsockopt(zmq.SNDHWM) == 3
+    assert bound.getsockopt(zmq.HEARTBEAT_IVL) == 2000
+    assert bound.getsockopt(zmq.HEARTBEAT_TIMEOUT) == 6000
+
+
+def test_a_curve_key_that_nothing_would_use_is_refused(publisher: Publisher, ipc_endpoint: str) -> None:
+    with pytest.raises(ConfigError, match=r"none of publish\.endpoints is tcp"):
+        publisher.open(PublishConfig(endpoints=[ipc_endpoint], curve_secret_key_file="/etc/key"))
+
+
 def test_two_daemons_never_share_a_socket_and_the_second_one_says_which(
     publisher: Publisher, ipc_endpoint: str
 ) -> None:
@@ -194,7 +233,7 @@ def test_another_programs_socket_or_file_is_never_removed(publisher: Publisher, 
             publisher.open(PublishConfig(endpoints=[f"ipc://{path}"]))
     file = tmp_path / "notes.txt"
     file.write_text("mine")
-    with pytest.raises(PermanentError, match="is a file, not a socket"):
+    with pytest.raises(PermanentError, match="is there and is no socket"):
         publisher.open(PublishConfig(endpoints=[f"ipc://{file}"]))
     assert file.read_text() == "mine"
 
@@ -214,6 +253,9 @@ def test_a_folder_that_is_missing_is_named_with_the_remedy(publisher: Publisher,
         ("tcp://[::]:5555", "whole network"),
         ("udp://127.0.0.1:5555", "neither ipc"),
         ("ipc://relative.sock", "neither ipc"),
+        ("tcp://127.0.0.1:99999", "1 to 65535"),
+        ("tcp://127.0.0.1", "neither ipc"),
+        ("ipc:///tmp/a\0b", "neither ipc"),
         ("ipc:///" + "x" * 120, "longer than 107 bytes"),
     ],
 )

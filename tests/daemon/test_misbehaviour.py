@@ -1,0 +1,80 @@
+"""Cameras and accelerators that hang or leave: the daemon lives, or systemd is told the truth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import RunningDaemon
+from .plugins import ENTRY_POINTS
+
+Start = Callable[..., RunningDaemon]
+
+
+@pytest.fixture(autouse=True)
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plugins, as an installed package declares them."""
+    folder = tmp_path / "misbehaving-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: misbehaving\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text(ENTRY_POINTS)
+    root = Path(__file__).parents[2]
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{root}")
+
+
+def test_an_accelerator_that_hangs_is_no_longer_progress_so_the_watchdog_starves(start: Start) -> None:
+    daemon = start("accelerator.driver=hanging", "camera.fps=100", watchdog_s=1.0)
+    daemon.wait_for("READY=1")
+    time.sleep(1.5)
+    daemon.notified.clear()
+    time.sleep(2.0)
+    assert not any("WATCHDOG=1" in message for message in daemon.notified)
+    assert daemon.process.poll() is None
+
+
+def test_a_camera_library_that_blocks_is_left_behind_and_masks_come_again(start: Start) -> None:
+    daemon = start("camera.driver=blocking", "camera.fps=100", "camera.stall_timeout_s=0.2")
+    reader = daemon.subscribe()
+    daemon.mask(reader)
+    daemon.wait_for_log("its library does not return; starting afresh")
+    last = 0
+    deadline = time.monotonic() + 10
+    while last < 100:
+        assert time.monotonic() < deadline
+        sequence = daemon.mask(reader)[0].sequence
+        assert sequence > last
+        last = sequence
+
+
+def test_a_camera_that_is_gone_is_in_status_no_mask_is_sent_and_the_daemon_is_alive(start: Start) -> None:
+    daemon = start("camera.driver=leaving", "camera.fps=100", "camera.backoff_max_s=0.2", watchdog_s=2.0)
+    daemon.wait_for("READY=1")
+    status = daemon.wait_for_state("no-camera")
+    assert status["reason"] == "the camera was unplugged; plug it in again"
+    reader = daemon.subscribe()
+    daemon.notified.clear()
+    assert not reader.poll(1500), "no data is not an empty mask"
+    assert any("WATCHDOG=1" in message for message in daemon.notified)
+    assert daemon.stop()[0] == 0
+
+
+def test_without_its_accelerator_there_is_no_mask_and_status_says_why(start: Start) -> None:
+    daemon = start("accelerator.driver=usb", "accelerator.usb.serial=not-there", "camera.fps=100")
+    reader = daemon.subscribe()
+    status = daemon.wait_for_state("no-accelerator")
+    assert "USB" in status["reason"]
+    assert not reader.poll(500)
+    assert not any("READY=1" in message for message in daemon.notified)
+
+
+def test_a_camera_that_hangs_as_it_opens_gets_no_more_time_from_systemd(start: Start) -> None:
+    daemon = start("camera.driver=stuck", "camera.fps=100")
+    assert daemon.wait_for_state("starting")
+    time.sleep(1.0)
+    daemon.notified.clear()
+    time.sleep(1.5)
+    assert not any("EXTEND_TIMEOUT_USEC" in message for message in daemon.notified)
+    assert daemon.stop()[0] == 0
