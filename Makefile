@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.11 python3.13 python3.12 python3; do \
 DEMO_SECONDS ?= 10
 PIP_INSTALL = bin/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-train check docs venv clean
+.PHONY: demo test test-train soak check docs venv clean
 
 demo: .venv/.done
 	@.venv/bin/python tools/demo/demo.py --seconds $(DEMO_SECONDS)
@@ -24,6 +24,10 @@ test: .venv/.done .venv-litert/.done .venv-bookworm/.done examples/node_modules/
 # Training and export need PyTorch and TensorFlow (about 3 GB): their tests run apart.
 test-train: .venv-train/.done
 	.venv-train/bin/python -m pytest tests/zoo
+
+# The USB road over a mock device that fails at random.
+soak: .venv/.done
+	.venv/bin/python tools/bench/soak.py --frames 30000 --fault-rate 0.003 --seed 1 --json
 
 check: .venv/.done
 	.venv/bin/ruff check .

@@ -30,10 +30,13 @@ EXTRAS = {
         "pytest>=8.0",
         "pytest-timeout>=2.3",
         "ruff>=0.6",
+        "setuptools>=65",
+        "wheel>=0.40",
     ],
     "train": [
         "ai-edge-litert>=2.0",
         "opencv-python-headless>=4.8",
+        "tomli_w>=1.0",
         "pillow>=10.1",
         "tensorflow-cpu==2.21.*",
         "tf_keras==2.21.*",

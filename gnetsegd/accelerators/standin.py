@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 from ..config import option
+from ..errors import TransientError
 from ..frame import HEADROOM, Frame, Loss, Mask, ModelInfo
 from ..model import ModelBundle
 from .tflite import TfliteNetwork
@@ -86,7 +87,11 @@ class StandinAccelerator:
             frame = self._submitted.get(timeout=timeout_s)
         except Empty:
             return None
-        self._run(frame)
+        try:
+            self._run(frame)
+        except Exception as error:
+            self._submitted.put(frame)  # close() gives it back
+            raise TransientError(f"the network failed on this machine: {error}") from error
         self._free.put(None)
         return Mask(frame, self._info)
 

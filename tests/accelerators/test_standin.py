@@ -11,7 +11,7 @@ import pytest
 from gnetsegd.accelerators import tflite
 from gnetsegd.accelerators.standin import StandinAccelerator, StandinOptions
 from gnetsegd.accelerators.tflite import TfliteNetwork
-from gnetsegd.errors import ModelError, PermanentError
+from gnetsegd.errors import ModelError, PermanentError, TransientError
 from gnetsegd.frame import Frame, Mask
 from gnetsegd.model import load_bundle
 
@@ -91,6 +91,37 @@ def test_it_takes_no_second_frame_before_the_first_is_answered_and_gives_all_bac
     assert accelerator.collect(0.01) is None
     accelerator.submit(frame)
     assert accelerator.close() == [frame]
+
+
+def test_a_network_that_fails_gives_its_frame_back_and_may_be_opened_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bundle = load_bundle(str(MODELS / "threshold-32"))
+    accelerator = StandinAccelerator(bundle, StandinOptions(threads=1))
+    accelerator.open()
+    frame = Frame(bundle.input, bundle.mask.size_bytes)
+    with monkeypatch.context() as broken:
+
+        def fail(*_: object) -> None:
+            raise RuntimeError("out of memory")
+
+        broken.setattr(TfliteNetwork, "run", fail)
+        assert accelerator.wait(1)
+        accelerator.submit(frame)
+        with pytest.raises(TransientError, match="out of memory"):
+            accelerator.collect(1)
+        assert accelerator.close() == [frame]
+    accelerator.open()
+    assert accelerator.wait(1)
+    accelerator.submit(frame)
+    assert isinstance(accelerator.collect(1), Mask)
+
+
+def test_the_network_has_run_before_the_first_frame_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+    monkeypatch.setattr(TfliteNetwork, "run", lambda *arguments: runs.append(arguments))
+    StandinAccelerator(load_bundle(str(MODELS / "threshold-32")), StandinOptions(threads=1)).open()
+    assert runs
 
 
 def test_the_shipped_network_finds_the_person_in_a_portrait(data_dir: Path) -> None:

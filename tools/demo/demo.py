@@ -295,15 +295,20 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "demo")
     arguments = parser.parse_args()
     folder: Path = arguments.output.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     console = Console()
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with Daemon(folder) as daemon:
             show, info, missed = watch(daemon, arguments.seconds, console)
         write_overlays(show, folder, console)
     except Failed as failure:
         print(failure, file=sys.stderr)
         return failure.code
+    except OSError as error:
+        print(
+            f"demo: {error.filename or folder}: {error.strerror}; let this user write there", file=sys.stderr
+        )
+        return os.EX_CANTCREAT
     except KeyboardInterrupt:
         return 130
     print(f"See {folder}/overlay.mp4 and {folder}/overlay.png", flush=True)
