@@ -129,11 +129,13 @@ class Memory:
     ``size`` bytes from ``offset`` of ``buffer``, which cannot be resized meanwhile.
     """
 
-    __slots__ = ("_address", "_keep", "itemsize", "size")
+    __slots__ = ("_address", "_keep", "itemsize", "pointer", "size")
 
     def __init__(self, buffer: bytearray, offset: int, size: int) -> None:
         self._keep = (ctypes.c_char * size).from_buffer(buffer, offset)
         self._address = ctypes.addressof(self._keep)
+        #: The same address as a C function takes it.
+        self.pointer = ctypes.c_void_p(self._address)
         self.size = size
         self.itemsize = 1
 
@@ -192,7 +194,8 @@ class Frame:
         self.dropped_daemon = 0
 
 
-class Mask(NamedTuple):
+@dataclass(slots=True)
+class Mask:
     """The answer to one frame: the encoded mask stands in ``frame.reply`` behind the headroom.
 
     Valid until the frame's slot goes back to the pool. ``info`` tells the format, the backend

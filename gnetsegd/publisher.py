@@ -142,12 +142,15 @@ class Publisher:
             (frame.dropped_daemon + losses) & 0xFFFFFFFF, self._after,
         )  # fmt: skip
         message = frame.reply_view[: self._message_size]
-        with self._lock:
+        self._lock.acquire()
+        try:
             for bound in self._sockets:
                 if self._wants_mask:
                     _send(bound, message)
                 if self._wants_frame:
                     self._send_frame(bound, mask)
+        finally:
+            self._lock.release()
 
     def _send_frame(self, bound: zmq.Socket[bytes], mask: Mask) -> None:
         """The luminance of the mask's own picture, under the mask's own header (so: after it)."""

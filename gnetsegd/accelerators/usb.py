@@ -202,20 +202,21 @@ class UsbAccelerator:
     # -- OUT --------------------------------------------------------------------------------------
 
     def wait(self, timeout_s: float) -> bool:
-        if self._mending or len(self._owed) >= self._depth:
-            # Raised by each answer, and by ``close``: then there is nothing to wait for here.
-            self._room.wait(timeout_s)
+        if not self._mending and len(self._owed) < self._depth:
+            return True
+        # Raised by each answer, and by ``close``: then there is nothing to wait for here.
+        self._room.wait(timeout_s)
         return not self._mending and len(self._owed) < self._depth
 
     def submit(self, frame: Frame) -> None:
-        with self._writing:
+        self._writing.acquire()
+        try:
             session = self._session
             if session is None or self._mending:
                 self._lost.append(Loss(frame, "the link is being mended"))
                 self._sent.set()
                 return
-            sequence = session.take_sequence()
-            session.write_request(frame, sequence)
+            sequence = session.write_request(frame)
             memory = frame.request_memory
             # Owed before it is sent: the answer may be there before the write returns. IN is woken
             # only afterwards: an IN transfer that is posted early costs bus time and a wake-up.
@@ -228,6 +229,8 @@ class UsbAccelerator:
                 self._out_fault = fault
                 self._mending = True  # nothing more goes out before IN has mended it
             self._sent.set()
+        finally:
+            self._writing.release()
 
     # -- IN ---------------------------------------------------------------------------------------
 

@@ -7,8 +7,9 @@ byte (``tests/usb/test_pyusb.py`` fails if the parts that are used here change).
 
 from __future__ import annotations
 
+import ctypes
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,16 @@ DIRECTION_IN = 0x80
 #: Endpoint 0, as docs/protocol.md allows.
 CONTROL_TIMEOUT_MS = 1000
 FULL_SPEED = 2
+#: libusb's error codes, as far as ``classify`` tells them apart.
+_LIBUSB_TIMEOUT = -7
+_LIBUSB_ERRNO = {
+    -3: errno.EACCES,
+    -4: errno.ENODEV,
+    -6: errno.EBUSY,
+    _LIBUSB_TIMEOUT: errno.ETIMEDOUT,
+    -9: errno.EPIPE,
+    -11: errno.ENOMEM,
+}
 SPEEDS = {1: "1.5 Mbit/s", 2: "12 Mbit/s", 3: "480 Mbit/s", 4: "5 Gbit/s", 5: "10 Gbit/s"}
 
 USBFS_MEMORY = Path("/sys/module/usbcore/parameters/usbfs_memory_mb")
@@ -96,6 +107,49 @@ def find(usb_id: tuple[int, int], backend: Any = None) -> Iterator[Any]:
         raise classify(error) from None
 
 
+Transfer = Callable[[Memory, int], int]
+
+
+def _backend_transfer(
+    context: Any,
+    transfer: Callable[..., int],
+    interface: int,
+    endpoint: int,
+    errors: tuple[type[Exception], ...],
+) -> Transfer:
+    """A bulk transfer through whatever backend pyusb has."""
+    handle = context.handle
+
+    def bulk(memory: Memory, timeout_ms: int) -> int:
+        try:
+            return transfer(handle, endpoint, interface, memory, timeout_ms)
+        except errors as error:
+            raise classify(error) from None
+
+    return bulk
+
+
+def _direct_transfer(context: Any, endpoint: int) -> Transfer:
+    """The same by libusb's own function: pyusb's way to it costs three times as much as the transfer.
+
+    The function is looked up anew, so that ctypes knows no types of arguments and passes the ready-made
+    pointers as they are.
+    """
+    function = context.backend.lib["libusb_bulk_transfer"]
+    handle = context.handle.handle
+    transferred = ctypes.c_int()
+    pointer = ctypes.byref(transferred)
+
+    def bulk(memory: Memory, timeout_ms: int) -> int:
+        code = function(handle, endpoint, memory.pointer, memory.size, pointer, timeout_ms)
+        count = transferred.value
+        if code and not (count and code == _LIBUSB_TIMEOUT):
+            raise classify(OSError(_LIBUSB_ERRNO.get(code, errno.EIO), f"libusb error {code}"))
+        return count
+
+    return bulk
+
+
 class UsbPort:
     """One device, opened, and claimed by ``claim``. ``UsbFault`` from everything that can fail.
 
@@ -128,10 +182,22 @@ class UsbPort:
         #: Changes with each plugging-in.
         self.attachment = (device.bus, device.address)
         self.speed = device.speed
+        self._make_transfers()
+
+    def _make_transfers(self) -> None:
         # Private to pyusb, and what makes a transfer without a copy possible.
-        self._handle = device._ctx.handle
-        self._write = device._ctx.backend.bulk_write
-        self._read = device._ctx.backend.bulk_read
+        context = self._device._ctx
+        #: ``bulk_out(memory, timeout_ms)`` sends it; how many bytes went (fewer, where the time was over).
+        #: ``bulk_in(memory, timeout_ms)`` receives one transfer into it; how many bytes came.
+        self.bulk_out, self.bulk_in = (
+            _direct_transfer(context, endpoint)
+            if hasattr(context.backend, "lib")
+            else _backend_transfer(context, transfer, self._number, endpoint, self._errors)
+            for transfer, endpoint in (
+                (context.backend.bulk_write, self._out),
+                (context.backend.bulk_read, self._in),
+            )
+        )
 
     def claim(self) -> None:
         """Take the interface for this process: now it can be talked to."""
@@ -165,20 +231,6 @@ class UsbPort:
             )
         return out[0], back[0]
 
-    def bulk_out(self, memory: Memory, timeout_ms: int) -> int:
-        """Send ``memory``; how many bytes went (fewer, where the time was over)."""
-        try:
-            return int(self._write(self._handle, self._out, self._number, memory, timeout_ms))
-        except self._errors as error:
-            raise classify(error) from None
-
-    def bulk_in(self, memory: Memory, timeout_ms: int) -> int:
-        """Receive one transfer into ``memory``; how many bytes came."""
-        try:
-            return int(self._read(self._handle, self._in, self._number, memory, timeout_ms))
-        except self._errors as error:
-            raise classify(error) from None
-
     def request_out(self, request_type: int, request: int, data: bytes) -> None:
         """A vendor request with data for the device."""
         try:
@@ -210,7 +262,7 @@ class UsbPort:
         except self._errors as error:
             raise classify(error) from None
         self.claim()  # opens it again, too
-        self._handle = self._device._ctx.handle
+        self._make_transfers()
 
     @property
     def speed_words(self) -> str:

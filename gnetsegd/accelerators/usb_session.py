@@ -160,6 +160,8 @@ class Session:
         #: Bytes of a FRAME and of its RESULT on the wire.
         self.request_size = message_size(self._picture_bytes, self.flags)
         self.result_size = message_size(mask.size_bytes, self.flags)
+        #: Bytes that are asked for: as few transfers of the kernel as the mask needs.
+        self.reply_size = in_buffer_size(mask.size_bytes)
         self._request = HeaderTemplate(
             Type.FRAME, self._picture_bytes, flags=self.flags,
             pixel=PIXEL_FORMAT_CODES[spec.pixel_format],
@@ -170,12 +172,16 @@ class Session:
             width=mask.width, height=mask.height, model_id=self.model_id,
         )  # fmt: skip
 
-    def write_request(self, frame: Frame, sequence: int) -> None:
-        """Complete ``frame.request`` around its pixels."""
-        frame.request[:LINK_HEADER] = self._request.make(self.epoch, sequence)
+    def write_request(self, frame: Frame) -> int:
+        """Complete ``frame.request`` around its pixels; the sequence number that it has now."""
+        sequence = self.sequence
+        self.sequence = (sequence + 1) % MODULUS
+        self._request.write(frame.request, 0, self.epoch, sequence)
         frame.request_memory.size = self.request_size
+        frame.reply_memory.size = self.reply_size
         if self._trailer:
             write_trailer(frame.request, 0, self._picture_bytes, self.flags)
+        return sequence
 
     def is_result(self, frame: Frame, sequence: int, count: int) -> bool:
         """Are the ``count`` bytes in ``frame.reply`` just the mask that is due, and nothing else?
@@ -185,7 +191,7 @@ class Session:
         return (
             count == self.result_size
             and not self.flags
-            and frame.reply[_REPLY:HEADROOM] == self._result.make(self.epoch, sequence)
+            and self._result.stands_in(frame.reply, _REPLY, self.epoch, sequence)
         )
 
     def check_result(self, frame: Frame, header: Header, count: int) -> None:
@@ -212,8 +218,7 @@ class Session:
         ``timeout_ms`` 0 is that of an answer.
         """
         timeout_ms = timeout_ms or self.answer_timeout_ms
-        sequence = self.take_sequence()
-        self.write_request(frame, sequence)
+        sequence = self.write_request(frame)
         self._send(frame.request_memory, timeout_ms)
         deadline = time.monotonic() + timeout_ms / 1000
         while True:

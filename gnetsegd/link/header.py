@@ -35,6 +35,7 @@ _HEADER = struct.Struct("<2sBBBBBBIIIHHII")
 _CRC = struct.Struct("<I")
 #: What stands before epoch and sequence, these two, and what follows up to the CRC.
 _TEMPLATE = struct.Struct("<8sII12s")
+_SEALED = struct.Struct("<28sI")
 _BODY_SIZE = _BODY.size
 HEADER_SIZE = _HEADER.size
 #: 1 more than the largest sequence or epoch.
@@ -108,10 +109,15 @@ class HeaderTemplate:
         )
         self._before, _, _, self._after = _TEMPLATE.unpack(body)
 
-    def make(self, epoch: int, sequence: int) -> bytes:
-        """The header's 32 bytes."""
+    def write(self, buffer: bytearray, offset: int, epoch: int, sequence: int) -> None:
+        """Write the header's 32 bytes at ``offset``."""
         body = _TEMPLATE.pack(self._before, epoch, sequence, self._after)
-        return body + _CRC.pack(crc32(body))
+        _SEALED.pack_into(buffer, offset, body, crc32(body))
+
+    def stands_in(self, buffer: bytearray, offset: int, epoch: int, sequence: int) -> bool:
+        """Is just this header at ``offset``?"""
+        body = _TEMPLATE.pack(self._before, epoch, sequence, self._after)
+        return _SEALED.unpack_from(buffer, offset) == (body, crc32(body))
 
 
 def read_header(

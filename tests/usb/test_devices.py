@@ -213,7 +213,7 @@ def test_a_host_that_was_killed_leaves_frames_and_half_a_message_that_no_mask_is
     session = first._session
     assert session is not None
     for number in range(3):
-        session.write_request(first._probe, session.take_sequence())
+        session.write_request(first._probe)
         if number == 2:
             first._probe.request_memory.size = 512
         session.port.bulk_out(first._probe.request_memory, 100)

@@ -13,7 +13,7 @@ import usb.core
 from gnetseg_device.device import MockDevice
 from gnetseg_device.networks import NullNetwork
 
-from gnetsegd.accelerators.usb_port import UsbFault, UsbPort, classify
+from gnetsegd.accelerators.usb_port import UsbFault, UsbPort, _direct_transfer, classify
 from gnetsegd.frame import Frame, Mask, Memory
 
 from ..device.host import bundle
@@ -104,19 +104,19 @@ def test_a_timeout_in_the_middle_is_a_short_count_and_one_before_it_an_error(
     assert classify(caught.value).kind == "timeout"
 
 
-@pytest.mark.parametrize(
-    ("code", "kind"),
-    [
-        (libusb1.LIBUSB_ERROR_NO_DEVICE, "gone"),
-        (libusb1.LIBUSB_ERROR_PIPE, "stall"),
-        (libusb1.LIBUSB_ERROR_NO_MEM, "memory"),
-        (libusb1.LIBUSB_ERROR_ACCESS, "permission"),
-        (libusb1.LIBUSB_ERROR_BUSY, "busy"),
-        (libusb1.LIBUSB_ERROR_OVERFLOW, "transfer"),
-        (libusb1.LIBUSB_ERROR_IO, "transfer"),
-        (libusb1.LIBUSB_ERROR_NOT_SUPPORTED, "transfer"),
-    ],
-)
+ERRORS = [
+    (libusb1.LIBUSB_ERROR_NO_DEVICE, "gone"),
+    (libusb1.LIBUSB_ERROR_PIPE, "stall"),
+    (libusb1.LIBUSB_ERROR_NO_MEM, "memory"),
+    (libusb1.LIBUSB_ERROR_ACCESS, "permission"),
+    (libusb1.LIBUSB_ERROR_BUSY, "busy"),
+    (libusb1.LIBUSB_ERROR_OVERFLOW, "transfer"),
+    (libusb1.LIBUSB_ERROR_IO, "transfer"),
+    (libusb1.LIBUSB_ERROR_NOT_SUPPORTED, "transfer"),
+]
+
+
+@pytest.mark.parametrize(("code", "kind"), ERRORS)
 def test_each_error_of_libusb_gets_its_words(
     code: int, kind: str, backend: Any, library: FakeLibrary
 ) -> None:
@@ -129,16 +129,67 @@ def test_each_error_of_libusb_gets_its_words(
     assert len(str(fault)) > 20
 
 
-def test_a_port_calls_the_backend_with_the_handle_that_pyusb_opened() -> None:
+class Context:
+    """As pyusb's resource manager over the real libusb1 backend, with the fake library in it."""
+
+    def __init__(self, library: FakeLibrary) -> None:
+        self.handle = Handle()
+        self.backend = self
+        self.lib = {"libusb_bulk_transfer": library.libusb_bulk_transfer}
+
+
+def test_the_direct_way_gives_libusb_the_same_as_pyusb_does(library: FakeLibrary) -> None:
+    buffer, where = memory()
+    where.size, library.transferred, library.fill = 700, 700, b"a mask"
+    assert _direct_transfer(Context(library), 0x81)(where, 250) == 700
+    assert library.calls == [(Handle.handle, 0x81, address_of(buffer), 700, 250)]
+    assert buffer[:7] == b"a mask\0"
+
+
+def test_the_direct_way_gives_a_short_count_after_a_timeout_in_the_middle(library: FakeLibrary) -> None:
+    _, where = memory()
+    library.result, library.transferred = libusb1.LIBUSB_ERROR_TIMEOUT, 512
+    assert _direct_transfer(Context(library), 1)(where, 1) == 512
+    library.transferred = 0
+    with pytest.raises(UsbFault) as caught:
+        _direct_transfer(Context(library), 1)(where, 1)
+    assert caught.value.kind == "timeout"
+
+
+@pytest.mark.parametrize(("code", "kind"), ERRORS)
+def test_the_direct_way_has_the_same_words_for_each_error(code: int, kind: str, library: FakeLibrary) -> None:
+    library.result = code
+    with pytest.raises(UsbFault) as caught:
+        _direct_transfer(Context(library), 1)(memory()[1], 1)
+    assert caught.value.kind == kind
+
+
+def test_the_real_library_has_what_the_direct_way_takes() -> None:
+    real = libusb1.get_backend()
+    assert real is not None, "libusb-1.0-0 is missing: make test installs it"
+    function = real.lib["libusb_bulk_transfer"]
+    assert function.argtypes is None, "a declared type would turn each pointer into another object"
+    assert function.restype is ctypes.c_int
+
+
+def test_after_a_reset_a_port_goes_on_with_the_handle_that_pyusb_has_then() -> None:
     device = MockDevice(model=BIG)
+    seen = []
+    bulk_write = device.backend.bulk_write
+
+    def noted(handle: Any, *rest: Any) -> int:
+        seen.append(handle)
+        return int(bulk_write(handle, *rest))
+
+    device.backend.bulk_write = noted
     (found,) = usb.core.find(True, backend=device.backend)
     port = UsbPort(found)
-    assert found._ctx.handle is not None
-    assert port._handle is found._ctx.handle
-    assert port._write.__self__ is found._ctx.backend is device.backend
     port.claim()
-    port.reset()
-    assert port._handle is found._ctx.handle
+    for _ in range(2):
+        port.bulk_out(memory(64)[1], 100)
+        assert seen[-1] is found._ctx.handle
+        port.reset()
+    assert seen[0] is not seen[1]
     port.close()
     assert found._ctx.handle is None
     assert not device.host.claims

@@ -183,7 +183,7 @@ def bare_fps(bundle: ModelBundle, options: argparse.Namespace) -> float:
         try:
             while subscriber.poll() is None:
                 for _ in range(100):
-                    session.write_request(frame, session.take_sequence())
+                    session.write_request(frame)
                     session.port.bulk_out(frame.request_memory, 1000)
                     session.port.bulk_in(frame.reply_memory, 1000)
                     bound.send(message, zmq.NOBLOCK)
