@@ -3,8 +3,8 @@
 Three threads: one for endpoint 0, one each that moves the OUT and the IN transfers. None of them may
 hang when the cable, the host or the gadget goes, which decides how they wait:
 
-* endpoint 0 is polled and only read when something is there. A thread that *waits in* ``read`` of ep0
-  holds the kernel's lock of this function, and unbinding the gadget waits for that lock for ever;
+* endpoint 0 is polled and only read when something is there: a thread that waits *in* ``read`` of ep0
+  keeps a lock of the function's, which unbinding takes as well;
 * the bulk endpoints are opened with O_NONBLOCK. The kernel then refuses a transfer while no host has
   enabled the function (EAGAIN), where it would otherwise wait without end; a transfer that was accepted
   still blocks until the host takes it or leaves, which ends it with ESHUTDOWN.

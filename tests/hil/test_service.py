@@ -13,7 +13,7 @@ import pytest
 from guest import LOGS, Listener, Unit, call, eventually
 
 #: `systemd-analyze security` of systemd 257; lower is better.
-EXPOSURE_MAX = 2.5
+EXPOSURE_MAX = 1.7
 
 
 @pytest.fixture(scope="module")
