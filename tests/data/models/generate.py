@@ -17,6 +17,8 @@ import tensorflow as tf
 import tf_keras
 
 HERE = Path(__file__).parent
+#: Just above -0.5: at 128 the runtimes would round a tie differently.
+BIAS = -0.496
 MANIFEST = """\
 schema = 1
 id = "{name}"
@@ -37,12 +39,12 @@ classes = ["background", "person"]
 
 
 def threshold(size: int, top: float, channels: int = 1) -> Any:
-    """Y -> Y / 128 - 0.5, clamped to 0..top: rounded, that is 1 from 128 on."""
+    """Y -> Y / 128 + BIAS, clamped to 0..top: rounded, that is 1 from 128 on."""
     entry = tf_keras.Input((size, size, 1), batch_size=1)
     convolve = tf_keras.layers.Conv2D(channels, 1, activation="relu")
     x = convolve(entry)
     convolve.set_weights(
-        [np.full((1, 1, 1, channels), 1 / 128, np.float32), np.full(channels, -0.5, np.float32)]
+        [np.full((1, 1, 1, channels), 1 / 128, np.float32), np.full(channels, BIAS, np.float32)]
     )
     x = tf_keras.layers.Lambda(lambda t: tf.minimum(t, top))(x)
     x = tf_keras.layers.Lambda(lambda t: tf.quantization.fake_quant_with_min_max_args(t, 0, 255 * top, 8))(x)
