@@ -1,6 +1,7 @@
 # make demo    set everything up and watch person masks arrive (DEMO_SECONDS=10)
 # make test    set everything up and run every test
 # make test-train   the tests of training and export: needs PyTorch and TensorFlow, 3 GB
+# make hil     checks on real kernels, in an emulated machine
 # make check   the linters alone
 # make docs    write the generated pages again
 
@@ -9,7 +10,7 @@ PYTHON ?= $(shell for p in python3.11 python3.13 python3.12 python3; do \
 DEMO_SECONDS ?= 10
 PIP_INSTALL = bin/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-train soak check docs venv clean
+.PHONY: demo test test-train soak hil hil-shell check docs venv clean
 
 demo: .venv/.done
 	@.venv/bin/python tools/demo/demo.py --seconds $(DEMO_SECONDS)
@@ -28,6 +29,14 @@ test-train: .venv-train/.done
 # The USB road over a mock device that fails at random.
 soak: .venv/.done
 	.venv/bin/python tools/bench/soak.py --frames 30000 --fault-rate 0.003 --seed 1 --json
+
+# On real kernels, in an emulated Debian machine (docs/testing.md): K=NAMES for some checks only.
+# Needs qemu-system-x86, mmdebstrap, e2fsprogs and cpio. Not part of CI yet.
+hil: .venv/.done
+	.venv/bin/python tools/hil/run.py $(if $(K),-k "$(K)")
+
+hil-shell: .venv/.done
+	.venv/bin/python tools/hil/run.py --shell
 
 check: .venv/.done
 	.venv/bin/ruff check .

@@ -75,6 +75,7 @@ setup(
             "gnetsegd = gnetsegd.cli:main",
             "gnetsegctl = gnetsegd.ctl.main:main",
             "gnetseg-mockdev = gnetseg_device.mockdev:main",
+            "gnetseg-gadget = gnetseg_device.functionfs_main:main",
         ],
         "pytest11": ["gnetsegd = gnetsegd.testing.pytest_plugin"],
         "gnetsegd.cameras": [
