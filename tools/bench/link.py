@@ -12,6 +12,10 @@ the chip allow. ``serial_8bit`` is the serial way with one byte a pixel, as in t
 With ``--mbps 0 --compute-ms 0`` nothing is emulated: ``ceiling`` is the road's own limit, and
 ``bare`` the same transfers and sends in one loop without road, driver or threads.
 
+Python runs one of its threads at a time, so at its ceiling the road is bound by handing over from one
+to the next. Where that wakes an idle core, it costs several times more than on one core (``--one-core``)
+or beside other work: the ratio of ceiling and bare depends on it.
+
     .venv/bin/python tools/bench/link.py --mbps 26 --compute-ms 1.4 --mask-bits 8 --json
 """
 
@@ -19,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -48,10 +53,12 @@ from gnetsegd.model import ModelBundle, load_bundle
 from gnetsegd.pipeline import Pipeline
 from gnetsegd.publisher import Publisher
 
+ALL_CORES = os.sched_getaffinity(0)
 MODEL = Path(__file__).parents[2] / "tests" / "data" / "models" / "threshold-224"
 
 SUBSCRIBER = """
-import sys, time, zmq
+import os, sys, time, zmq
+os.sched_setaffinity(0, eval(sys.argv[3]))
 reader = zmq.Context().socket(zmq.SUB)
 reader.setsockopt(zmq.RCVHWM, 1000)
 reader.setsockopt(zmq.SUBSCRIBE, b"mask/")
@@ -94,7 +101,7 @@ def make_device(bundle: ModelBundle, mbps: float, compute_s: float) -> MockDevic
 
 
 def count_masks(endpoint: str, seconds: float) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", SUBSCRIBER, endpoint, str(seconds)]
+    command = [sys.executable, "-c", SUBSCRIBER, endpoint, str(seconds), repr(ALL_CORES)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -214,8 +221,13 @@ def main() -> None:
     parser.add_argument("--mask-bits", type=int, choices=(1, 2, 4, 8), default=8)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument(
+        "--one-core", action="store_true", help="keep this process on one core; the subscriber has them all"
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.one_core:
+        os.sched_setaffinity(0, {min(ALL_CORES)})
     bundle = load_bundle(str(MODEL))
     result: dict[str, Any] = {
         "bench": "link",
@@ -223,6 +235,7 @@ def main() -> None:
         "mbps": options.mbps,
         "compute_ms": options.compute_ms,
         "mask_bits": options.mask_bits,
+        "one_core": options.one_core,
     }
     road, serial, serial_8bit, bare = [], [], [], []
     measures: list[tuple[list[float], Callable[[], float]]] = [(road, lambda: road_fps(bundle, options, 4))]
