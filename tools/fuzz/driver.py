@@ -63,6 +63,8 @@ class ScriptedPort:
         self.asked: deque[tuple[int, int, bytes]] = deque()
         #: The payload of the last transfer, if it may become a mask: None where it must not.
         self.allowed: bytes | None = None
+        #: Whether the bytes of that mask were turned on the way, where no CRC could tell.
+        self.turned = False
 
     def _take(self, count: int) -> bytes:
         piece = self._data[self._at : self._at + count]
@@ -90,7 +92,7 @@ class ScriptedPort:
 
     def bulk_in(self, memory: Memory, timeout_ms: int) -> int:
         del timeout_ms
-        self.allowed = None
+        self.allowed, self.turned = None, False
         if self.spent:
             raise UsbFault("timeout", "the fuzzer has no more bytes")
         transfer = self._transfer(self._byte() % 10)
@@ -110,7 +112,6 @@ class ScriptedPort:
             self.asked.rotate(-1)
             message = self._answer(self.asked[0])
             self.asked.rotate(1)
-            self.allowed = None
             return message
         if kind == 3:  # twice the same
             return self._answer(self.asked[0])
@@ -132,6 +133,7 @@ class ScriptedPort:
             elif turn:
                 # Without a payload CRC the bytes of the mask are the bus's own responsibility.
                 length = len(self.allowed or b"")
+                self.turned = True
                 self.allowed = bytes(damaged[HEADER_SIZE : HEADER_SIZE + length])
             return bytes(damaged)
         if kind == 6:  # cut
@@ -156,6 +158,7 @@ class ScriptedPort:
         del request_type, request, data
         if self._byte() == 255:
             raise UsbFault("stall", "fuzzed")
+        self.asked.clear()  # HELLO and ABORT: whatever was under way is thrown away
 
     def clear_halts(self) -> None:
         pass
@@ -209,6 +212,9 @@ def driver(data: bytes) -> None:
         if isinstance(result, Mask):
             assert port.allowed is not None, "a mask from a transfer that was no good answer"
             assert bytes(result.payload) == port.allowed, "a wrong mask"
+            if not port.turned:
+                own = right_mask(expected.pixels.tobytes(), bits)
+                assert bytes(result.payload) == own, "the mask of another frame"
         else:
             assert isinstance(result, Loss)
         free.append(expected)
