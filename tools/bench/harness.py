@@ -13,7 +13,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,7 +86,3 @@ def daemon(*settings: str) -> Iterator[Daemon]:
             yield running
         finally:
             running.stop()
-
-
-def now_s() -> float:
-    return time.monotonic()
