@@ -63,6 +63,7 @@ class Daemon:
         self._started = time.monotonic()
         self._progress = health.Progress()
         self._rate = health.Rate()
+        self._silence = health.Silence()
         self._told: tuple[str, str, str] = ("", "", "")
         self._watched_at = time.monotonic()
         self._achieved = True
@@ -195,7 +196,8 @@ class Daemon:
 
     def _send_info_and_status(self) -> None:
         fps = self._rate.update(self._publisher.masks)
-        state, reason = health.state(self._camera, self._pipeline, self._ready)
+        silent = self._silence.lasts(self._pipeline, time.monotonic())
+        state, reason = health.state(self._camera, self._pipeline, self._ready, silent)
         info = self._info_body()
         if info is not None:
             self._publisher.send_info(info)

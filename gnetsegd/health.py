@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from .pipeline import Pipeline
 
 
+#: An accelerator that has frames and answers none for so long is told of, in seconds. Its own limits are
+#: shorter, but a host controller that hangs lets none of them come true.
+SILENCE_S = 5.0
+
+
 class Progress:
     """Says whether something was achieved since it last said so."""
 
@@ -59,8 +64,23 @@ class Rate:
         return self.fps
 
 
-def state(camera: CameraLoop, pipeline: Pipeline, ready: bool) -> tuple[str, str]:
-    """(state, reason) for ``status``; docs/messages.md lists the states."""
+class Silence:
+    """Tells an accelerator that keeps its frames from one that has none."""
+
+    def __init__(self) -> None:
+        self._answers = -1
+        self._since = 0.0
+
+    def lasts(self, pipeline: Pipeline, now: float) -> bool:
+        """Whether no answer has come for ``SILENCE_S`` though one is due; ask about once a second."""
+        answers = pipeline.results + pipeline.losses
+        if answers != self._answers or not pipeline.in_flight:
+            self._answers, self._since = answers, now
+        return now - self._since > SILENCE_S
+
+
+def state(camera: CameraLoop, pipeline: Pipeline, ready: bool, silent: bool = False) -> tuple[str, str]:
+    """(state, reason) for ``status``; docs/messages.md lists the states. ``silent`` as ``Silence`` says."""
     if camera.state == "lost":
         return "no-camera", camera.reason
     if pipeline.state == "lost":
@@ -73,6 +93,11 @@ def state(camera: CameraLoop, pipeline: Pipeline, ready: bool) -> tuple[str, str
         return "starting", "opening the camera"
     if not ready:
         return "starting", "waiting for the first mask"
+    if silent:
+        return (
+            "no-accelerator",
+            f"no answer for {SILENCE_S:g} s and more; replug a USB device, or wait for the watchdog",
+        )
     if pipeline.info is not None and pipeline.info.fallback:
         return (
             "running",

@@ -133,7 +133,8 @@ class Loop:
 
     def __init__(self, state: str) -> None:
         self.state = state
-        self.beats = self.results = self.losses = 0
+        self.beats = self.results = self.losses = self.in_flight = 0
+        self.info = None
 
 
 def test_while_frames_should_flow_only_an_answered_frame_is_progress() -> None:
@@ -162,6 +163,21 @@ def test_while_nothing_can_flow_each_thread_must_show_that_it_is_alive(
         mover.beats += 1
         expected = mover is pipeline  # one alone is not enough
         assert progress.made(camera, pipeline) is expected  # type: ignore[arg-type]
+
+
+def test_an_accelerator_that_keeps_its_frames_is_not_called_running() -> None:
+    camera, pipeline, silence = Loop("streaming"), Loop("running"), health.Silence()
+
+    def state_at(now: float) -> str:
+        return health.state(camera, pipeline, True, silence.lasts(pipeline, now))[0]  # type: ignore[arg-type]
+
+    pipeline.in_flight = 2
+    assert [state_at(now) for now in (100, 100 + health.SILENCE_S)] == ["running", "running"]
+    assert state_at(101 + health.SILENCE_S) == "no-accelerator"
+    pipeline.losses += 1
+    assert state_at(102 + health.SILENCE_S) == "running", "a lost frame was answered, too"
+    pipeline.in_flight = 0
+    assert state_at(1000) == "running", "no frame, no answer: the camera may be slow"
 
 
 def test_the_unit_waits_longer_than_the_daemons_own_limits() -> None:
