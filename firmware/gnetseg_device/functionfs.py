@@ -7,7 +7,10 @@ hang when the cable, the host or the gadget goes, which decides how they wait:
   keeps a lock of the function's, which unbinding takes as well;
 * the bulk endpoints are opened with O_NONBLOCK. The kernel then refuses a transfer while no host has
   enabled the function (EAGAIN), where it would otherwise wait without end; a transfer that was accepted
-  still blocks until the host takes it or leaves, which ends it with ESHUTDOWN.
+  is under way until the host takes it or leaves, which ends it with ESHUTDOWN.
+
+Some transfers of each endpoint are with the kernel ahead of the one that is just moved
+(``functionfs_aio.py``), so that the port need not refuse the host while Python is busy.
 
 The kernel gives OUT data of a request on endpoint 0 only together with its acknowledgement, so a
 request with data cannot be refused by a STALL here, as it is by the other transports. The host notices
@@ -26,6 +29,7 @@ from typing import TYPE_CHECKING
 from gnetsegd.link.constants import REQUEST_IN, REQUEST_OUT
 
 from . import functionfs_wire as wire
+from .functionfs_aio import Operation, Queue
 from .functionfs_wire import Event, Setup
 from .transfer import Cancel, TransferError
 
@@ -40,13 +44,16 @@ _RETRY_S = 0.01
 _PIECE = 1 << 16
 #: The longest answer at once; a multiple of any packet, too.
 _ANSWER = 1 << 20
+#: How many transfers of an endpoint the kernel holds at most: as many as frames are in flight, and one.
+AHEAD = 4
 
 
 class FunctionFs:
     """Serves ``port`` through the FunctionFS that is mounted at ``folder``.
 
     Making it writes the descriptors: after that the gadget may be bound. ``port`` is unplugged here
-    until a host has chosen the configuration. Raises OSError.
+    until a host has chosen the configuration. Raises OSError, and ``PermanentError`` on a machine
+    whose asynchronous I/O is not known.
     """
 
     def __init__(self, port: Port, folder: Path) -> None:
@@ -54,16 +61,22 @@ class FunctionFs:
         self._stopping = threading.Event()
         self._enabled = threading.Event()
         self._waiting = Cancel()
+        # Whatever came after a request on endpoint 0 is moved after it, though by another thread: a
+        # frame of the new epoch must not overtake its ABORT.
+        self._in_order = threading.Lock()
         port.unplug()
         self._files: list[int] = []
+        self._queues: list[Queue] = []
         try:
             self._ep0 = self._open(folder / "ep0")
             os.write(self._ep0, wire.pack_descriptors())
             os.write(self._ep0, wire.pack_strings())
             # In the order of the descriptors.
             self._out, self._in = self._open(folder / "ep1"), self._open(folder / "ep2")
+            self._coming = self._queue(self._out, Operation.READ)
+            self._going = self._queue(self._in, Operation.WRITE)
             self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
+        except BaseException:
             self._close_files()
             raise
         self._files += [self._wake_read, self._wake_write]
@@ -94,7 +107,14 @@ class FunctionFs:
         self._files.append(os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
         return self._files[-1]
 
+    def _queue(self, file: int, operation: Operation) -> Queue:
+        self._queues.append(Queue(file, operation, AHEAD))
+        return self._queues[-1]
+
     def _close_files(self) -> None:
+        for queue in self._queues:
+            queue.close()
+        self._queues.clear()
         for file in reversed(self._files):
             os.close(file)
         self._files.clear()
@@ -138,10 +158,13 @@ class FunctionFs:
                 os.write(self._ep0, data)
                 return
             if setup.request_type == REQUEST_OUT:
-                data = os.read(self._ep0, setup.length) if setup.length else b""
-                port.control_out(attachment, REQUEST_OUT, setup.request, setup.value, setup.index, data)
-                if not setup.length:
-                    os.read(self._ep0, 0)
+                with self._in_order:
+                    data = os.read(self._ep0, setup.length) if setup.length else b""
+                    port.control_out(attachment, REQUEST_OUT, setup.request, setup.value, setup.index, data)
+                    # Each of them ends an epoch: what waits in the endpoint belongs to the old one.
+                    self._going.cancel()
+                    if not setup.length:
+                        os.read(self._ep0, 0)
                 return
         except TransferError:
             if setup.length and not is_in:
@@ -160,24 +183,35 @@ class FunctionFs:
 
     def _serve_out(self) -> None:
         # A frame is one transfer that ends with a short packet; longer messages come in pieces.
-        buffer = bytearray(_PIECE)
-        view = memoryview(buffer)
+        buffers = [memoryview(bytearray(_PIECE)) for _ in range(AHEAD)]
+        posted = 0
         while self._wait():
             try:
-                count = os.readv(self._out, [buffer])
-                # Asked for now: the host may have left and come back while this was waiting.
-                self._port.bulk_out(self._port.attachment, view[:count], 0)
+                while not self._coming.full:
+                    self._coming.submit(buffers[posted % AHEAD])
+                    posted += 1
+                data = self._coming.take()
+                with self._in_order:
+                    # Asked for now: the host may have left and come back while this was waiting.
+                    self._port.bulk_out(self._port.attachment, data, 0)
             except (OSError, TransferError):
                 self._stopping.wait(_RETRY_S)  # endpoint 0 will soon tell what happened
 
     def _serve_in(self) -> None:
-        view = memoryview(bytearray(_ANSWER))
+        # One buffer more than may be under way: it is filled meanwhile.
+        buffers = [memoryview(bytearray(_ANSWER)) for _ in range(AHEAD + 1)]
+        number = 0
         while self._wait():
             try:
+                view = buffers[number % len(buffers)]
+                number += 1
                 count = self._port.bulk_in(self._port.attachment, view, 0, self._waiting)
                 # Whole packets do not end a transfer: to the host this is one.
                 for start in range(0, count, _PIECE):
-                    os.writev(self._in, [view[start : min(start + _PIECE, count)]])
+                    if self._going.full:
+                        with suppress(OSError):  # given up, or the host left: no concern of this one
+                            self._going.take()
+                    self._going.submit(view[start : min(start + _PIECE, count)])
             except (OSError, TransferError):
                 self._stopping.wait(_RETRY_S)
 

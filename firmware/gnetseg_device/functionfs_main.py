@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +16,9 @@ from gnetsegd import service
 from gnetsegd.errors import GnetsegError, PermanentError
 
 from .descriptors import Identity
+
+if TYPE_CHECKING:
+    from .networks import NetworkFactory
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +50,12 @@ def board_serial() -> str:
     show_default=True,
     help="What computes the masks: the model itself, a deterministic fake, or a canned mask at no cost.",
 )
+@click.option(
+    "--delegate",
+    metavar="LIBRARY",
+    default="",
+    help="Compute the model with this TFLite delegate library, for example libedgetpu.so.1; else on the CPU.",
+)
 @click.option("--store", metavar="FOLDER", help="Keep uploaded models there; else only while it runs.")
 @click.option(
     "--slots",
@@ -55,17 +65,37 @@ def board_serial() -> str:
     help="How many frames may be in flight.",
 )
 @click.option("--serial", default="", help="Serial number; by default the board's own.")
-def main(udc: str, model: str | None, network: str, store: str | None, slots: int, serial: str) -> None:
+def main(
+    udc: str, model: str | None, network: str, delegate: str, store: str | None, slots: int, serial: str
+) -> None:
     """Be a gnetseg accelerator on this board's USB device port, until SIGTERM or Ctrl-C."""
     service.set_up_logging("info")
     try:
-        _run(udc, model, network, store, slots, serial or board_serial())
+        _run(udc, model, networks(network, delegate), store, slots, serial or board_serial())
     except GnetsegError as error:
         click.echo(f"gnetseg-gadget: {error}", err=True)
         sys.exit(error.exit_code)
 
 
-def _run(udc: str, model: str | None, network: str, store: str | None, slots: int, serial: str) -> None:
+def networks(name: str, delegate: str) -> NetworkFactory:
+    """What makes the networks; ``PermanentError`` for a delegate that is of no use."""
+    from gnetsegd.accelerators.tflite import load_delegate
+
+    from .networks import by_name
+
+    if delegate:
+        if name != "tflite":
+            raise PermanentError(
+                f"--delegate is for the network tflite, not for {name}; leave one of the two out", os.EX_USAGE
+            )
+        # Now, while a person looks on: later it would only refuse one model after another.
+        load_delegate(delegate, {}, "--delegate")
+    return by_name(name, delegate)
+
+
+def _run(
+    udc: str, model: str | None, network: NetworkFactory, store: str | None, slots: int, serial: str
+) -> None:
     from gnetsegd.model import load_bundle
 
     from .device import install
@@ -73,7 +103,6 @@ def _run(udc: str, model: str | None, network: str, store: str | None, slots: in
     from .functionfs import FunctionFs
     from .functionfs_gadget import Gadget, controller
     from .model_store import FolderStore, ModelStore
-    from .networks import by_name
     from .port import Port
 
     stop = threading.Event()
@@ -83,7 +112,7 @@ def _run(udc: str, model: str | None, network: str, store: str | None, slots: in
     kept = FolderStore(Path(store)) if store else ModelStore()
     if model:
         install(kept, load_bundle(model))
-    engine = Engine(kept, by_name(network), Limits(slots=slots, firmware="gnetseg-gadget"))
+    engine = Engine(kept, network, Limits(slots=slots, firmware="gnetseg-gadget"))
     identity = Identity(serial, product="gnetseg accelerator")
     port = Port(engine, identity)
     port.start_worker()

@@ -76,8 +76,10 @@ class NullNetwork:
             out[:, : self._half] = 1
 
 
-def tflite_network(threads: int = 2) -> NetworkFactory:
+def tflite_network(threads: int = 2, delegate: str = "") -> NetworkFactory:
     """A factory of real networks: the stand-in's TFLite code behind the link.
+
+    ``delegate`` is a TFLite delegate library that is to compute them; "" is the CPU.
 
     The factory raises ``gnetsegd.errors.ModelError`` for a file that does not load or is not what
     its record says.
@@ -98,14 +100,17 @@ def tflite_network(threads: int = 2) -> NetworkFactory:
             mask=record.mask,
             labels=tuple(str(label) for label in range(record.mask.classes)),
         )
-        return TfliteNetwork(bundle, threads)
+        return TfliteNetwork(bundle, threads, delegate)
 
     return make
 
 
-def by_name(name: str) -> NetworkFactory:
-    """``fake``, ``null`` or ``tflite``; ``KeyError`` for another name."""
+def by_name(name: str, delegate: str = "") -> NetworkFactory:
+    """``fake``, ``null`` or ``tflite``; ``KeyError`` for another name.
+
+    ``delegate`` is for ``tflite`` alone, see there.
+    """
     if name == "tflite":
-        return tflite_network()
+        return tflite_network(delegate=delegate)
     factories: dict[str, NetworkFactory] = {"fake": FakeNetwork, "null": NullNetwork}
     return factories[name]

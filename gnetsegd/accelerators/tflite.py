@@ -62,7 +62,7 @@ class TfliteNetwork:
                 f"model {bundle.id}: its file is no TFLite model (its bytes 4 to 8 are not 'TFL3'); "
                 "export it again"
             )
-        delegates = [_load_delegate(module, delegate, delegate_options or {})] if delegate else []
+        delegates = [load_delegate(delegate, delegate_options or {})] if delegate else []
         try:
             self._interpreter = module.Interpreter(
                 model_content=bundle.content, num_threads=threads, experimental_delegates=delegates
@@ -94,14 +94,20 @@ class TfliteNetwork:
         np.copyto(out.reshape(self._mask_shape), self._output().reshape(self._mask_shape))
 
 
-def _load_delegate(module: Any, library: str, options: dict[str, str]) -> Any:
+def load_delegate(
+    library: str, options: dict[str, str], setting: str = "accelerator.standin.delegate"
+) -> Any:
+    """The runtime's delegate out of ``library``.
+
+    Raises ``PermanentError`` if that cannot be loaded; ``setting`` is where a person named it.
+    """
+    module = runtime()
     try:
         ctypes.CDLL(library)  # the runtime's own complaint about a missing library is a traceback
         return module.load_delegate(library, options)
     except (ValueError, OSError, RuntimeError, AttributeError) as error:
         raise PermanentError(
-            f"the delegate library {library} cannot be loaded ({error}); "
-            "mend accelerator.standin.delegate or leave it empty",
+            f"the delegate library {library} cannot be loaded ({error}); mend {setting} or leave it empty",
             os.EX_CONFIG,
         ) from None
 

@@ -8,12 +8,16 @@ import threading
 from pathlib import Path
 
 import pytest
-from gnetseg_device import functionfs, functionfs_gadget, functionfs_main
+from click.testing import CliRunner
+from gnetseg_device import functionfs, functionfs_aio, functionfs_gadget, functionfs_main
 from gnetseg_device import functionfs_wire as wire
 from gnetseg_device.descriptors import configuration_descriptor
 from gnetseg_device.device import MockDevice
 
-from gnetsegd.errors import PermanentError, TransientError
+from gnetsegd.accelerators import tflite
+from gnetsegd.errors import ModelError, PermanentError, TransientError
+from gnetsegd.link.model_upload import ModelRecord
+from gnetsegd.model import load_bundle
 
 SETUP = struct.pack("<BBHHHB3x", 0xC1, 0x01, 0, 0, 512, wire.Event.SETUP)
 
@@ -91,3 +95,97 @@ def test_a_board_has_a_serial_number(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert functionfs_main.board_serial() == "0123456789ab"
     (tmp_path / "serial").write_bytes(b"10000000deadbeef\0")
     assert functionfs_main.board_serial() == "10000000deadbeef"
+
+
+class FakeRuntime:
+    """A TFLite runtime that takes note of what it is asked for."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error
+        self.loaded: list[str] = []
+        self.delegates: list[str] = []
+
+    def load_delegate(self, library: str, options: dict[str, str]) -> str:
+        if self._error:
+            raise self._error
+        assert options == {}
+        self.loaded.append(library)
+        return library
+
+    def Interpreter(self, experimental_delegates: list[str], **_: object) -> None:  # noqa: N802
+        self.delegates = experimental_delegates
+        raise RuntimeError("this far is enough")
+
+    __name__ = "fake_runtime"
+
+
+def library_of_this_machine() -> str:
+    """One that the loader finds."""
+    return "libc.so.6"
+
+
+def test_the_networks_are_computed_by_the_delegate(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRuntime()
+    monkeypatch.setattr(tflite, "runtime", lambda: fake)
+    make = functionfs_main.networks("tflite", library_of_this_machine())
+    assert fake.loaded == [library_of_this_machine()], "it is tried at once"
+    bundle = load_bundle("gnetseg-large-cpu30")
+    with pytest.raises(ModelError, match="this far is enough"):
+        make(ModelRecord.of(bundle), bundle.content)
+    assert fake.delegates == [library_of_this_machine()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--delegate", "libnone.so.1"], "the delegate library libnone.so.1 cannot be loaded"),
+        (["--delegate", library_of_this_machine()], "libc.so.6 cannot be loaded (no plugin in it)"),
+        (["--delegate", "x.so", "--network", "fake"], "--delegate is for the network tflite, not for fake"),
+    ],
+)
+def test_a_delegate_that_is_of_no_use_is_one_sentence(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tflite, "runtime", lambda: FakeRuntime(ValueError("no plugin in it")))
+    result = CliRunner().invoke(functionfs_main.main, arguments)
+    assert result.exit_code in (os.EX_CONFIG, os.EX_USAGE)
+    assert said in result.output
+    assert len(result.output.strip().splitlines()) == 1, result.output
+
+
+def test_transfers_are_posted_ahead_and_taken_in_their_order(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"abc")
+    file = os.open(tmp_path / "data", os.O_RDWR)
+    queue = functionfs_aio.Queue(file, functionfs_aio.Operation.READ, 3)
+    try:
+        buffers = [memoryview(bytearray(size)) for size in (1, 2, 8)]
+        for buffer in buffers:
+            queue.submit(buffer)
+        assert queue.full
+        assert [bytes(queue.take()) for _ in buffers] == [b"a", b"ab", b"abc"], "short counts are told"
+        assert queue.pending == 0
+    finally:
+        queue.close()
+        os.close(file)
+
+
+def test_a_transfer_that_fails_is_an_error_of_that_one_alone() -> None:
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+    queue = functionfs_aio.Queue(writer, functionfs_aio.Operation.WRITE, 3)
+    try:
+        queue.submit(memoryview(bytearray(4)))
+        os.close(reader)
+        queue.submit(memoryview(bytearray(4)))
+        assert len(queue.take()) == 4
+        queue.cancel()  # it has ended: nothing to cancel
+        with pytest.raises(BrokenPipeError):
+            queue.take()
+    finally:
+        queue.close()
+        os.close(writer)
+
+
+def test_a_machine_whose_system_calls_are_not_known_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(functionfs_aio, "_NUMBERS", {})
+    with pytest.raises(PermanentError, match="asynchronous I/O are not known for"):
+        functionfs_aio.Queue(0, functionfs_aio.Operation.READ, 1)
