@@ -19,3 +19,10 @@ def test_scores_are_added_and_replaced():
         "scores": {"split": "val", "portrait": {"miou": 0.75, "photos": 3}},
     }
     assert second.startswith(HEAD)
+
+
+def test_names_with_spaces_are_written_as_toml_takes_them():
+    text = with_scores(HEAD, "test", {"traffic light": {"iou": 0.5}, "sequence Seq05VD": {"miou": 0.25}})
+    scores = tomllib.loads(text)["scores"]
+    assert scores["traffic light"] == {"iou": 0.5}
+    assert scores["sequence Seq05VD"] == {"miou": 0.25}

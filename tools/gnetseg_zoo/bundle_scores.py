@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,8 +24,14 @@ def with_scores(text: str, split: str, scores: Mapping[str, Mapping[str, float |
         out.pop()
     out += ["", "[scores]", f"split = {json.dumps(split)}"]
     for name, numbers in scores.items():
-        out += ["", f"[scores.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in numbers.items())]
+        out += ["", f"[scores.{_key(name)}]"]
+        out += [f"{key} = {json.dumps(value)}" for key, value in numbers.items()]
     return "\n".join(out) + "\n"
+
+
+def _key(name: str) -> str:
+    """``name`` as a TOML key: as it is, or quoted ("traffic light")."""
+    return name if re.fullmatch("[A-Za-z0-9_-]+", name) else json.dumps(name)
 
 
 def write_scores(folder: Path, split: str, scores: Mapping[str, Mapping[str, float | int | str]]) -> None:

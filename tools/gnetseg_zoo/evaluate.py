@@ -2,7 +2,8 @@
 
 Needs numpy, Pillow and a TFLite runtime. The protocol: centre square of the photo,
 area-resized to the network's input, Y by BT.601 full range; see ``scores.py`` for the
-numbers. With ``--json`` the last line is one JSON object.
+numbers. Labelled driving scenes (CamVid, Cityscapes) are scored per class on the whole
+photo, see ``evaluate_classes.py``. With ``--json`` the last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gnetseg_zoo.bundle_scores import write_scores
+from gnetseg_zoo.datasets.matting_human import load_matting_human
+from gnetseg_zoo.evaluate_classes import is_labelled, load_labelled, score_classes
 from gnetseg_zoo.pictures import hard_mask, network_input, open_pair
 from gnetseg_zoo.runtime import Network
 from gnetseg_zoo.samples import DataError, Sample, load_index
@@ -79,18 +82,46 @@ def score(bundle: ModelBundle, samples: list[Sample]) -> dict[str, dict[str, flo
     return board.summary()
 
 
+def score_data(
+    bundle: ModelBundle, data: Path, split: str, sequence: str | None = None
+) -> dict[str, dict[str, float | int]]:
+    """The scores on ``data``: labelled scenes (CamVid, Cityscapes), or persons (an index, Matting Human).
+
+    Raises :class:`ModelError` and :class:`DataError` as the two ways of scoring do.
+    """
+    if is_labelled(data) or "person" not in bundle.labels:
+        photos = load_labelled(data, split, sequence)
+        return score_classes(bundle, photos.photos, photos.classes)
+    if sequence is not None:
+        raise DataError(f"{data}: photos of persons have no sequences; leave --sequence {sequence} out")
+    return score(bundle, load_persons(data, split))
+
+
+def load_persons(data: Path, split: str) -> list[Sample]:
+    """The samples of ``split`` of an index, or of a folder of Matting Human. Raises :class:`DataError`."""
+    if not data.is_dir():
+        return load_index(data, split)
+    chosen = [s for s in load_matting_human(data) if s.split == split]
+    if not chosen:
+        raise DataError(f"{data}: no photo has split {split!r}; there are train, val")
+    return chosen
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command; gives its exit status."""
     parser = argparse.ArgumentParser(prog="python -m gnetseg_zoo.evaluate", description=__doc__)
     parser.add_argument("--model", required=True, help="folder of the bundle, or the name of a shipped one")
-    parser.add_argument("--data", type=Path, required=True, help="index.csv of the photos")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="index.csv of the photos, or a data set's folder"
+    )
     parser.add_argument("--split", default="val")
+    parser.add_argument("--sequence", help="only this drive of the split (labelled scenes)")
     parser.add_argument("--write", action="store_true", help="put the scores into the bundle's model.toml")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     given = parser.parse_args(arguments)
     try:
         bundle = load_bundle(given.model)
-        scores = score(bundle, load_index(given.data, given.split))
+        scores = score_data(bundle, given.data, given.split, given.sequence)
         if given.write:
             write_scores(bundle.path, given.split, scores)
     except ModelError as error:
@@ -102,8 +133,9 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}; the scores were not written", file=sys.stderr)
         return os.EX_IOERR
+    width = 2 + max(len(name) for name in scores)
     for name, numbers in scores.items():
-        print(f"{name:10}" + "  ".join(f"{key} {value}" for key, value in numbers.items()))
+        print(f"{name:{width}}" + "  ".join(f"{key} {value}" for key, value in numbers.items()))
     if given.json:
         print(json.dumps({"model": bundle.id, "split": given.split, **scores}))
     return 0
