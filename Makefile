@@ -31,11 +31,12 @@ soak: .venv/.done
 	.venv/bin/python tools/bench/soak.py --frames 30000 --fault-rate 0.003 --seed 1 --json
 
 # On real kernels, in an emulated Debian machine (docs/testing.md): K=NAMES for some checks only.
-# Needs qemu-system-x86, mmdebstrap, e2fsprogs and cpio. Not part of CI yet.
 hil: .venv/.done
+	@tools/setup/hil-packages.sh
 	.venv/bin/python tools/hil/run.py $(if $(K),-k "$(K)")
 
 hil-shell: .venv/.done
+	@tools/setup/hil-packages.sh
 	.venv/bin/python tools/hil/run.py --shell
 
 check: .venv/.done

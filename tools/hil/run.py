@@ -70,8 +70,11 @@ def guest() -> Path:
     if not (folder / "root.ext4").exists():
         print(f"hil: building the guest {folder.name}, some minutes, once", flush=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        environment = dict(os.environ, PYTHON=sys.executable)
-        subprocess.run([HERE / "build-guest.sh", folder], check=True, env=environment)
+        # A root file system with its owners and devices is made by root.
+        root = [] if os.geteuid() == 0 else ["sudo"]
+        subprocess.run(
+            [*root, "env", f"PYTHON={sys.executable}", HERE / "build-guest.sh", folder], check=True
+        )
     return folder
 
 
@@ -167,10 +170,7 @@ def main() -> int:
     arguments = parser.parse_args()
     for tool in (QEMU, "mmdebstrap", "mke2fs", "cpio"):
         if not shutil.which(tool):
-            print(
-                f"hil: {tool} is missing; "
-                "apt-get install --no-install-recommends qemu-system-x86 mmdebstrap e2fsprogs cpio"
-            )
+            print(f"hil: {tool} is missing; run tools/setup/hil-packages.sh")
             return 1
     image = guest()
     if arguments.build_only:
