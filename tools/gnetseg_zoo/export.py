@@ -5,6 +5,9 @@ Needs torch, tensorflow, tf_keras, tomli-w and a TFLite runtime. Folds normalisa
 copies the weights into tf_keras, quantises to 8-bit integers with real frames, checks
 that input and mask have scale 1.0 and zero point 0, scores the result on the validation
 split, and writes ``model.tflite`` and ``model.toml``.
+
+``--scores`` (softmax only) leaves the argmax out: the output is the scores of all
+classes. Such a bundle is for looking into; the daemon refuses it.
 """
 
 from __future__ import annotations
@@ -14,32 +17,32 @@ import hashlib
 import os
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 import tomli_w
 import torch
 
 from gnetseg_zoo.bundle_scores import with_scores
 from gnetseg_zoo.checkpoint import CHECKPOINT, CheckpointError, fingerprint, load_checkpoint
+from gnetseg_zoo.chip import check
 from gnetseg_zoo.config import Config, ConfigError, load_config
 from gnetseg_zoo.costs import macs, parameters
-from gnetseg_zoo.evaluate import score
+from gnetseg_zoo.export_data import ExportData, Scores, calibration_frames, export_data
 from gnetseg_zoo.files import write_whole
-from gnetseg_zoo.keras_model import Weights, build_keras
 from gnetseg_zoo.networks import NetworkError
-from gnetseg_zoo.pictures import network_input, open_photo
-from gnetseg_zoo.samples import DataError, Sample, load_index, source_key
+from gnetseg_zoo.quantise import Frames, tflite_file
+from gnetseg_zoo.runtimes import share_differing
+from gnetseg_zoo.samples import DataError
 from gnetseg_zoo.torch_model import GnetSeg
 from gnetsegd.errors import ModelError
 from gnetsegd.model import load_bundle
 
-CALIBRATION_FRAMES = 150
+MOST_DIFFERING = 0.005
+"""Share of the mask's pixels in which the two TFLite runtimes may differ. Some do: they round ties of the
+requantisation differently, and a label that lies halfway between two integers falls to either side."""
 NOTE = (
     "The licence above is that of the weights. The photos they were trained on are not part of this "
     "bundle and keep their own terms: several sources are for research use or state none, so check that "
@@ -47,49 +50,50 @@ NOTE = (
 )
 
 
-def folded_weights(config: Config, state: dict[str, Any]) -> Weights:
-    """(kernel [out, in, 3, 3], bias [out]) of every convolution of the averaged weights."""
+def averaged_model(config: Config, state: dict[str, Any]) -> GnetSeg:
+    """The network with the averaged weights of a checkpoint, ready to be evaluated."""
     model = GnetSeg(config.build_network())
     model.load_state_dict(state["average"])
     model.eval()
-    return [(kernel.numpy(), bias.numpy()) for kernel, bias in (conv.folded() for conv in model.convs)]
+    return model
 
 
-def quantise(keras_model: Any, frames: list[npt.NDArray[np.uint8]]) -> bytes:
-    """The TFLite file: full-integer, uint8 in and out; ranges of activations from ``frames``."""
-
-    def representative() -> Iterator[list[npt.NDArray[np.float32]]]:
-        for frame in frames:
-            yield [frame[None].astype(np.float32)]
-
-    converter = tf.lite.TFLiteConverter.from_keras_model(keras_model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = representative
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.uint8
-    converter.inference_output_type = tf.uint8
-    return bytes(converter.convert())
+def check_chip(config: Config) -> None:
+    """Raises :class:`NetworkError` if the network is for the chip and breaks one of its limits."""
+    broken = [v for v in check(config.build_network()) if not v.fits]
+    if config.accelerator and broken:
+        limits = "; ".join(f"{v.limit}: {v.reason}" for v in broken)
+        raise NetworkError(
+            f"{config.name}: the accelerator cannot compute this network: {limits}. Change [network] or "
+            f"set accelerator = false"
+        )
 
 
-def calibration_frames(config: Config, samples: list[Sample]) -> list[npt.NDArray[np.uint8]]:
-    """Frames spread evenly over the training photos that the configuration uses.
+def runtimes_differ(content: bytes, frames: Frames) -> dict[str, float]:
+    """What ``model.toml`` says of the two runtimes: the share (0..1) of pixels on which they differ.
 
-    Raises :class:`DataError` unless black and white both occur: else the input's scale
-    would not come out as 1.
+    Empty, with a printed sentence, where one of them is not installed. Raises
+    :class:`ModelError` above :data:`MOST_DIFFERING`.
     """
-    used = [s for s in samples if config.sources.get(source_key(s), 0) > 0]
-    step = max(1, len(used) // CALIBRATION_FRAMES)
-    size = config.network.size
-    frames = [network_input(open_photo(s.image, config.network.input_format), size) for s in used[::step]]
-    if not frames or min(f.min() for f in frames) > 0 or max(f.max() for f in frames) < 255:
-        raise DataError("the calibration frames have no black or no white pixel; train on more photos")
-    return frames
+    share = share_differing(content, np.stack(frames))
+    if share is None:
+        print(
+            "not checked: whether tflite-runtime and ai-edge-litert give the same masks, since only one "
+            "of them is installed; run make .venv/.done and export again",
+            flush=True,
+        )
+        return {}
+    if share > MOST_DIFFERING:
+        raise ModelError(
+            f"tflite-runtime and ai-edge-litert differ on {share:.2%} of the mask's pixels (at most "
+            f"{MOST_DIFFERING:.2%}), so scores under one say little of the other; train further"
+        )
+    return {"runtimes_differ": round(share, 6)}
 
 
-def manifest(config: Config, content: bytes, samples: list[Sample], state: dict[str, Any]) -> dict[str, Any]:
+def manifest(config: Config, content: bytes, data: ExportData, state: dict[str, Any]) -> dict[str, Any]:
     """Everything in ``model.toml`` but the scores."""
     network = config.build_network()
-    counts = Counter((s.source, s.licence) for s in samples if config.sources.get(source_key(s), 0) > 0)
     size = network.output_size
     return {
         "schema": 1,
@@ -100,16 +104,11 @@ def manifest(config: Config, content: bytes, samples: list[Sample], state: dict[
         "licence": config.licence,
         "input": {"width": network.size, "height": network.size, "format": network.input_format},
         "mask": {"width": size, "height": size, "encoding": "u8", "classes": config.network.classes},
-        "data": {
-            "note": NOTE,
-            "sources": [
-                {"name": source, "photos": photos, "licence": licence}
-                for (source, licence), photos in sorted(counts.items())
-            ],
-        },
+        "data": {"note": NOTE, "sources": data.sources()},
         "training": {
             "config": f"{config.name}.toml",
             "architecture": f"{network.architecture}: {network.pattern}",
+            "encoding": network.encoding,
             "mmacs": round(macs(network) / 1e6, 1),
             "parameters": parameters(network),
             "seed": config.seed,
@@ -123,9 +122,7 @@ def manifest(config: Config, content: bytes, samples: list[Sample], state: dict[
     }
 
 
-def write_bundle(
-    folder: Path, content: bytes, table: dict[str, Any], validation: list[Sample]
-) -> dict[str, dict[str, float | int]]:
+def write_bundle(folder: Path, content: bytes, table: dict[str, Any], data: ExportData) -> Scores:
     """Check and score the network in a folder beside, then put it in place; gives the scores.
 
     Raises :class:`ModelError` when the network breaks its promise: the former bundle then stays.
@@ -135,31 +132,46 @@ def write_bundle(
         trial = Path(beside)
         (trial / table["file"]).write_bytes(content)
         (trial / "model.toml").write_text(tomli_w.dumps(table), encoding="utf-8")
-        scores = score(load_bundle(str(trial)), validation)
+        scores = data.score(load_bundle(str(trial)))
     write_whole(folder / table["file"], content)
     write_whole(folder / "model.toml", with_scores(tomli_w.dumps(table), "val", scores).encode())
     return scores
+
+
+def write_scores_bundle(folder: Path, content: bytes, table: dict[str, Any]) -> None:
+    """A bundle whose output is scores: the daemon refuses its ``mask.encoding``, nothing scores it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table["mask"]["encoding"] = "scores"
+    write_whole(folder / table["file"], content)
+    write_whole(folder / "model.toml", tomli_w.dumps(table).encode())
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; gives its exit status."""
     parser = argparse.ArgumentParser(prog="python -m gnetseg_zoo.export", description=__doc__)
     parser.add_argument("config", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="index.csv of the photos")
+    parser.add_argument("--data", type=Path, required=True, help="index.csv of the photos, or their folder")
     parser.add_argument("--run", type=Path, help="folder of the training run (build/train/NAME)")
     parser.add_argument("--output", type=Path, help="folder of the bundle (gnetsegd/models/NAME)")
+    parser.add_argument("--scores", action="store_true", help="give softmax's scores in place of the mask")
     given = parser.parse_args(arguments)
     try:
         config = load_config(given.config)
-        network = config.build_network()
+        check_chip(config)
         run = given.run or Path("build/train") / config.name
-        state = load_checkpoint(run / CHECKPOINT, fingerprint(network))
-        samples = load_index(given.data, "train")
-        frames = calibration_frames(config, samples)
-        content = quantise(build_keras(network, folded_weights(config, state)), frames)
-        output = given.output or Path("gnetsegd/models") / config.name
-        table = manifest(config, content, samples, state)
-        scores = write_bundle(output, content, table, load_index(given.data, "val"))
+        state = load_checkpoint(run / CHECKPOINT, fingerprint(config.build_network()))
+        data = export_data(config, given.data)
+        frames = calibration_frames(data)
+        content = tflite_file(averaged_model(config, state), frames, scores=given.scores)
+        table = manifest(config, content, data, state)
+        table["training"] |= runtimes_differ(content, frames)
+        if given.scores:
+            output = given.output or Path("build/scores") / config.name
+            write_scores_bundle(output, content, table)
+            scores: Scores = {}
+        else:
+            output = given.output or Path("gnetsegd/models") / config.name
+            scores = write_bundle(output, content, table, data)
     except (ConfigError, NetworkError, DataError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return os.EX_DATAERR

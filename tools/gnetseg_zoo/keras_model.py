@@ -15,22 +15,24 @@ import tensorflow as tf
 import tf_keras
 from tf_keras.layers import Conv2D
 
-from gnetseg_zoo.networks import KERNEL, Network, NetworkError
+from gnetseg_zoo.networks import KERNEL, Network
 
 Weights = Sequence[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
 """(kernel [out, in, 3, 3], bias [out]) of every convolution, normalisation folded in."""
 
 
 def build_keras(network: Network, weights: Weights) -> Any:
-    """The network as deployed: float32 [1, size, size, channels] pixels 0..255 in, mask out.
+    """The network as deployed: float32 [1, size, size, channels] pixels 0..255 in.
 
     The division by 255 is written into the first kernel, so that the camera's bytes are
-    the quantised input. An integer mask ends in a minimum and in a fake quantisation of
+    the quantised input.
+
+    An integer mask, float32 [1, h, w, 1], ends in a minimum and in a fake quantisation of
     scale 1, which makes the converter give the output scale 1: the requantisation of the
-    last convolution rounds the regressed label to the integer.
+    last convolution rounds the regressed label to the integer. Softmax ends in its
+    scores, float32 [1, h, w, classes] at least 0; ``argmax.py`` makes the mask of them
+    once they are quantised.
     """
-    if network.encoding != "integer":
-        raise NetworkError("only the integer encoding can be exported so far")
     given = iter(weights)
     channels = network.sublayers()[0].in_channels
     x = entry = tf_keras.Input((network.size, network.size, channels), batch_size=1)
@@ -41,7 +43,8 @@ def build_keras(network: Network, weights: Weights) -> Any:
             if layer is network.layers[-1] and position == len(layer.sublayers) - 1:
                 # The chip's padding to 4 channels is the chip's: leave out what nobody reads.
                 used = network.output_channels * layer.reformat**2
-                kernel, bias = kernel[:used], bias[:used]
+                kernel = channels_within_blocks(kernel[:used], layer.reformat)
+                bias = channels_within_blocks(bias[:used], layer.reformat)
             if first:
                 kernel, first = kernel / 255, False
             convolve = Conv2D(len(bias), KERNEL, conv.stride, padding="same", activation="relu")
@@ -53,12 +56,23 @@ def build_keras(network: Network, weights: Weights) -> Any:
             x = tf_keras.layers.UpSampling2D(2, interpolation="nearest")(x)
         if layer.reformat > 1:
             x = _depth_to_space(x, layer.reformat)
-    top = float(network.classes - 1)
-    x = tf_keras.layers.Lambda(lambda t: tf.minimum(t, top))(x)
-    x = tf_keras.layers.Lambda(lambda t: tf.quantization.fake_quant_with_min_max_args(t, 0, 255, 8))(x)
+    if network.encoding == "integer":
+        top = float(network.classes - 1)
+        x = tf_keras.layers.Lambda(lambda t: tf.minimum(t, top))(x)
+        x = tf_keras.layers.Lambda(lambda t: tf.quantization.fake_quant_with_min_max_args(t, 0, 255, 8))(x)
     return tf_keras.Model(entry, x)
 
 
+def channels_within_blocks(values: npt.NDArray[np.float32], block: int) -> npt.NDArray[np.float32]:
+    """``values`` [channels * block^2, ...] in the order of TensorFlow's depth to space.
+
+    PyTorch's pixel shuffle keeps the pixels of a channel together (channel * block^2 +
+    pixel), TensorFlow the channels of a pixel (pixel * channels + channel).
+    """
+    pixels = block * block
+    apart = values.reshape(len(values) // pixels, pixels, *values.shape[1:])
+    return apart.swapaxes(0, 1).reshape(values.shape)
+
+
 def _depth_to_space(x: Any, block: int) -> Any:
-    # With one mask channel, PyTorch's and TensorFlow's orders of channels are the same.
     return tf_keras.layers.Lambda(lambda t: tf.nn.depth_to_space(t, block))(x)
