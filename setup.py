@@ -33,6 +33,12 @@ EXTRAS = {
         "setuptools>=65",
         "wheel>=0.40",
     ],
+    # To compare with, and as a teacher: the last wheel that contains the network. Pins numpy < 2,
+    # so it needs an environment of its own; nothing else imports it.
+    "peer": [
+        "mediapipe==0.10.21",
+        "pillow>=10.1",
+    ],
     "train": [
         "ai-edge-litert>=2.0",
         "opencv-python-headless>=4.8",
