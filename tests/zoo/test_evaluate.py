@@ -23,7 +23,10 @@ def test_the_last_line_is_one_json_object_with_the_scores(index, capsys):
     assert scores["model"] == "gnetseg-large-cpu30"
     assert scores["portrait"]["photos"] == 3
     assert 0 <= scores["portrait"]["miou"] <= 1
+    assert 0 <= scores["portrait"]["boundary_f"] <= 1
+    assert scores["persons"]["boundary_f"] == scores["portrait"]["boundary_f"]
     assert scores["empty"]["photos"] == 1
+    assert "boundary_f" not in scores["empty"]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """Score a bundle: ``python -m gnetseg_zoo.evaluate --model BUNDLE --data index.csv --split val --json``.
 
 Needs numpy, Pillow and a TFLite runtime. The protocol: centre square of the photo,
-area-resized to the network's input, Y by BT.601 full range; see ``scores.py`` for the
-numbers. Labelled driving scenes (CamVid, Cityscapes) are scored per class on the whole
-photo, see ``evaluate_classes.py``. With ``--json`` the last line is one JSON object.
+area-resized to the network's input, Y by BT.601 full range; see ``scores.py`` and
+``boundary.py`` for the numbers. Labelled driving scenes (CamVid, Cityscapes) are
+scored per class on the whole photo, see ``evaluate_classes.py``. With ``--json`` the
+last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -12,19 +13,20 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from gnetseg_zoo.boundary import BoundaryScores
 from gnetseg_zoo.bundle_scores import write_scores
 from gnetseg_zoo.datasets.matting_human import load_matting_human
-from gnetseg_zoo.evaluate_classes import is_labelled, load_labelled, score_classes
-from gnetseg_zoo.pictures import hard_mask, network_input, open_pair
+from gnetseg_zoo.evaluate_classes import Scores, is_labelled, load_labelled, score_classes
+from gnetseg_zoo.pictures import Pixels, hard_mask, network_input, open_pair
 from gnetseg_zoo.runtime import Network
-from gnetseg_zoo.samples import DataError, Sample, load_index
+from gnetseg_zoo.samples import EMPTY, DataError, Sample, load_index
 from gnetseg_zoo.scores import Scoreboard
 from gnetsegd.errors import ModelError
 from gnetsegd.model import ModelBundle, load_bundle
@@ -41,13 +43,20 @@ class Result:
     score: float
 
 
-def results(
-    bundle: ModelBundle, samples: list[Sample], board: Scoreboard, module: str | None = None
-) -> Iterator[Result]:
-    """Run ``bundle`` on every sample, counting into ``board``.
+@dataclass(frozen=True)
+class Masker:
+    """Whatever computes masks: ``mask`` takes uint8 [size, size, channels] and gives bool [size, size]."""
 
-    Raises :class:`ModelError` for a network that breaks its promise and
-    :class:`DataError` for a photo or mask that cannot be used.
+    input_format: str
+    size: int
+    mask: Callable[[Pixels], npt.NDArray[np.bool_]]
+
+
+def masker(bundle: ModelBundle, module: str | None = None) -> Masker:
+    """The bundle's network, its masks true where a person is.
+
+    ``module``: the TFLite runtime, as :func:`gnetseg_zoo.runtime.interpreter_class` takes it.
+    Raises :class:`ModelError` for a network that breaks its promise.
     """
     network = Network(bundle, module=module)
     person = person_label(bundle)
@@ -56,11 +65,18 @@ def results(
         raise ModelError(
             f"{bundle.path}: only a square network with a mask of its input's size is scored here"
         )
+    return Masker(bundle.input.pixel_format, size, lambda pixels: network.mask(pixels) == person)
+
+
+def results(masks: Masker, samples: list[Sample], board: Scoreboard) -> Iterator[Result]:
+    """Have ``masks`` look at every sample, counting into ``board``.
+
+    Raises :class:`DataError` for a photo or mask that cannot be used.
+    """
     for sample in samples:
-        photo, mask = open_pair(sample, bundle.input.pixel_format)
-        pixels = network_input(photo, size)
-        predicted = network.mask(pixels) == person
-        truth = hard_mask(mask, size)
+        photo, mask = open_pair(sample, masks.input_format)
+        pixels = network_input(photo, masks.size)
+        predicted, truth = masks.mask(pixels), hard_mask(mask, masks.size)
         yield Result(sample, pixels, predicted, truth, board.add(sample.domain, predicted, truth))
 
 
@@ -74,17 +90,24 @@ def person_label(bundle: ModelBundle) -> int:
     return bundle.labels.index("person")
 
 
-def score(bundle: ModelBundle, samples: list[Sample]) -> dict[str, dict[str, float | int]]:
-    """All scores of ``bundle`` on ``samples`` as plain numbers."""
-    board = Scoreboard()
-    for _ in results(bundle, samples, board):
-        pass
-    return board.summary()
+def score(bundle: ModelBundle, samples: list[Sample]) -> Scores:
+    """All scores of ``bundle`` on ``samples`` as plain numbers. Raises as :func:`masker`, :func:`results`."""
+    return score_masks(masker(bundle), samples)
 
 
-def score_data(
-    bundle: ModelBundle, data: Path, split: str, sequence: str | None = None
-) -> dict[str, dict[str, float | int]]:
+def score_masks(masks: Masker, samples: list[Sample]) -> Scores:
+    """All scores of what ``masks`` gives for ``samples``; see ``scores.py`` and ``boundary.py``."""
+    board, edges = Scoreboard(), BoundaryScores()
+    for result in results(masks, samples, board):
+        if result.sample.domain != EMPTY:
+            edges.add(result.sample.domain, result.predicted, result.truth)
+    scores = board.summary()
+    for domain, f in edges.summary().items():
+        scores[domain]["boundary_f"] = f
+    return scores
+
+
+def score_data(bundle: ModelBundle, data: Path, split: str, sequence: str | None = None) -> Scores:
     """The scores on ``data``: labelled scenes (CamVid, Cityscapes), or persons (an index, Matting Human).
 
     Raises :class:`ModelError` and :class:`DataError` as the two ways of scoring do.
