@@ -233,6 +233,29 @@ def test_a_device_that_restarted_without_leaving_the_bus_is_greeted_anew(road: M
         assert sessions(device) == 1
 
 
+@pytest.mark.parametrize("request_", [Request.ABORT, Request.HELLO])
+def test_a_refusal_that_shows_only_as_a_missing_answer_is_outlasted(
+    request_: Request, road: MakeRoad, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As through FunctionFS: a request with data is acknowledged with them, before anybody can refuse it.
+    device = MockDevice(model=MODEL)
+    refused = [request_]
+    with road(driver(device)) as running:
+        running.wait_for_masks(5)
+        take = device.engine.control_out
+
+        def without_a_stall(request: int, data: bytes) -> None:
+            if request in refused:
+                refused.remove(request_)
+            else:
+                take(request, data)
+
+        monkeypatch.setattr(device.engine, "control_out", without_a_stall)
+        take(Request.SOFT_RESET, b"")  # no session: nothing is answered before the next HELLO
+        recovers(running, time.monotonic())
+        assert not refused, "that step of the ladder was climbed"
+
+
 def test_a_device_that_lost_its_model_without_leaving_the_bus_gets_it_again(
     road: MakeRoad, words: Words
 ) -> None:
