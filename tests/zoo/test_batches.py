@@ -17,7 +17,7 @@ from gnetseg_zoo.samples import DataError, load_index
 @pytest.fixture
 def batches_of(index, tmp_path):
     samples = load_index(index, "train")
-    cache = open_cache(tmp_path / "cache", samples, "Y")
+    cache = open_cache(tmp_path / "cache", samples, "Y", 288)
 
     def make(weights, seed=1):
         return Batches(cache, samples, weights, Rates(), batch=6, size=32, seed=seed)
@@ -56,7 +56,7 @@ def test_photo_and_mask_are_moved_alike():
 def test_the_cache_is_built_once_and_gives_what_was_stored(index, tmp_path):
     samples = load_index(index, "train")
     for _ in range(2):
-        cache = open_cache(tmp_path / "cache", samples, "RGB")
+        cache = open_cache(tmp_path / "cache", samples, "RGB", 288)
         assert cache.photo(0).shape == (64, 48, 3)
         assert cache.mask(0).max() == 255
         assert not cache.mask(3).any()

@@ -60,8 +60,18 @@ def pick_frame(
     return Frame(x, y, side, turn, mirror)
 
 
-def warp(picture: Pixels, frame: Frame, size: int, border: int = cv2.BORDER_REFLECT_101) -> Pixels:
-    """``frame`` of ``picture`` (uint8 [h, w] or [h, w, 3]) as a square of ``size`` pixels."""
+def warp(
+    picture: Pixels,
+    frame: Frame,
+    size: int,
+    border: int = cv2.BORDER_REFLECT_101,
+    how: int = cv2.INTER_LINEAR,
+    beyond: int = 0,
+) -> Pixels:
+    """``frame`` of ``picture`` (uint8 [h, w] or [h, w, 3]) as a square of ``size`` pixels.
+
+    ``border`` and ``how`` are OpenCV's names; ``beyond`` is what BORDER_CONSTANT puts outside.
+    """
     scale = size / frame.side
     matrix = cv2.getRotationMatrix2D((frame.x, frame.y), frame.turn, scale)
     matrix[0, 2] += size / 2 - frame.x
@@ -69,7 +79,7 @@ def warp(picture: Pixels, frame: Frame, size: int, border: int = cv2.BORDER_REFL
     if frame.mirror:
         matrix[0] = -matrix[0]
         matrix[0, 2] += size - 1
-    out = cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
+    out = cv2.warpAffine(picture, matrix, (size, size), flags=how, borderMode=border, borderValue=beyond)
     return np.asarray(out, dtype=np.uint8)
 
 

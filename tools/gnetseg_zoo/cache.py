@@ -18,9 +18,7 @@ from PIL import Image
 from gnetseg_zoo.files import write_whole
 from gnetseg_zoo.pictures import Pixels, open_pair
 from gnetseg_zoo.samples import DataError, Sample
-
-SHORT_SIDE_PX = 288
-"""Photos are shrunk until their shorter side is at most this: 224 and some room to crop."""
+from gnetseg_zoo.teacher import Teacher
 
 
 class PhotoCache:
@@ -55,15 +53,23 @@ class PhotoCache:
         return np.asarray(self._masks[start:end]).reshape(self._sizes[index])
 
 
-def open_cache(folder: Path, samples: Sequence[Sample], input_format: str) -> PhotoCache:
+def open_cache(
+    folder: Path,
+    samples: Sequence[Sample],
+    input_format: str,
+    short_side: int,
+    teacher: Teacher | None = None,
+) -> PhotoCache:
     """The cache of ``samples`` under ``folder``, built first if it is not there.
 
-    Raises :class:`DataError` for a photo or mask that cannot be used, or a full disk.
+    Photos are shrunk until their shorter side has at most ``short_side`` pixels. Masks are
+    mixed with those of ``teacher``. Raises :class:`DataError` for a photo or mask that
+    cannot be used, or a full disk.
     """
-    what = [SHORT_SIDE_PX, input_format, [_stamp(s) for s in samples]]
+    what = [short_side, input_format, [_stamp(s) for s in samples], str(teacher)]
     place = folder / hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
     if not (place / "sizes.json").is_file():
-        _fill(place, samples, input_format)
+        _fill(place, samples, input_format, short_side, teacher)
     return PhotoCache(place, 1 if input_format == "Y" else 3)
 
 
@@ -71,13 +77,18 @@ def _stamp(sample: Sample) -> list[object]:
     return [str(sample.image), sample.image.stat().st_size, str(sample.mask)]
 
 
-def _fill(place: Path, samples: Sequence[Sample], input_format: str) -> None:
+def _fill(
+    place: Path, samples: Sequence[Sample], input_format: str, short_side: int, teacher: Teacher | None
+) -> None:
     sizes: list[tuple[int, int]] = []
     try:
         place.mkdir(parents=True, exist_ok=True)
         with (place / "photos.bin").open("wb") as photos, (place / "masks.bin").open("wb") as masks:
             for sample in samples:
-                photo, mask = (_shrunk(p) for p in open_pair(sample, input_format))
+                photo, mask = open_pair(sample, input_format)
+                if teacher is not None:
+                    mask = teacher.target(sample, mask)
+                photo, mask = (_shrunk(p, short_side) for p in (photo, mask))
                 photos.write(photo.tobytes())
                 masks.write(mask.tobytes())
                 sizes.append((photo.height, photo.width))
@@ -87,8 +98,8 @@ def _fill(place: Path, samples: Sequence[Sample], input_format: str) -> None:
         raise DataError(f"{place}: the photo cache cannot be written ({error}); make room there") from error
 
 
-def _shrunk(picture: Image.Image) -> Image.Image:
-    scale = SHORT_SIDE_PX / min(picture.size)
+def _shrunk(picture: Image.Image, short_side: int) -> Image.Image:
+    scale = short_side / min(picture.size)
     if scale >= 1:
         return picture
     width, height = (max(1, round(side * scale)) for side in picture.size)

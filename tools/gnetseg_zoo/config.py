@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 import attrs
 import cattrs
@@ -14,6 +15,12 @@ from gnetseg_zoo.rates import Rates
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message names file, key and remedy."""
+
+
+DataKind = Literal["persons", "matting_human", "camvid", "cityscapes"]
+"""What ``--data`` names: an index.csv of photos of persons, or a published data set's folder
+(``camvid``: or its index.csv)."""
+PERSON_DATA = ("persons", "matting_human")
 
 
 @attrs.frozen
@@ -43,11 +50,18 @@ class Stage:
     size: int
     until: float
     strength: float = attrs.field(default=1.0, validator=[attrs.validators.ge(0), attrs.validators.le(1)])
+    zoom: float = attrs.field(default=1.0, validator=attrs.validators.gt(0))
 
 
 @attrs.frozen
 class TrainingConfig:
-    """``empty_weight``: how much a person-free picture counts against one with a person."""
+    """How a network is trained.
+
+    ``empty_weight``: how much a person-free picture counts against one with a person.
+    ``begin_from``: a bundle whose convolutions are taken over where they have the same shape.
+    ``distillation``: how much (0..1) of a photo's target is the teacher's mask, where there is one.
+    ``balanced``: rare classes count more (softmax of scenes only).
+    """
 
     minutes: float = attrs.field(validator=attrs.validators.gt(0))
     batch: int = attrs.field(validator=attrs.validators.ge(2))
@@ -56,11 +70,18 @@ class TrainingConfig:
     ema_decay: float = attrs.field(validator=[attrs.validators.gt(0), attrs.validators.lt(1)])
     stages: list[Stage] = attrs.field(validator=attrs.validators.min_len(1))
     empty_weight: float = 1.0
+    begin_from: str = ""
+    distillation: float = attrs.field(default=0.0, validator=[attrs.validators.ge(0), attrs.validators.le(1)])
+    balanced: bool = False
 
 
 @attrs.frozen
 class Config:
-    """One file of ``configs/``."""
+    """One file of ``configs/``.
+
+    ``accelerator``: the network is for the chip, whose limits it must keep (``chip.py``).
+    ``sources``: how often a picture begins with a photo of each source of an index.csv.
+    """
 
     name: str
     title: str
@@ -68,8 +89,10 @@ class Config:
     seed: int
     network: NetworkConfig
     training: TrainingConfig
-    sources: dict[str, float]
+    sources: dict[str, float] = attrs.field(factory=dict)
     augmentation: Rates = attrs.field(factory=Rates)
+    data: DataKind = "persons"
+    accelerator: bool = False
 
     def build_network(self) -> Network:
         """The network; raises :class:`gnetseg_zoo.networks.NetworkError`."""
@@ -105,6 +128,10 @@ def load_config(path: Path) -> Config:
     stages = config.training.stages
     if [s.until for s in stages] != sorted(s.until for s in stages) or stages[-1].until != 1.0:
         raise ConfigError(f"{path}: training.stages must rise in 'until' and end at 1.0")
+    if config.data in PERSON_DATA and not config.sources:
+        raise ConfigError(
+            f"{path}: [sources] is empty; give each source of the data its share of the pictures"
+        )
     return config
 
 

@@ -1,8 +1,10 @@
 # mypy: disable-error-code="import-not-found, import-untyped, misc"
-"""Train one configuration: ``python -m gnetseg_zoo.train configs/NAME.toml --data index.csv``.
+"""Train one configuration: ``python -m gnetseg_zoo.train configs/NAME.toml --data DATA``.
 
 Needs torch and OpenCV. The same command goes on where it was stopped. The learning
 rate follows the clock, not a count of steps, so that it ends in time on any machine.
+Computes on a GPU where there is one; on several through
+``torchrun --nproc-per-node N -m gnetseg_zoo.train ...``.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,31 +27,19 @@ from rich.progress import Progress
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from gnetseg_zoo.batches import Batches
-from gnetseg_zoo.cache import open_cache
 from gnetseg_zoo.checkpoint import CHECKPOINT, CheckpointError, fingerprint, load_checkpoint, save_checkpoint
 from gnetseg_zoo.config import Config, ConfigError, Stage, load_config
-from gnetseg_zoo.losses import integer_loss
+from gnetseg_zoo.describe import CONFIGS
+from gnetseg_zoo.machine import Machine, this_machine
 from gnetseg_zoo.networks import NetworkError
-from gnetseg_zoo.pictures import hard_mask, network_input, open_pair
-from gnetseg_zoo.samples import DataError, load_index
-from gnetseg_zoo.scores import Scoreboard
+from gnetseg_zoo.samples import DataError
+from gnetseg_zoo.tasks import Task, open_task
 from gnetseg_zoo.torch_model import GnetSeg
+from gnetsegd.errors import ModelError
+from gnetsegd.model import load_bundle
 
 LOG = "log.csv"
-LOG_COLUMNS = (
-    "minutes",
-    "step",
-    "images",
-    "size",
-    "learning_rate",
-    "loss",
-    "images_per_s",
-    "portrait",
-    "fullbody",
-    "persons",
-    "false_person",
-)
+LOG_COLUMNS = ("minutes", "step", "images", "size", "learning_rate", "loss", "images_per_s")
 WARM_UP = 0.02
 """Share of the minutes in which the learning rate rises."""
 GRADIENT_NORM = 1.0
@@ -66,33 +56,47 @@ def learning_rate(share: float, peak: float) -> float:
 class Training:
     """All that a run consists of, and that a checkpoint holds."""
 
-    def __init__(self, config: Config, output: Path, index: Path, minutes: float) -> None:
-        self.config, self.output, self.minutes = config, output, minutes
+    def __init__(self, config: Config, task: Task, machine: Machine, output: Path, minutes: float) -> None:
+        self.config, self.task, self.machine = config, task, machine
+        self.output, self.minutes = output, minutes
         network = config.build_network()
-        if network.encoding != "integer":
-            raise ConfigError(f"{config.name}: this program trains the integer encoding only so far")
         self.print = fingerprint(network)
         torch.manual_seed(config.seed)
-        self.model = GnetSeg(network).to(memory_format=torch.channels_last)
-        self.average = GnetSeg(network).to(memory_format=torch.channels_last)
-        self.average.load_state_dict(self.model.state_dict())
+        self.model = GnetSeg(network).to(machine.device, memory_format=torch.channels_last)
+        self.average = GnetSeg(network).to(machine.device, memory_format=torch.channels_last)
         self.optimiser = torch.optim.AdamW(_groups(self.model, config.training.weight_decay), lr=1.0)
-        self.samples = load_index(index, "train")
-        self.cache = open_cache(output.parent / "cache", self.samples, network.input_format)
-        self.validation = _validation(index, config)
         self.step, self.images, self.elapsed_s, self.loss = 0, 0, 0.0, float("nan")
 
-    def resume(self) -> bool:
-        """Go on from the checkpoint in the output folder, if there is one."""
+    def begin(self) -> str:
+        """Go on from the checkpoint in the output folder, or begin; gives a sentence on which."""
         path = self.output / CHECKPOINT
-        if not path.exists():
-            return False
+        if path.exists():
+            self._resume(path)
+            said = f"going on at {self.elapsed_s / 60:.1f} minutes, step {self.step}"
+        else:
+            said = self._warm_start() if self.config.training.begin_from else "beginning at random"
+            self.average.load_state_dict(self.model.state_dict())
+        self.joined = self.machine.joined(self.model)
+        return said
+
+    def _resume(self, path: Path) -> None:
         state = load_checkpoint(path, self.print)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.images, self.elapsed_s = state["step"], state["images"], state["elapsed_s"]
-        return True
+
+    def _warm_start(self) -> str:
+        from gnetseg_zoo.warm_start import begin_from, bundle_convolutions  # needs ai-edge-litert
+
+        name = self.config.training.begin_from
+        source = load_config(CONFIGS / f"{name}.toml").build_network()
+        pixels, _ = self.task.batches(self.config.training.stages[-1])[0]
+        x = torch.from_numpy(pixels).float().to(self.machine.device)
+        taken = begin_from(self.model, source, bundle_convolutions(load_bundle(name).content), x)
+        return (
+            f"{taken} of {len(self.model.convs)} convolutions begin as {name} has them, the others at random"
+        )
 
     def save(self) -> None:
         """Write the checkpoint; raises CheckpointError, the former one then is intact."""
@@ -118,56 +122,43 @@ class Training:
         for stage in self.config.training.stages:
             if self.share < stage.until:
                 self._stage(stage, checkpoint_s, console)
-        self._record(self.config.training.stages[-1].size, 0.0)
-        self.save()
+        self._keep(self.config.training.stages[-1].size, 0.0)
 
     def _stage(self, stage: Stage, checkpoint_s: float, console: Console) -> None:
-        training, size = self.config.training, stage.size
-        batches = Batches(
-            self.cache,
-            self.samples,
-            self.config.sources,
-            self.config.augmentation.scaled(stage.strength),
-            batch=training.batch,
-            size=size,
-            seed=self.config.seed,
-        )
         self.model.train()
         last, due, images_then, losses = time.monotonic(), self.elapsed_s + checkpoint_s, self.images, []
         began_s = self.elapsed_s
-        with Progress(console=console, disable=not console.is_terminal) as progress:
-            bar = progress.add_task(f"{size}x{size}", total=1.0)
-            for pixels, targets in _load(batches, self.step):
+        with Progress(console=console, disable=not (console.is_terminal and self.machine.leads)) as progress:
+            bar = progress.add_task(f"{stage.size}x{stage.size}", total=1.0)
+            for pixels, targets in _load(self.task.batches(stage), self.step, self.machine):
                 losses.append(self._step(pixels, targets))
                 now = time.monotonic()
-                self.elapsed_s, last = self.elapsed_s + now - last, now
+                self.elapsed_s, last = self.machine.agreed(self.elapsed_s + now - last), now
                 progress.update(bar, completed=self.share)
                 if self.share >= stage.until:
                     break
                 if self.elapsed_s >= due:
                     self.loss = float(np.mean(losses))
-                    self._record(size, (self.images - images_then) / (self.elapsed_s - began_s))
-                    self.save()
+                    self._keep(stage.size, (self.images - images_then) / (self.elapsed_s - began_s))
                     losses, images_then, began_s = [], self.images, self.elapsed_s
                     due = self.elapsed_s + checkpoint_s
                     last = time.monotonic()  # the clock stands still while scores are taken
 
     def _step(self, pixels: Tensor, targets: Tensor) -> float:
-        training = self.config.training
-        x = pixels.float().contiguous(memory_format=torch.channels_last)
-        label = targets.float() * (1 / 255)
+        training, device = self.config.training, self.machine.device
+        x = pixels.to(device).float().contiguous(memory_format=torch.channels_last)
         rate = learning_rate(self.share, training.learning_rate)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        error = integer_loss(self.model(x), label, len(self.config.network.classes))
-        empty = targets.amax(dim=(1, 2, 3)) == 0
-        loss = (error * torch.where(empty, training.empty_weight, 1.0)).mean()
+        with self.machine.autocast():
+            raw = self.joined(x)
+        loss = self.task.loss(raw.float(), targets.to(device)).mean()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
         self.optimiser.step()
         self.step += 1
-        self.images += len(pixels)
+        self.images += len(pixels) * self.machine.ranks
         decay = min(training.ema_decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             pairs = zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True)
@@ -178,32 +169,31 @@ class Training:
                     mine.copy_(theirs)
         return float(loss.detach())
 
+    def _keep(self, size: int, images_per_s: float) -> None:
+        """The checkpoint, and a line of scores in the log: the first process's work."""
+        if self.machine.leads:
+            self.save()
+            self._record(size, images_per_s)
+        self.machine.wait()
+
     def _record(self, size: int, images_per_s: float) -> None:
         """Score the averaged weights on the validation split and add a line to the log."""
         self.average.eval()
-        board = Scoreboard()
-        with torch.no_grad():
-            for domain, pixels, truth in self.validation:
-                raw = self.average(torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32)))
-                board.add(domain, (raw[0, 0] >= 0.5).numpy(), truth)
-        scores = {name: f"{c.miou:.4f}" for name, c in board.domains.items()}
         line = {
             "minutes": f"{self.elapsed_s / 60:.1f}",
-            "step": self.step,
-            "images": self.images,
-            "size": size,
+            "step": str(self.step),
+            "images": str(self.images),
+            "size": str(size),
             "learning_rate": f"{learning_rate(self.share, self.config.training.learning_rate):.2e}",
             "loss": f"{self.loss:.4f}",
             "images_per_s": f"{images_per_s:.0f}",
-            "portrait": scores.get("portrait", ""),
-            "fullbody": scores.get("fullbody", ""),
-            "persons": f"{board.persons.miou:.4f}",
-            "false_person": f"{board.false_person:.4f}" if board.false_person is not None else "",
+            **dict.fromkeys(self.task.columns, ""),
+            **self.task.scores(self.average, self.machine.device),
         }
         path = self.output / LOG
         begun = path.exists()
         with path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, LOG_COLUMNS)
+            writer = csv.DictWriter(file, (*LOG_COLUMNS, *self.task.columns))
             if not begun:
                 writer.writeheader()
             writer.writerow(line)
@@ -217,14 +207,17 @@ def _groups(model: GnetSeg, weight_decay: float) -> list[dict[str, Any]]:
     return [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
-def _load(batches: Batches, first_step: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches from ``first_step`` on, made by one process beside the training."""
-    steps = range(first_step, first_step + 10**7)
+def _load(batches: Any, first_step: int, machine: Machine) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches from ``first_step`` on, made by processes beside the training."""
+    first = first_step * machine.ranks + machine.rank
+    steps: Sequence[int] = range(first, first + 10**7 * machine.ranks, machine.ranks)
+    # One keeps a processor's convolutions busy; a GPU wants many.
+    workers = 1 if machine.device.type == "cpu" else max(1, (os.cpu_count() or 2) // machine.ranks - 1)
     loader = DataLoader(
         batches,
         batch_size=None,
         sampler=steps,
-        num_workers=1,
+        num_workers=workers,
         multiprocessing_context="spawn",  # a fork would inherit locks of this process's threads
         prefetch_factor=6,
         worker_init_fn=_one_thread,
@@ -242,25 +235,18 @@ def _one_thread(_worker: int) -> None:
     cv2.setNumThreads(1)  # the other threads are the convolutions'
 
 
-def _validation(index: Path, config: Config) -> list[tuple[str, Any, Any]]:
-    """(domain, uint8 [s, s, channels], bool [s, s]) of every photo of the validation split."""
-    out = []
-    for sample in load_index(index, "val"):
-        photo, mask = open_pair(sample, config.network.input_format)
-        size = config.network.size
-        out.append((sample.domain, network_input(photo, size), hard_mask(mask, size)))
-    return out
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command; gives its exit status."""
     parser = argparse.ArgumentParser(prog="python -m gnetseg_zoo.train", description=__doc__)
     parser.add_argument("config", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="index.csv of the photos")
+    parser.add_argument("--data", type=Path, required=True, help="index.csv, or a data set's folder")
     parser.add_argument("--output", type=Path, help="folder of checkpoint and log (build/train/NAME)")
+    parser.add_argument("--teacher", type=Path, help="folder of a teacher's masks, for distillation")
     parser.add_argument("--minutes", type=float, help="time to train, in place of the configuration's")
     parser.add_argument("--checkpoint-s", type=float, default=240.0, help="seconds between checkpoints")
     parser.add_argument("--threads", type=int, default=0, help="processor threads (0: as PyTorch likes)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto (a GPU where there is one)")
+    parser.add_argument("--bfloat16", action="store_true", help="twice as fast where the processor knows it")
     given = parser.parse_args(arguments)
     output = given.output or Path("build/train") / given.config.stem
     try:
@@ -268,10 +254,17 @@ def main(arguments: list[str] | None = None) -> int:
         output.mkdir(parents=True, exist_ok=True)
         if given.threads:
             torch.set_num_threads(given.threads)
-        training = Training(config, output, given.data, given.minutes or config.training.minutes)
-        if training.resume():
-            print(f"going on at {training.elapsed_s / 60:.1f} minutes, step {training.step}", flush=True)
+        machine = this_machine(given.device, bfloat16=given.bfloat16)
+        task = open_task(config, given.data, output.parent / "cache", given.teacher)
+        training = Training(config, task, machine, output, given.minutes or config.training.minutes)
+        said = training.begin()
+        if machine.leads:
+            print(said, flush=True)
         training.run(given.checkpoint_s, Console())
+        machine.leave()
+    except ModelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     except (ConfigError, NetworkError, DataError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return os.EX_DATAERR

@@ -1,0 +1,75 @@
+# mypy: disable-error-code="import-not-found, import-untyped, misc"
+"""What a run computes on: the processor, one GPU, or one of several through torchrun. Needs torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class Machine:
+    """``rank`` of ``ranks`` processes that train together; ``bfloat16``: convolutions compute in it."""
+
+    device: torch.device
+    rank: int
+    ranks: int
+    bfloat16: bool
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes checkpoints, log and messages."""
+        return self.rank == 0
+
+    def autocast(self) -> torch.autocast:
+        """Half precision for what is computed inside of it, where that was chosen."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
+
+    def joined(self, model: nn.Module) -> Any:
+        """``model`` whose gradients are the mean over all processes."""
+        if self.ranks == 1:
+            return model
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=ids)
+
+    def agreed(self, seconds: float) -> float:
+        """The first process's ``seconds``: all must leave a stage after the same step."""
+        if self.ranks == 1:
+            return seconds
+        value = torch.tensor([seconds], dtype=torch.float64, device=self.device)
+        torch.distributed.broadcast(value, src=0)
+        return float(value.item())
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.ranks > 1:
+            torch.distributed.barrier()
+
+    def leave(self) -> None:
+        """Part from the other processes."""
+        if self.ranks > 1:
+            torch.distributed.destroy_process_group()
+
+
+def this_machine(device: str = "auto", *, bfloat16: bool = False) -> Machine:
+    """``device``: "auto" takes a GPU where there is one, else it is PyTorch's name for one.
+
+    ``RANK``, ``WORLD_SIZE`` and ``LOCAL_RANK`` are torchrun's.
+    """
+    ranks, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    kind = device
+    if device == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
+    if kind == "cuda":
+        kind = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    chosen = torch.device(kind)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    if ranks > 1:
+        torch.distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    return Machine(chosen, rank, ranks, bfloat16)
