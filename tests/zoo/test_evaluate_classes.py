@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from gnetseg_zoo import evaluate, evaluate_classes
+from gnetseg_zoo import evaluate, labeller
 from gnetseg_zoo.datasets import camvid
 from gnetseg_zoo.datasets.labels import IGNORE, LabelledPhoto
 from gnetseg_zoo.evaluate_classes import load_labelled, score_classes
@@ -24,7 +24,7 @@ SIZE = 8
 class Reader:
     """Stands for a network: the label of a pixel is its brightness over 20."""
 
-    def __init__(self, bundle):
+    def __init__(self, bundle, **_options):
         self.bundle = bundle
 
     def mask(self, pixels):
@@ -34,7 +34,7 @@ class Reader:
 
 @pytest.fixture
 def bundle(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate_classes, "Network", Reader)
+    monkeypatch.setattr(labeller, "Network", Reader)
     spec, mask = FrameSpec(SIZE, SIZE, "Y"), MaskFormat(SIZE, SIZE, 8, len(camvid.NAMES))
     return ModelBundle("scenes", "", "", tmp_path / "scenes", b"", b"", spec, mask, camvid.NAMES)
 

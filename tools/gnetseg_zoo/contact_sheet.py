@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gnetseg_zoo.evaluate import Result, masker, results
+from gnetseg_zoo.evaluate import Result, results
+from gnetseg_zoo.labeller import of_bundle
 from gnetseg_zoo.samples import DOMAINS, EMPTY, DataError, load_index
 from gnetseg_zoo.scores import Scoreboard
 from gnetsegd.errors import ModelError
@@ -78,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         samples = [s for s in load_index(given.data, given.split) if s.source in SHOWN and s.domain != EMPTY]
         if not samples:
             raise DataError(f"{given.data}: split {given.split} has no photo of {', '.join(SHOWN)}")
-        found = list(results(masker(load_bundle(given.model)), samples, Scoreboard()))
+        found = list(results(of_bundle(load_bundle(given.model)), samples, Scoreboard()))
         rows: list[tuple[str, list[Result]]] = []
         for domain in DOMAINS:
             of = sorted((r for r in found if r.sample.domain == domain), key=lambda r: r.score)

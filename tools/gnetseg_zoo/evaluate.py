@@ -13,7 +13,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +23,9 @@ import numpy.typing as npt
 from gnetseg_zoo.boundary import BoundaryScores
 from gnetseg_zoo.bundle_scores import write_scores
 from gnetseg_zoo.datasets.matting_human import load_matting_human
-from gnetseg_zoo.evaluate_classes import Scores, is_labelled, load_labelled, score_classes
-from gnetseg_zoo.pictures import Pixels, hard_mask, network_input, open_pair
-from gnetseg_zoo.runtime import Network
+from gnetseg_zoo.evaluate_classes import Scores, is_labelled, load_labelled, score_scenes
+from gnetseg_zoo.labeller import PERSON, Labeller, of_bundle
+from gnetseg_zoo.pictures import hard_mask, network_input, open_pair
 from gnetseg_zoo.samples import EMPTY, DataError, Sample, load_index
 from gnetseg_zoo.scores import Scoreboard
 from gnetsegd.errors import ModelError
@@ -43,62 +43,31 @@ class Result:
     score: float
 
 
-@dataclass(frozen=True)
-class Masker:
-    """Whatever computes masks: ``mask`` takes uint8 [size, size, channels] and gives bool [size, size]."""
+def results(network: Labeller, samples: list[Sample], board: Scoreboard) -> Iterator[Result]:
+    """Have ``network`` look at every sample, counting into ``board``.
 
-    input_format: str
-    size: int
-    mask: Callable[[Pixels], npt.NDArray[np.bool_]]
-
-
-def masker(bundle: ModelBundle, module: str | None = None) -> Masker:
-    """The bundle's network, its masks true where a person is.
-
-    ``module``: the TFLite runtime, as :func:`gnetseg_zoo.runtime.interpreter_class` takes it.
-    Raises :class:`ModelError` for a network that breaks its promise.
+    A mask smaller than the input is enlarged by repeating its pixels. Raises
+    :class:`ModelError` for a network that is not for persons and :class:`DataError` for a
+    photo or mask that cannot be used.
     """
-    network = Network(bundle, module=module)
-    person = person_label(bundle)
-    size = bundle.input.width
-    if (bundle.input.height, bundle.mask.width, bundle.mask.height) != (size, size, size):
-        raise ModelError(
-            f"{bundle.path}: only a square network with a mask of its input's size is scored here"
-        )
-    return Masker(bundle.input.pixel_format, size, lambda pixels: network.mask(pixels) == person)
-
-
-def results(masks: Masker, samples: list[Sample], board: Scoreboard) -> Iterator[Result]:
-    """Have ``masks`` look at every sample, counting into ``board``.
-
-    Raises :class:`DataError` for a photo or mask that cannot be used.
-    """
+    person, times, size = network.person(), network.enlargement(), network.input.width
     for sample in samples:
-        photo, mask = open_pair(sample, masks.input_format)
-        pixels = network_input(photo, masks.size)
-        predicted, truth = masks.mask(pixels), hard_mask(mask, masks.size)
+        photo, mask = open_pair(sample, network.input.pixel_format)
+        pixels = network_input(photo, size)
+        predicted = (network.labels(pixels) == person).repeat(times, axis=0).repeat(times, axis=1)
+        truth = hard_mask(mask, size)
         yield Result(sample, pixels, predicted, truth, board.add(sample.domain, predicted, truth))
 
 
-def person_label(bundle: ModelBundle) -> int:
-    """The integer of the class "person". Raises :class:`ModelError` if the bundle has none."""
-    if "person" not in bundle.labels:
-        raise ModelError(
-            f"{bundle.path}: has the classes {', '.join(bundle.labels)} and no 'person'; "
-            "score it on data of its own"
-        )
-    return bundle.labels.index("person")
-
-
 def score(bundle: ModelBundle, samples: list[Sample]) -> Scores:
-    """All scores of ``bundle`` on ``samples`` as plain numbers. Raises as :func:`masker`, :func:`results`."""
-    return score_masks(masker(bundle), samples)
+    """All scores of ``bundle`` on ``samples`` as plain numbers. Raises as ``Network`` and :func:`results`."""
+    return score_persons(of_bundle(bundle), samples)
 
 
-def score_masks(masks: Masker, samples: list[Sample]) -> Scores:
-    """All scores of what ``masks`` gives for ``samples``; see ``scores.py`` and ``boundary.py``."""
+def score_persons(network: Labeller, samples: list[Sample]) -> Scores:
+    """All scores of ``network`` on ``samples``; see ``scores.py`` and ``boundary.py``."""
     board, edges = Scoreboard(), BoundaryScores()
-    for result in results(masks, samples, board):
+    for result in results(network, samples, board):
         if result.sample.domain != EMPTY:
             edges.add(result.sample.domain, result.predicted, result.truth)
     scores = board.summary()
@@ -107,17 +76,17 @@ def score_masks(masks: Masker, samples: list[Sample]) -> Scores:
     return scores
 
 
-def score_data(bundle: ModelBundle, data: Path, split: str, sequence: str | None = None) -> Scores:
+def score_data(network: Labeller, data: Path, split: str, sequence: str | None = None) -> Scores:
     """The scores on ``data``: labelled scenes (CamVid, Cityscapes), or persons (an index, Matting Human).
 
     Raises :class:`ModelError` and :class:`DataError` as the two ways of scoring do.
     """
-    if is_labelled(data) or "person" not in bundle.labels:
+    if is_labelled(data) or PERSON not in network.classes:
         photos = load_labelled(data, split, sequence)
-        return score_classes(bundle, photos.photos, photos.classes)
+        return score_scenes(network, photos.photos, photos.classes)
     if sequence is not None:
         raise DataError(f"{data}: photos of persons have no sequences; leave --sequence {sequence} out")
-    return score(bundle, load_persons(data, split))
+    return score_persons(network, load_persons(data, split))
 
 
 def load_persons(data: Path, split: str) -> list[Sample]:
@@ -144,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         bundle = load_bundle(given.model)
-        scores = score_data(bundle, given.data, given.split, given.sequence)
+        scores = score_data(of_bundle(bundle), given.data, given.split, given.sequence)
         if given.write:
             write_scores(bundle.path, given.split, scores)
     except ModelError as error:

@@ -15,7 +15,7 @@ import numpy as np
 from gnetseg_zoo.class_scores import ClassConfusion, class_iou
 from gnetseg_zoo.datasets import camvid, cityscapes
 from gnetseg_zoo.datasets.labels import ClassMap, LabelledPhoto
-from gnetseg_zoo.runtime import Network
+from gnetseg_zoo.labeller import Labeller, of_bundle
 from gnetseg_zoo.samples import DataError
 from gnetseg_zoo.whole_pictures import open_labelled, stretched_input, stretched_labels
 from gnetsegd.errors import ModelError
@@ -65,31 +65,35 @@ def load_labelled(data: Path, split: str, sequence: str | None = None) -> Labell
 
 
 def score_classes(bundle: ModelBundle, photos: list[LabelledPhoto], class_map: ClassMap) -> Scores:
-    """All scores of ``bundle`` on ``photos`` as plain numbers.
+    """All scores of ``bundle`` on ``photos`` as plain numbers; see :func:`score_scenes`."""
+    return score_scenes(of_bundle(bundle), photos, class_map)
+
+
+def score_scenes(network: Labeller, photos: list[LabelledPhoto], class_map: ClassMap) -> Scores:
+    """All scores of ``network`` on ``photos`` as plain numbers.
 
     Per class its ``iou`` (absent if the class never occurs) and labelled ``pixels``; "all":
     miou, pixel_accuracy, photos; the same per sequence ("sequence NAME") if there are several.
 
-    Raises :class:`ModelError` for a bundle of other classes or one that breaks its promise,
-    and :class:`DataError` for a photo or label picture that cannot be used.
+    Raises :class:`ModelError` for a network of other classes, and :class:`DataError` for a
+    photo or label picture that cannot be used.
     """
-    if bundle.labels != class_map.names:
+    if network.classes != class_map.names:
         raise ModelError(
-            f"{bundle.path}: has the classes {', '.join(bundle.labels)} but the data has "
+            f"{network.name}: has the classes {', '.join(network.classes)} but the data has "
             f"{', '.join(class_map.names)}; score it on data of its own"
         )
-    network = Network(bundle)
     of_sequence: dict[str, ClassConfusion] = {}
     for photo in photos:
-        picture, labels = open_labelled(photo, class_map, bundle.input.pixel_format)
-        predicted = network.mask(stretched_input(picture, bundle.input.width, bundle.input.height))
-        truth = stretched_labels(labels, bundle.mask.width, bundle.mask.height)
+        picture, labels = open_labelled(photo, class_map, network.input.pixel_format)
+        predicted = network.labels(stretched_input(picture, network.input.width, network.input.height))
+        truth = stretched_labels(labels, *network.mask)
         of_sequence.setdefault(photo.group, ClassConfusion(len(class_map.names))).add(predicted, truth)
     return summary(of_sequence, class_map.names)
 
 
 def summary(of_sequence: dict[str, ClassConfusion], names: tuple[str, ...]) -> Scores:
-    """The plain numbers of :func:`score_classes` from the pixel counts of each sequence."""
+    """The plain numbers of :func:`score_scenes` from the pixel counts of each sequence."""
     whole = ClassConfusion(len(names))
     for confusion in of_sequence.values():
         whole.join(confusion)
