@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,15 @@ class Machine:
         value = torch.tensor([seconds], dtype=torch.float64, device=self.device)
         torch.distributed.broadcast(value, src=0)
         return float(value.item())
+
+    def in_turn(self, work: Callable[[], T]) -> T:
+        """``work()``, the first process's before that of the others: it fills caches, they read them."""
+        if self.leads:
+            done = work()
+            self.wait()
+            return done
+        self.wait()
+        return work()
 
     def wait(self) -> None:
         """Until all processes are here."""

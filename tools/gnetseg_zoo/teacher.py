@@ -16,6 +16,7 @@ from PIL import Image
 
 from gnetseg_zoo.pictures import open_mask
 from gnetseg_zoo.samples import DataError, Sample
+from gnetseg_zoo.teacher_masks import mask_name
 
 TAUGHT = ("portrait", "fullbody")
 """Where the teacher is worth listening to: it misses persons in rooms, and sees some where nobody is."""
@@ -31,7 +32,7 @@ class Teacher:
 
     def target(self, sample: Sample, mask: Image.Image) -> Image.Image:
         """``mask`` (mode L) mixed with the teacher's, if it has one of this photo. Raises DataError."""
-        path = self.folder / mask_name(sample, self.root)
+        path = self.folder / mask_name(sample.image, self.root)
         if sample.domain not in TAUGHT or self.share == 0 or not path.is_file():
             return mask
         taught = open_mask(path)
@@ -43,8 +44,3 @@ class Teacher:
         return Image.fromarray(
             np.rint(np.asarray(mask) * (1 - self.share) + np.asarray(taught) * self.share).astype(np.uint8)
         )
-
-
-def mask_name(sample: Sample, root: Path) -> str:
-    """``a/b.jpg`` becomes ``a__b.jpg.png``: one flat folder, no two alike."""
-    return "__".join(sample.image.relative_to(root).parts) + ".png"

@@ -255,7 +255,8 @@ def main(arguments: list[str] | None = None) -> int:
         if given.threads:
             torch.set_num_threads(given.threads)
         machine = this_machine(given.device, bfloat16=given.bfloat16)
-        task = open_task(config, given.data, output.parent / "cache", given.teacher)
+        cache = output.parent / "cache"
+        task = machine.in_turn(lambda: open_task(config, given.data, cache, given.teacher))
         training = Training(config, task, machine, output, given.minutes or config.training.minutes)
         said = training.begin()
         if machine.leads:
