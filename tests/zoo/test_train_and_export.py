@@ -77,8 +77,8 @@ def test_the_exported_network_gives_the_rounded_labels_of_the_trained_one(archit
     pytest.importorskip("tensorflow")
     pytest.importorskip("tf_keras")
     pytest.importorskip("tomli_w")
-    from gnetseg_zoo.quantise import quantise
     from gnetseg_zoo.keras_model import build_keras
+    from gnetseg_zoo.quantise import quantise
     from gnetseg_zoo.runtime import check_tensor, interpreter_class
 
     torch.manual_seed(1)

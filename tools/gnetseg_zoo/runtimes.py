@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from gnetseg_zoo.runtime import RUNTIMES, interpreter_class
 from gnetsegd.errors import ModelError
 
 Pixels = npt.NDArray[np.uint8]
+TFLITE_RUNTIME, LITERT = RUNTIMES
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENTS = (".venv", ".venv-litert", ".venv-train")
 """Folders of the repository that ``make`` installs one runtime each in."""
@@ -50,6 +52,14 @@ def outputs(content: bytes, frames: Pixels, module: str) -> Pixels:
     return np.stack(masks)
 
 
+def tensors(content: bytes, module: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the runtime ``module`` says of the input and the output of the TFLite file ``content``."""
+    interpreter = interpreter_class(module)(model_content=content)
+    interpreter.allocate_tensors()
+    (entry,), (out,) = interpreter.get_input_details(), interpreter.get_output_details()
+    return entry, out
+
+
 def outputs_under(module: str, jobs: Mapping[str, tuple[bytes, Pixels]]) -> dict[str, Pixels] | None:
     """:func:`outputs` of every named (file, frames), in one process that has ``module``.
 
@@ -72,10 +82,13 @@ def outputs_under(module: str, jobs: Mapping[str, tuple[bytes, Pixels]]) -> dict
 
 def share_differing(content: bytes, frames: Pixels) -> float | None:
     """Share (0..1) of the values on ``frames`` in which the runtimes differ; None if only one is here."""
-    masks = [outputs_under(module, {"model": (content, frames)}) for module in RUNTIMES]
-    if masks[0] is None or masks[1] is None:
-        return None
-    return float(np.mean(masks[0]["model"] != masks[1]["model"]))
+    masks = []
+    for module in RUNTIMES:
+        given = outputs_under(module, {"model": (content, frames)})
+        if given is None:
+            return None
+        masks.append(given["model"])
+    return float(np.mean(masks[0] != masks[1]))
 
 
 def main(arguments: list[str]) -> None:
