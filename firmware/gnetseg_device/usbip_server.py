@@ -5,7 +5,6 @@
     modprobe vhci-hcd
     usbip attach -r 127.0.0.1 -b 1-1
 
-One thread reads commands, one each runs the OUT and the IN URBs of an attached device, in order.
 An unplugged device closes its connection, which the kernel sees as a disconnect. USB/IP has no way
 to plug in by itself: after a replug somebody has to attach again.
 """
@@ -14,13 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import queue
 import socket
 import threading
 from typing import TYPE_CHECKING
 
 from . import usbip_wire as wire
 from .port import Port
+from .socket_device import SocketDevice, receive
 from .transfer import Cancel, Reason, TransferError
 
 if TYPE_CHECKING:
@@ -85,12 +84,12 @@ class UsbipServer:
         with connection:
             try:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                _, operation, _ = wire.OPERATION.unpack(_receive(connection, wire.OPERATION.size))
+                _, operation, _ = wire.OPERATION.unpack(receive(connection, wire.OPERATION.size))
                 if operation == wire.REQ_DEVLIST:
                     present = [(port.identity, port.place) for port in self._ports if port.attachment]
                     connection.sendall(wire.pack_devlist(present))
                 elif operation == wire.REQ_IMPORT:
-                    self._import(connection, _receive(connection, wire.BUS_ID_SIZE).rstrip(b"\0"))
+                    self._import(connection, receive(connection, wire.BUS_ID_SIZE).rstrip(b"\0"))
             except (OSError, EOFError, ValueError):
                 pass  # the peer is gone, or is none of ours: nothing but this connection ends
 
@@ -121,67 +120,35 @@ class _Urb:
         self.cancel = Cancel()
 
 
-class _Attached:
+class _Attached(SocketDevice[_Urb]):
     """One connection that has imported a device."""
-
-    def __init__(self, connection: socket.socket, port: Port, attachment: int) -> None:
-        self._connection = connection
-        self._port = port
-        self._attachment = attachment
-        self._lock = threading.Lock()
-        #: URBs that have not been answered, by sequence: whoever takes one out answers it.
-        self._pending: dict[int, _Urb] = {}
-        self._queues: dict[bool, queue.SimpleQueue[_Urb | None]] = {
-            True: queue.SimpleQueue(),
-            False: queue.SimpleQueue(),
-        }
 
     def run(self) -> None:
         """Serve URBs until the connection ends; raises OSError or EOFError then."""
-        workers = [
-            threading.Thread(target=self._work, args=(is_out,), daemon=True) for is_out in (True, False)
-        ]
-        for worker in workers:
-            worker.start()
-        try:
+        with self._working():
             while True:
-                command = wire.parse_command(_receive(self._connection, wire.COMMAND.size))
+                command = wire.parse_command(self._receive(wire.COMMAND.size))
                 if isinstance(command, wire.Unlink):
                     self._unlink(command)
                 else:
                     self._submit(command)
-        finally:
-            with self._lock:
-                left = list(self._pending.values())
-                self._pending.clear()
-            for urb in left:
-                self._port.cancel(urb.cancel)
-            for waiting in self._queues.values():
-                waiting.put(None)
-            for worker in workers:
-                worker.join()
 
-    def close(self) -> None:
-        """Shut the connection; ``run`` ends in its own thread."""
-        with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
-
-    def close_if_gone(self) -> None:
-        """After a change of the port, under its lock: close if the device has left."""
-        if not self._port.has(self._attachment):
-            self.close()
+    def _left(self) -> list[_Urb]:
+        with self._lock:
+            left = list(self._pending.values())
+            self._pending.clear()  # whoever takes an URB out answers it: nobody shall
+        return left
 
     def _submit(self, submit: wire.Submit) -> None:
         if not 0 <= submit.length <= MAX_URB:
             raise ValueError(f"an URB of {submit.length} bytes")
-        data = _receive(self._connection, submit.length) if submit.is_out else b""
-        urb = _Urb(submit, data)
-        with self._lock:
-            self._pending[submit.sequence] = urb
+        urb = _Urb(submit, self._receive(submit.length) if submit.is_out else b"")
         if submit.endpoint == 0:
+            with self._lock:
+                self._pending[submit.sequence] = urb
             self._run(urb)
         else:
-            self._queues[submit.is_out].put(urb)
+            self._queue(submit.sequence, urb, is_out=submit.is_out)
 
     def _unlink(self, unlink: wire.Unlink) -> None:
         with self._lock:
@@ -189,13 +156,6 @@ class _Attached:
         if urb:
             self._port.cancel(urb.cancel)
         self._send(wire.pack_ret_unlink(unlink.sequence, -errno.ECONNRESET if urb else 0))
-
-    def _work(self, is_out: bool) -> None:
-        while urb := self._queues[is_out].get():
-            try:
-                self._run(urb)
-            except OSError:
-                return  # the reader notices as well, and ends everything
 
     def _run(self, urb: _Urb) -> None:
         submit, status, count, answer = urb.submit, 0, 0, b""
@@ -206,12 +166,10 @@ class _Attached:
                 answer = self._control(urb)
                 count = len(answer) if not submit.is_out else submit.length
             elif submit.is_out:
-                count = self._port.bulk_out(self._attachment, memoryview(urb.data), 0, urb.cancel)
+                count = self._bulk_out(urb.data, urb.cancel)
             else:
-                # A buffer per URB: this transport is for tests, not for speed.
-                buffer = memoryview(bytearray(submit.length))
-                count = self._port.bulk_in(self._attachment, buffer, 0, urb.cancel)
-                answer = bytes(buffer[:count])
+                answer = self._bulk_in(submit.length, urb.cancel)
+                count = len(answer)
         except TransferError as error:
             status, count = _STATUS.get(error.reason, -errno.EIO), error.count if submit.is_out else 0
         with self._lock:
@@ -225,19 +183,3 @@ class _Attached:
             self._port.control_out(self._attachment, kind, request, value, index, urb.data)
             return b""
         return self._port.control_in(self._attachment, kind, request, value, min(length, urb.submit.length))
-
-    def _send(self, data: bytes) -> None:
-        with self._lock:
-            self._connection.sendall(data)
-
-
-def _receive(connection: socket.socket, size: int) -> bytes:
-    """Exactly ``size`` bytes; ``EOFError`` if the peer ends before."""
-    buffer = bytearray(size)
-    view, done = memoryview(buffer), 0
-    while done < size:
-        count = connection.recv_into(view[done:])
-        if not count:
-            raise EOFError
-        done += count
-    return bytes(buffer)

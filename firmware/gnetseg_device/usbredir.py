@@ -6,20 +6,19 @@
         -device qemu-xhci -device usb-redir,chardev=u
 
 A connection to that socket is the cable: connecting plugs the device in, closing pulls it. While it is
-plugged, one thread reads messages and serves endpoint 0, one each runs the OUT and the IN transfers, in
-order.
+plugged, it is served as ``socket_device.py`` says.
 """
 
 from __future__ import annotations
 
 import contextlib
-import queue
 import socket
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from . import usbredir_wire as wire
+from .socket_device import SocketDevice
 from .transfer import Cancel, Reason, TransferError
 from .usbredir_wire import Kind, Status
 
@@ -98,20 +97,11 @@ class _Transfer:
     cancel: Cancel = field(default_factory=Cancel)
 
 
-class _Plugged:
+class _Plugged(SocketDevice[_Transfer]):
     """One connection, and the attachment of the device that it stands for."""
 
     def __init__(self, connection: socket.socket, port: Port, attachment: int) -> None:
-        self._connection = connection
-        self._port = port
-        self._attachment = attachment
-        self._lock = threading.Lock()
-        #: Bulk transfers that have not been answered, by id.
-        self._pending: dict[int, _Transfer] = {}
-        self._queues: dict[bool, queue.SimpleQueue[_Transfer | None]] = {
-            True: queue.SimpleQueue(),
-            False: queue.SimpleQueue(),
-        }
+        super().__init__(connection, port, attachment)
         self._handlers: dict[int, Callable[[int, bytes], None]] = {
             Kind.RESET: lambda _number, _body: self._reset(),
             Kind.SET_CONFIGURATION: self._set_configuration,
@@ -134,37 +124,13 @@ class _Plugged:
         self._codec = wire.Codec(self._receive(length))
         # libusb's codes count from 1, usbredir's from 0.
         self._send(self._codec.connect(self._port.identity, self._port.speed() - 1))
-        workers = [
-            threading.Thread(target=self._work, args=(is_out,), daemon=True) for is_out in (True, False)
-        ]
-        for worker in workers:
-            worker.start()
-        try:
+        with self._working():
             while True:
                 kind, length, number = self._codec.parse_head(self._receive(self._codec.head_size))
                 body = self._receive(length)
                 handler = self._handlers.get(kind)
                 if handler:  # filters, streams, acknowledgements: nothing that asks for an answer
                     handler(number, body)
-        finally:
-            with self._lock:
-                left = list(self._pending.values())
-            for transfer in left:
-                self._port.cancel(transfer.cancel)
-            for waiting in self._queues.values():
-                waiting.put(None)
-            for worker in workers:
-                worker.join()
-
-    def close(self) -> None:
-        """Shut the connection; ``run`` ends in its own thread."""
-        with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
-
-    def close_if_gone(self) -> None:
-        """After a change of the port, under its lock: close if the device has left."""
-        if not self._port.has(self._attachment):
-            self.close()
 
     def _reset(self) -> None:
         with contextlib.suppress(TransferError):  # gone: the connection ends as well
@@ -203,10 +169,7 @@ class _Plugged:
         asked = self._codec.parse_bulk(body)
         if asked.length > wire.MAX_MESSAGE:
             raise ValueError(f"a transfer of {asked.length} bytes")
-        transfer = _Transfer(number, asked)
-        with self._lock:
-            self._pending[number] = transfer
-        self._queues[asked.is_out].put(transfer)
+        self._queue(number, _Transfer(number, asked), is_out=asked.is_out)
 
     def _cancel(self, number: int) -> None:
         with self._lock:
@@ -215,45 +178,21 @@ class _Plugged:
         if transfer:
             self._port.cancel(transfer.cancel)
 
-    def _work(self, is_out: bool) -> None:
-        while transfer := self._queues[is_out].get():
-            try:
-                self._run(transfer)
-            except OSError:
-                return  # the reader notices as well, and ends everything
-
     def _run(self, transfer: _Transfer) -> None:
         asked, status, data = transfer.asked, Status.SUCCESS, b""
         try:
             if transfer.cancel.wanted:
                 raise TransferError(Reason.CANCELLED)
             if asked.is_out:
-                count = self._port.bulk_out(self._attachment, memoryview(asked.data), 0, transfer.cancel)
+                count = self._bulk_out(asked.data, transfer.cancel)
             else:
-                # A buffer per transfer: this transport is for tests, not for speed.
-                buffer = memoryview(bytearray(asked.length))
-                count = self._port.bulk_in(self._attachment, buffer, 0, transfer.cancel)
-                data = bytes(buffer[:count])
+                data = self._bulk_in(asked.length, transfer.cancel)
+                count = len(data)
         except TransferError as error:
             status, count = _STATUS.get(error.reason, Status.IO_ERROR), error.count if asked.is_out else 0
         with self._lock:
             self._pending.pop(transfer.number, None)
         self._send(self._codec.pack_bulk(transfer.number, asked, status, count, data))
-
-    def _send(self, data: bytes) -> None:
-        with self._lock:
-            self._connection.sendall(data)
-
-    def _receive(self, size: int) -> bytes:
-        """Exactly ``size`` bytes; ``EOFError`` if the peer ends before."""
-        buffer = bytearray(size)
-        view, done = memoryview(buffer), 0
-        while done < size:
-            count = self._connection.recv_into(view[done:])
-            if not count:
-                raise EOFError
-            done += count
-        return bytes(buffer)
 
 
 #: Heads are short before the capabilities are known.
