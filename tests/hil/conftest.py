@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,8 @@ else:
     collect_ignore_glob = ["test_*.py"]
 
 SUMMARY = Path("/host/summary")
+#: By check and phase (setup, call, teardown), in seconds.
+took_s: dict[tuple[str, str | None], float] = {}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -23,6 +24,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     count = {kind: len(terminalreporter.stats.get(kind, ())) for kind in ("passed", "failed", "error")}
     SUMMARY.write_text(f"{count['passed']} passed, {count['failed'] + count['error']} failed\n")
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """Say beside each check how long it took, with what was set up for it."""
+    if not IN_GUEST:
+        return None
+    took_s[report.nodeid, report.when] = report.duration
+    if report.when == "call" and report.outcome in ("passed", "failed"):
+        setup_s = took_s.get((report.nodeid, "setup"), 0.0)
+        word = f"{report.outcome.upper()} in {setup_s + report.duration:.1f} s"
+        return report.outcome, report.outcome[0], word
+    return None
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -35,11 +48,12 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         (LOGS / f"{name}.failure").write_text(f"{report.longreprtext}\n\n{journal}")
 
 
-@pytest.fixture
-def daemon() -> Iterator[object]:
-    """gnetsegd's unit with more time than it has, not started; stopped afterwards."""
+@pytest.fixture(scope="module")
+def daemon() -> object:
+    """gnetsegd's unit with more time than it has; ``apply`` brings a check's configuration into force.
+
+    It runs on from check to check: a start takes the emulated processor many seconds.
+    """
     from guest import Unit
 
-    unit = Unit(patient=True)
-    yield unit
-    unit.stop()
+    return Unit(patient=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 import shlex
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -16,20 +18,25 @@ from numpy.typing import NDArray
 
 from gnetsegd.accelerators.tflite import TfliteNetwork
 from gnetsegd.message import MaskHeader, parse_header, parse_json, unpack_mask
-from gnetsegd.model import load_bundle
+from gnetsegd.model import ModelBundle, load_bundle
 
 LOGS = Path("/host/logs")
 CONFIG = Path("/etc/gnetsegd/gnetsegd.toml")
 SOCKET = "ipc:///run/gnetsegd/masks.sock"
+CHECKOUT = Path("/host/src")
+#: The network that is shipped, and one that costs next to nothing: its masks depend on the picture, too.
 MODEL = "gnetseg-large-cpu30"
+QUICK = "tests/data/models/threshold-224"
 
 #: The guest's CPU is emulated, and the machine that does it has others to serve.
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 
 CONFIGURATION = """
 [camera]
 driver = "pattern"
 fps = {fps}
+[model]
+bundle = "{model}"
 [accelerator]
 driver = "{accelerator}"
 backoff_max_s = 0.5
@@ -57,17 +64,23 @@ def eventually(what: str, ask: Callable[[], Any], timeout_s: float = PATIENCE_S)
     return answer
 
 
+def bundle_of(model: str) -> str:
+    """As the configuration has it."""
+    return str(CHECKOUT / model) if "/" in model else model
+
+
 @functools.cache
-def network() -> TfliteNetwork:
+def network(model: str) -> tuple[ModelBundle, TfliteNetwork]:
     """The stand-in's network, in this process."""
-    return TfliteNetwork(load_bundle(MODEL), threads=2)
+    bundle = load_bundle(bundle_of(model))
+    return bundle, TfliteNetwork(bundle, threads=2)
 
 
-def right_labels(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def right_labels(picture: NDArray[np.uint8], model: str) -> NDArray[np.uint8]:
     """The mask that the stand-in gives for ``picture``."""
-    mask = load_bundle(MODEL).mask
-    labels = np.zeros((mask.height, mask.width), np.uint8)
-    network().run(picture, labels)
+    bundle, stand_in = network(model)
+    labels = np.zeros((bundle.mask.height, bundle.mask.width), np.uint8)
+    stand_in.run(picture, labels)
     return labels
 
 
@@ -133,54 +146,36 @@ class Listener:
             if isinstance(got, tuple) and got[0].backend == backend:
                 return got
 
-    def check_masks(self, backend: str, count: int = 5) -> None:
+    def check_masks(self, backend: str, count: int = 5, model: str = QUICK) -> None:
         """Are the next masks, to the last bit, what the stand-in makes of their pictures?"""
+        network(model)
         for _ in range(count):
             header, labels, picture = self.pair(backend)
-            wrong = int((labels != right_labels(picture)).sum())
+            wrong = int((labels != right_labels(picture, model)).sum())
             assert wrong == 0, f"mask {header.sequence}: {wrong} of {labels.size} labels are wrong"
 
-    def wait_for(self, what: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    def wait_for(
+        self, what: str, wanted: Callable[[dict[str, Any]], bool], timeout_s: float = PATIENCE_S
+    ) -> dict[str, Any]:
         """The first status for which ``wanted`` is true."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + timeout_s
         self.status = {}
         while not self.status or not wanted(self.status):
             self._next(deadline, what)
         return self.status
 
 
-class Unit:
-    """gnetsegd.service. With ``patient`` it has more time than the unit allows, but for stopping:
+class Service:
+    """A unit of the project, installed as it is shipped. ``more`` is a drop-in for its [Service]."""
 
-    the emulated processor may have to share its own with others.
-    """
-
-    name = "gnetsegd.service"
-
-    def __init__(self, patient: bool = False) -> None:
-        more = Path(f"/run/systemd/system/{self.name}.d/patient.conf")
-        more.unlink(missing_ok=True)
-        if patient:
-            more.parent.mkdir(parents=True, exist_ok=True)
-            more.write_text("[Service]\nTimeoutStartSec=300\nWatchdogSec=120\n")
-        call("systemctl daemon-reload")
-
-    def configure(
-        self,
-        accelerator: str = "standin",
-        fps: float = 2,
-        answer_timeout_s: float = 15,
-        more: str = "",
-    ) -> None:
-        """Write its configuration: the pattern camera, small waits, pictures published."""
-        text = CONFIGURATION.format(
-            accelerator=accelerator, fps=fps, answer_timeout_s=answer_timeout_s, socket=SOCKET
-        )
-        CONFIG.write_text(text + more)
-
-    def write(self, text: str) -> None:
-        """Write another configuration."""
-        CONFIG.write_text(text)
+    def __init__(self, name: str, more: str = "") -> None:
+        self.name = name
+        drop_in = Path(f"/run/systemd/system/{name}.d/more.conf")
+        drop_in.parent.mkdir(parents=True, exist_ok=True)
+        text = f"[Service]\n{more}"
+        if not drop_in.exists() or drop_in.read_text() != text:
+            drop_in.write_text(text)
+            call("systemctl daemon-reload")  # takes seconds here
 
     def start(self) -> None:
         """``Type=notify``: this returns when it is READY."""
@@ -189,6 +184,13 @@ class Unit:
 
     def stop(self) -> None:
         call(f"systemctl stop {self.name}")
+
+    def reload(self) -> None:
+        call(f"systemctl reload {self.name}")
+
+    def kill(self, number: signal.Signals) -> None:
+        """Send a signal to its main process."""
+        os.kill(self.pid, number)
 
     def show(self, name: str) -> str:
         """A property, as ``systemctl show`` has it."""
@@ -210,3 +212,44 @@ class Unit:
         """Until another process than ``pid`` is READY; its id."""
         eventually("systemd has not restarted it", lambda: self.pid not in (0, pid) and self.active)
         return self.pid
+
+
+class Unit(Service):
+    """gnetsegd.service. With ``patient`` it has more time than the unit allows, but for stopping:
+
+    the emulated processor may have to share its own with others.
+    """
+
+    def __init__(self, patient: bool = False) -> None:
+        super().__init__("gnetsegd.service", "TimeoutStartSec=300\nWatchdogSec=120\n" if patient else "")
+
+    def configure(
+        self,
+        accelerator: str = "standin",
+        fps: float = 4,
+        answer_timeout_s: float = 15,
+        model: str = QUICK,
+        more: str = "",
+    ) -> None:
+        """Write its configuration: the pattern camera, small waits, pictures published."""
+        text = CONFIGURATION.format(
+            accelerator=accelerator, fps=fps, answer_timeout_s=answer_timeout_s, socket=SOCKET,
+            model=bundle_of(model),
+        )  # fmt: skip
+        CONFIG.write_text(text + more)
+
+    def write(self, text: str) -> None:
+        """Write another configuration."""
+        CONFIG.write_text(text)
+
+    def apply(self) -> None:
+        """Start it with its configuration, or have the process that runs take that over."""
+        if not self.active:
+            self.start()
+            return
+        done = self._reloads()
+        self.reload()
+        eventually("the configuration is not taken over", lambda: self._reloads() > done)
+
+    def _reloads(self) -> int:
+        return self.journal().count("\nreload: done\n")

@@ -26,7 +26,7 @@ def cable() -> Iterator[FunctionFs]:
 def traffic(cable: FunctionFs, daemon: Unit) -> Iterator[Listener]:
     """The daemon has masks from the gadget; after the check it must get them again, in one process."""
     daemon.configure("usb")
-    daemon.start()
+    daemon.apply()
     pid = daemon.pid
     with Listener() as listener:
         listener.check_masks("usb", 1)

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-from guest import LOGS, MODEL, call, eventually
+from guest import LOGS, QUICK, bundle_of, call, eventually
 
 SERIAL = "hil-0001"
 _CONTROL = Path("/dev/virtio-ports/hil.plug")
@@ -19,9 +19,6 @@ class Transport:
     """A cable. ``pull`` gives no warning to anybody."""
 
     name = ""
-    #: Whether ``freeze`` leaves a bus that works. Where the bus itself hangs, the kernel cannot cancel a
-    #: transfer, and no time limit ends libusb's call: then the watchdog is what helps.
-    can_freeze = True
 
     def plug(self, *arguments: str) -> None:
         """Put it in; returns when the kernel has the device. ``arguments`` go to the mock device."""
@@ -49,6 +46,8 @@ class Transport:
         """Leave nothing behind."""
         self.pull()
 
+    # -- what all have in common
+
     def wait_for_device(self) -> Path:
         """The device's folder in sysfs."""
         return eventually("the kernel sees no device", self.device)  # type: ignore[no-any-return]
@@ -68,13 +67,11 @@ class Transport:
 
 
 class Process:
-    """A program of the project in the background; its words go to the logs."""
+    """A Python program in the background, by its arguments; its words go to the logs."""
 
     def __init__(self, name: str, *arguments: str) -> None:
         self._log: IO[bytes] = (LOGS / name).open("ab")
-        self._process = subprocess.Popen(
-            ["/usr/bin/python3", "-m", *arguments], stdout=self._log, stderr=self._log
-        )
+        self._process = subprocess.Popen(["/usr/bin/python3", *arguments], stdout=self._log, stderr=self._log)
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -88,56 +85,70 @@ class Process:
         return code
 
 
+def ask_outside(line: str) -> None:
+    """Have something done to the cable that ends on the machine that runs QEMU (tools/hil/plug.py)."""
+    with _CONTROL.open("r+b", buffering=0) as wire:
+        wire.write(f"{line}\n".encode())
+        answer = b""
+        while not answer.endswith(b"\n"):
+            answer += wire.read(100) or b""
+    assert answer == b"ok\n", answer
+
+
 class Usbredir(Transport):
     """QEMU's xHCI controller; the device is a process on the machine that runs QEMU."""
 
     name = "usbredir"
 
-    def _ask(self, line: str) -> None:
-        with _CONTROL.open("r+b", buffering=0) as wire:
-            wire.write(f"{line}\n".encode())
-            answer = b""
-            while not answer.endswith(b"\n"):
-                answer += wire.read(100) or b""
-        assert answer == b"ok\n", answer
-
     def plug(self, *arguments: str) -> None:
-        self._ask(" ".join(["plug", "--model", MODEL, "--serial", SERIAL, *arguments]))
+        ask_outside(" ".join(["plug", "--model", QUICK, "--serial", SERIAL, *arguments]))
         self.wait_for_device()
 
     def pull(self) -> None:
-        self._ask("unplug")
+        ask_outside("unplug")
         self.wait_until_gone()
 
     def freeze(self) -> None:
-        self._ask("freeze")
+        ask_outside("freeze")
 
     def thaw(self) -> None:
-        self._ask("thaw")
+        ask_outside("thaw")
+
+
+def prepare_usbip() -> None:
+    """The kernel's virtual host controller, and a loopback to reach it."""
+    call("modprobe vhci-hcd")
+    call("ip link set lo up")
+
+
+def usbip_attach() -> None:
+    """Plug in the device that a USB/IP server of this machine has, as soon as it serves."""
+    command = ["usbip", "attach", "-r", "127.0.0.1", "-b", "1-1"]
+    eventually("usbip attach", lambda: subprocess.run(command, capture_output=True).returncode == 0)
 
 
 class Usbip(Transport):
     """The kernel's virtual host controller, over TCP on loopback."""
 
     name = "usbip"
-    can_freeze = False
 
     def __init__(self) -> None:
-        call("modprobe vhci-hcd")
-        call("ip link set lo up")
+        prepare_usbip()
         self._mock: Process | None = None
 
     def plug(self, *arguments: str) -> None:
         self._mock = Process(
-            "usbip", "gnetseg_device.mockdev", "--model", MODEL, "--serial", SERIAL, *arguments
+            "usbip",
+            "-m",
+            "gnetseg_device.mockdev",
+            "--model",
+            bundle_of(QUICK),
+            "--serial",
+            SERIAL,
+            *arguments,
         )
-        eventually("usbip attach", lambda: self._attach() == 0)
+        usbip_attach()
         self.wait_for_device()
-
-    @staticmethod
-    def _attach() -> int:
-        command = ["usbip", "attach", "-r", "127.0.0.1", "-b", "1-1"]
-        return subprocess.run(command, capture_output=True).returncode
 
     def pull(self) -> None:
         mock, self._mock = self._mock, None
@@ -145,12 +156,21 @@ class Usbip(Transport):
             mock.end(signal.SIGKILL)
         self.wait_until_gone()
 
+    def freeze(self) -> None:
+        """Here it is the host controller that hangs: no time limit ends a transfer any more."""
+        assert self._mock
+        self._mock.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._mock
+        self._mock.signal(signal.SIGCONT)
+
     def unplug(self) -> None:
         call("usbip detach -p 0")
         self.wait_until_gone()
 
     def replug(self) -> None:
-        eventually("usbip attach", lambda: self._attach() == 0)
+        usbip_attach()
         self.wait_for_device()
 
 
@@ -166,7 +186,14 @@ class FunctionFs(Transport):
 
     def plug(self, *arguments: str) -> None:
         self._gadget = Process(
-            "gadget", "gnetseg_device.functionfs_main", "--model", MODEL, "--serial", SERIAL, *arguments
+            "gadget",
+            "-m",
+            "gnetseg_device.functionfs_main",
+            "--model",
+            bundle_of(QUICK),
+            "--serial",
+            SERIAL,
+            *arguments,
         )
         self.wait_for_device()
 
@@ -184,6 +211,11 @@ class FunctionFs(Transport):
         code = gadget.end(signal.SIGTERM)
         assert code == os.EX_OK
         return time.monotonic() - begun
+
+    def close(self) -> None:
+        # In order: a killed gadget leaves its mount for the next one to clear.
+        if self._gadget:
+            self.stop()
 
     def unplug(self) -> None:
         """As somebody else on the board would: the gadget is told of it by the kernel only."""

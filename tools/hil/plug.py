@@ -1,9 +1,10 @@
-"""The far end of the guest's USB cable: a ``gnetseg-mockdev`` on this machine, plugged in on request.
+"""The far end of the guest's USB cable: a process on this machine, plugged in on request.
 
 The guest writes lines to a virtio port and reads one line as the answer to each:
 
     plug [ARGUMENT ...]     start gnetseg-mockdev with these arguments
-    unplug                  kill it: the cable is pulled in the middle of whatever is under way
+    webcam                  start a webcam (tests/hil/webcam.py)
+    unplug                  kill what is plugged in: the cable is pulled, whatever is under way
     freeze, thaw            stop it and let it go on: the device hangs, but stays on the bus
 """
 
@@ -61,12 +62,10 @@ class PlugServer:
 
     def _do(self, words: list[str]) -> str:
         if words[:1] == ["plug"]:
-            self._unplug()
-            command = [self._python, "-m", "gnetseg_device.mockdev", "--usbredir", str(self._redir)]
-            environment = {"PYTHONPATH": f"{CHECKOUT}/firmware:{CHECKOUT}", "PATH": "/usr/bin:/bin"}
-            self._mock = subprocess.Popen(
-                [*command, *words[1:]], stdout=self._log, stderr=self._log, env=environment
-            )
+            self._plug("-m", "gnetseg_device.mockdev", "--usbredir", str(self._redir), *words[1:])
+            return "ok"
+        if words == ["webcam"]:
+            self._plug("tests/hil/webcam.py", str(self._redir))
             return "ok"
         if words == ["unplug"]:
             self._unplug()
@@ -75,6 +74,14 @@ class PlugServer:
             self._mock.send_signal(signal.SIGSTOP if words == ["freeze"] else signal.SIGCONT)
             return "ok"
         return f"error what is {words}?"
+
+    def _plug(self, *arguments: str) -> None:
+        """Run it with Python, from the checkout."""
+        self._unplug()
+        environment = {"PYTHONPATH": f"{CHECKOUT}/firmware:{CHECKOUT}", "PATH": "/usr/bin:/bin"}
+        self._mock = subprocess.Popen(
+            [self._python, *arguments], stdout=self._log, stderr=self._log, env=environment, cwd=CHECKOUT
+        )
 
     def _unplug(self) -> None:
         mock, self._mock = self._mock, None

@@ -143,7 +143,7 @@ def run(image: Path, arguments: Any, work: Path) -> int:
             process.terminate()
             process.wait()
         plug.close()
-        logs = CHECKOUT / "build" / "hil-logs"
+        logs = CHECKOUT / "build" / "hil" / "logs"
         shutil.rmtree(logs, ignore_errors=True)
         shutil.copytree(share / "logs", logs)
     if arguments.shell:
@@ -165,7 +165,7 @@ def main() -> int:
     parser.add_argument("-k", metavar="NAMES", help="only these checks, as pytest's -k")
     parser.add_argument("--shell", action="store_true", help="a shell in the guest instead")
     parser.add_argument("--build-only", action="store_true", help="build the guest if need be, and end")
-    parser.add_argument("--timeout-s", type=float, default=1500, help="end the guest after so long")
+    parser.add_argument("--timeout-s", type=float, default=3600, help="end the guest after so long")
     parser.add_argument("pytest", nargs="*", help="more arguments for pytest, after --")
     arguments = parser.parse_args()
     for tool in (QEMU, "mmdebstrap", "mke2fs", "cpio"):
