@@ -22,8 +22,9 @@ test: .venv/.done .venv-litert/.done .venv-bookworm/.done examples/node_modules/
 	.venv-litert/bin/python -m pytest -m "runtime"
 	.venv-bookworm/bin/python -m pytest -m "runtime"
 
-# Training and export need PyTorch and TensorFlow (about 3 GB): their tests run apart.
-test-train: .venv-train/.done
+# Training and export need PyTorch and TensorFlow (about 3 GB): their tests run apart. They also run
+# what they export under the other TFLite runtime, which is in .venv.
+test-train: .venv-train/.done .venv/.done
 	.venv-train/bin/python -m pytest tests/zoo
 
 # The USB road over a mock device that fails at random.
