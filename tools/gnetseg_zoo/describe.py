@@ -21,6 +21,10 @@ from gnetseg_zoo.costs import layer_costs, macs, parameters
 from gnetseg_zoo.networks import ARCHITECTURES, INPUT_CHANNELS, Network, NetworkError, build
 
 CONFIGS = Path(__file__).parent / "configs"
+ARGMAX = (
+    "These channels are scores, one a class. The chip computes them and no argmax: that ends the exported\n"
+    "file (ARG_MAX, CAST, RESHAPE), behind the chip, so that one byte a pixel leaves as with integers."
+)
 
 
 def named(name: str) -> Network:
@@ -53,7 +57,8 @@ def table(network: Network) -> str:
     sums = f"{macs(network) / 1e6:.1f} MMAC a frame, {parameters(network):,} parameters, "
     sums += f"mask {network.output_channels}x{network.output_size}x{network.output_size}"
     verdicts = [f"{'fits ' if v.fits else 'NOT  '} {v.limit}: {v.reason}" for v in check(network)]
-    return "\n".join([title, "", *lines, "", sums, "", "The accelerator chip:", *verdicts])
+    notes = ["", ARGMAX] if network.encoding == "softmax" else []
+    return "\n".join([title, "", *lines, "", sums, *notes, "", "The accelerator chip:", *verdicts])
 
 
 def as_json(network: Network) -> dict[str, object]:
@@ -64,6 +69,7 @@ def as_json(network: Network) -> dict[str, object]:
         "macs": macs(network),
         "parameters": parameters(network),
         "mask": [network.output_channels, network.output_size, network.output_size],
+        "argmax_in_file": network.encoding == "softmax",
         "layers": [asdict(cost) for cost in layer_costs(network)],
         "chip": [asdict(verdict) for verdict in check(network)],
         "fits_chip": all(verdict.fits for verdict in check(network)),
