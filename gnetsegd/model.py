@@ -96,7 +96,7 @@ def load_bundle(name: str) -> ModelBundle:
         raise ModelError(f"model {name}: this user may not read {manifest_path}", os.EX_NOPERM) from None
     except (OSError, ValueError) as error:
         raise ModelError(f"model {name}: {manifest_path} is not a readable TOML file: {error}") from None
-    for free_form in ("data", "scores", "training"):
+    for free_form in ("data", "scores", "speed", "training"):
         raw.pop(free_form, None)
     missing = [key for key in ("schema", "id", "sha256", "input", "mask") if key not in raw]
     if missing:

@@ -20,7 +20,7 @@ from gnetseg_zoo.labeller import of_bundle
 from gnetseg_zoo.samples import DOMAINS, EMPTY, DataError, load_index
 from gnetseg_zoo.scores import Scoreboard
 from gnetsegd.errors import ModelError
-from gnetsegd.model import load_bundle
+from gnetsegd.model import ModelBundle, load_bundle
 
 SHOWN = ("ccp_hand", "ccp_teacher", "us_officials", "synthetic_portraits")
 """Sources under Apache-2.0 or MIT; the others are for research use or state no licence."""
@@ -30,6 +30,9 @@ CAPTION_PX = 14
 PERSON = np.array([40, 200, 120])
 MISSED = np.array([230, 60, 60])
 INVENTED = np.array([250, 170, 20])
+LARGEST_BYTES = 150_000
+QUALITIES = (80, 65, 50, 35)
+"""Of JPEG, tried in this order until the picture is small enough for a repository."""
 LEGEND = "green: person found   red: person missed   orange: background taken for a person"
 
 
@@ -66,6 +69,29 @@ def sheet(chosen: list[tuple[str, list[Result]]], columns: int) -> Image.Image:
     return out
 
 
+def draw(bundle: ModelBundle, index: Path, split: str, output: Path, columns: int = 8) -> None:
+    """Draw the best and the worst photos of ``split`` into ``output``, a .jpg or .png.
+
+    Raises :class:`ModelError`, :class:`DataError` without a photo that may be shown, and
+    :class:`OSError` or :class:`ValueError` for a file that cannot be written.
+    """
+    samples = [s for s in load_index(index, split) if s.source in SHOWN and s.domain != EMPTY]
+    if not samples:
+        raise DataError(f"{index}: split {split} has no photo of {', '.join(SHOWN)}")
+    found = list(results(of_bundle(bundle), samples, Scoreboard()))
+    rows: list[tuple[str, list[Result]]] = []
+    for domain in DOMAINS:
+        of = sorted((r for r in found if r.sample.domain == domain), key=lambda r: r.score)
+        if of:
+            rows.append((f"{domain}: best of {len(of)} (mIoU of the photo)", of[: -columns - 1 : -1]))
+            rows.append((f"{domain}: worst", of[:columns]))
+    picture = sheet(rows, columns)
+    for quality in QUALITIES:
+        picture.save(output, quality=quality)
+        if output.stat().st_size <= LARGEST_BYTES:
+            break
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command; gives its exit status."""
     parser = argparse.ArgumentParser(prog="python -m gnetseg_zoo.contact_sheet", description=__doc__)
@@ -76,19 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--columns", type=int, default=8)
     given = parser.parse_args(arguments)
     try:
-        samples = [s for s in load_index(given.data, given.split) if s.source in SHOWN and s.domain != EMPTY]
-        if not samples:
-            raise DataError(f"{given.data}: split {given.split} has no photo of {', '.join(SHOWN)}")
-        found = list(results(of_bundle(load_bundle(given.model)), samples, Scoreboard()))
-        rows: list[tuple[str, list[Result]]] = []
-        for domain in DOMAINS:
-            of = sorted((r for r in found if r.sample.domain == domain), key=lambda r: r.score)
-            if of:
-                rows.append(
-                    (f"{domain}: best of {len(of)} (mIoU of the photo)", of[: -given.columns - 1 : -1])
-                )
-                rows.append((f"{domain}: worst", of[: given.columns]))
-        sheet(rows, given.columns).save(given.output, quality=80)
+        draw(load_bundle(given.model), given.data, given.split, given.output, given.columns)
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

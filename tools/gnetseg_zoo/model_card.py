@@ -1,0 +1,167 @@
+"""A bundle's card, written from its ``model.toml``: ``python -m gnetseg_zoo.model_card BUNDLE...``.
+
+Writes ``docs/models/NAME.md`` for every bundle; nothing in it is typed by hand. ``--speed``
+first measures how long a frame takes here and keeps that in ``model.toml``; ``--data
+index.csv`` first draws the best and the worst photos (``contact_sheet.py``), of persons and
+only of sources that may be passed on. Needs what the daemon needs; for ``--data`` also Pillow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from gnetseg_zoo.bundle_scores import write_speed
+from gnetseg_zoo.chip import check
+from gnetseg_zoo.config import ConfigError
+from gnetseg_zoo.describe import named
+from gnetseg_zoo.files import write_whole
+from gnetseg_zoo.networks import NetworkError
+from gnetseg_zoo.samples import DataError
+from gnetsegd.errors import ModelError
+from gnetsegd.model import load_bundle
+
+CARDS = Path("docs/models")
+PICTURES = Path("docs/img/models")
+HEAD = "<!-- Written by python -m gnetseg_zoo.model_card from model.toml: change that, not this. -->"
+PERSON_SCORES = (
+    "Centre square of the photo, area-resized. mIoU is the mean of the person's and the background's "
+    "intersection over union, each summed over all pixels of the slice; boundary F tells how much of the "
+    "outline is met within 0.75 % of the diagonal; false person is the mean share of person pixels where "
+    "nobody is."
+)
+SCENE_SCORES = (
+    "The whole photo stretched to the network's square. IoU is summed over all labelled pixels of the split; "
+    "mIoU is its mean over the classes that occur. Unlabelled pixels are left out."
+)
+
+WORDS = {
+    "miou": "mIoU",
+    "iou": "IoU",
+    "person_iou": "person IoU",
+    "background_iou": "background IoU",
+    "boundary_f": "boundary F",
+}
+
+
+def card(table: dict[str, Any], *, size_bytes: int, picture: bool) -> str:
+    """The card of a bundle whose ``model.toml`` reads as ``table``.
+
+    ``size_bytes``: of the network's file; ``picture``: whether ``docs/img/models`` has one.
+    """
+    name, entry, mask = table["id"], table["input"], table["mask"]
+    training, data = table.get("training", {}), table.get("data", {})
+    lines = [HEAD, "", f"# {name}", "", f"{table.get('title', '')}.", ""]
+    lines += ["| | |", "|---|---|"]
+    lines += [f"| input | {entry['format']}, {entry['width']}x{entry['height']}, one byte a value |"]
+    lines += [f"| mask | {mask['width']}x{mask['height']}, one byte a pixel: {_labels(mask['classes'])} |"]
+    for key, words in (("architecture", "layers"), ("mmacs", "MMAC a frame"), ("parameters", "weights")):
+        if key in training:
+            lines.append(f"| {words} | {_number(training[key])} |")
+    lines += [f"| file | {size_bytes:,} bytes |", f"| licence of the weights | {table.get('licence', '')} |"]
+    lines += [*_speed(table.get("speed")), ""]
+    lines += _scores(table.get("scores", {}))
+    if picture:
+        words = f"best and worst photos of {name}"
+        lines += [f"![{words}](../img/models/{name}.jpg)", ""]
+        lines += ["Only photos whose licence lets them be passed on are shown.", ""]
+    if data:
+        lines += ["## Trained with", "", "| source | photos | terms |", "|---|---|---|"]
+        lines += [f"| {s['name']} | {s['photos']:,} | {s['licence']} |" for s in data.get("sources", [])]
+        lines += ["", data.get("note", ""), ""]
+    if training:
+        lines += ["## How it was trained", "", "| | |", "|---|---|"]
+        shown = (k for k in training if k not in ("architecture", "mmacs", "parameters"))
+        for key in shown:
+            value = str(training[key]) if key == "seed" else _number(training[key])
+            lines.append(f"| {key.replace('_', ' ')} | {value} |")
+        lines += [""]
+    lines += _chip(training.get("config", ""))
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _labels(classes: list[str]) -> str:
+    return ", ".join(f"{n} {name}" for n, name in enumerate(classes))
+
+
+def _number(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _speed(speed: dict[str, Any] | None) -> list[str]:
+    if not speed:
+        return ["| a frame takes | not measured |"]
+    words = f"{speed['ms']} ms of one core ({speed['runtime']}), measured on {speed['machine']}"
+    return [f"| a frame takes | {words} |"]
+
+
+def _scores(scores: dict[str, Any]) -> list[str]:
+    slices = {name: numbers for name, numbers in scores.items() if isinstance(numbers, dict)}
+    if not slices:
+        return ["Not scored yet.", ""]
+    heads = list(dict.fromkeys(key for numbers in slices.values() for key in numbers))
+    lines = [f"## Scores, split {scores.get('split', 'unknown')}", ""]
+    words = [WORDS.get(head, head.replace("_", " ")) for head in heads]
+    lines += ["| | " + " | ".join(words) + " |", "|---" * (len(heads) + 1) + "|"]
+    for name, numbers in slices.items():
+        lines.append(f"| {name} | " + " | ".join(_number(numbers.get(head, "")) for head in heads) + " |")
+    return [*lines, "", PERSON_SCORES if "persons" in slices else SCENE_SCORES, ""]
+
+
+def _chip(config: str) -> list[str]:
+    try:
+        verdicts = check(named(Path(config).stem))
+    except (ConfigError, NetworkError):
+        return []  # a bundle of somebody's own: its network is not described here
+    lines = ["## The accelerator chip", "", "| | limit | |", "|---|---|---|"]
+    return lines + [f"| {'fits' if v.fits else 'does not fit'} | {v.limit} | {v.reason} |" for v in verdicts]
+
+
+def write_card(folder: Path, size_bytes: int) -> Path:
+    """Write the card of the bundle in ``folder``; gives where. Raises :class:`OSError`."""
+    table = tomllib.loads((folder / "model.toml").read_text("utf-8"))
+    path = CARDS / f"{table['id']}.md"
+    text = card(table, size_bytes=size_bytes, picture=(PICTURES / f"{table['id']}.jpg").is_file())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, text.encode())
+    return path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command, run in the repository's folder; gives its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m gnetseg_zoo.model_card", description=__doc__)
+    parser.add_argument("bundles", nargs="+", metavar="BUNDLE", help="a bundle's folder or shipped name")
+    parser.add_argument("--speed", action="store_true", help="measure here and keep it in model.toml")
+    parser.add_argument("--data", type=Path, help="index.csv: draw the picture anew")
+    given = parser.parse_args(arguments)
+    try:
+        for name in given.bundles:
+            bundle = load_bundle(name)
+            if given.speed:
+                from gnetseg_zoo.speed import measure
+
+                write_speed(bundle.path, measure(bundle))
+            if given.data and "person" in bundle.labels:
+                from gnetseg_zoo.contact_sheet import draw
+
+                PICTURES.mkdir(parents=True, exist_ok=True)
+                draw(bundle, given.data, "val", PICTURES / f"{bundle.id}.jpg")
+            print(write_card(bundle.path, len(bundle.content)))
+    except ModelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except DataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return os.EX_DATAERR
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}; the card was not written", file=sys.stderr)
+        return os.EX_IOERR
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
