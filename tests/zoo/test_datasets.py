@@ -97,3 +97,74 @@ def test_camvid_is_read_by_folders_and_by_index_alike(tmp_path):
     index = tmp_path / "index.csv"
     index.write_text("\n".join([",".join(camvid.COLUMNS), *lines]))
     assert camvid.load_camvid(index) == photos
+
+
+@pytest.fixture
+def drives(tmp_path):
+    """An index of one CamVid photo."""
+    save(tmp_path / "a.png", grey())
+    save(tmp_path / "a_label.png", grey())
+    index = tmp_path / "index.csv"
+    index.write_text(",".join(camvid.COLUMNS) + "\na.png,a_label.png,test,0001TP\n")
+    return index
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (",sequence", "", r"index\.csv: no column sequence"),
+        (",test,0001TP", "", r"index\.csv, line 2: is cut short"),
+        (
+            ",test,",
+            ",testing,",
+            r"index\.csv, line 2: split 'testing' is unknown; write one of train, val, test",
+        ),
+        ("a_label.png,", "lost.png,", r"lost\.png: is missing, it belongs to a\.png"),
+        ("a.png,", "lost.png,", r"lost\.png: is missing, it belongs to index\.csv"),
+        ("a.png,a_label.png,test,0001TP\n", "", "names no photo"),
+    ],
+)
+def test_a_faulty_camvid_index_is_refused_by_line_or_file(drives, old, new, sentence):
+    drives.write_text(drives.read_text().replace(old, new, 1))
+    with pytest.raises(DataError, match=sentence):
+        camvid.load_camvid(drives)
+
+
+def test_an_index_that_is_missing_or_no_text_is_one_sentence(drives):
+    drives.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match="not a readable index"):
+        camvid.load_camvid(drives)
+    drives.unlink()
+    with pytest.raises(DataError, match="not a readable index"):
+        camvid.load_camvid(drives)
+
+
+def test_a_tree_without_photos_is_refused_rather_than_empty(tmp_path):
+    for folder in ("leftImg8bit", "gtFine", "clip_img", "matting", "train", "trainannot", "val"):
+        (tmp_path / folder).mkdir()
+    for folder in ("valannot", "test", "testannot"):
+        (tmp_path / folder).mkdir()
+    for load in (cityscapes.load_cityscapes, load_matting_human, camvid.load_camvid):
+        with pytest.raises(DataError, match="holds no photo; the layout is"):
+            load(tmp_path)
+
+
+def test_a_cityscapes_photo_without_labels_is_named(city):
+    next(city.glob("gtFine/*/*/*.png")).unlink()
+    with pytest.raises(DataError, match=r"labelIds\.png: is missing, it belongs to aachen_"):
+        cityscapes.load_cityscapes(city)
+
+
+@pytest.mark.parametrize("kept", [0, 20, 45])
+def test_a_damaged_label_picture_is_named(drives, kept):
+    (photo,) = camvid.load_camvid(drives)
+    photo.label.write_bytes(photo.label.read_bytes()[:kept])
+    with pytest.raises(DataError, match=r"a_label\.png: cannot be decoded"):
+        camvid.CLASSES.read(photo.label)
+
+
+def test_a_matting_without_alpha_is_refused_rather_than_taken_for_a_person_all_over(matting_human):
+    samples = load_matting_human(matting_human)
+    save(samples[0].mask, np.zeros((8, 6, 3), np.uint8))
+    with pytest.raises(DataError, match=r"\.png: has no alpha channel"):
+        open_pair(samples[0], "Y")

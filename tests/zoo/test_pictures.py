@@ -43,3 +43,25 @@ def test_a_photo_that_cannot_be_decoded_is_named(tmp_path, index):
     (tmp_path / "0.png").write_bytes(b"not a picture")
     with pytest.raises(DataError, match=r"0\.png: cannot be decoded"):
         open_pair(load_index(index)[0], "Y")
+
+
+def test_a_damaged_mask_is_named(tmp_path, index):
+    whole = (tmp_path / "0_mask.png").read_bytes()
+    (tmp_path / "0_mask.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"0_mask\.png: cannot be decoded"):
+        open_pair(load_index(index)[0], "Y")
+
+
+def test_a_photo_cut_short_is_named_rather_than_filled_with_grey(tmp_path, index):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "0.png", "JPEG")
+    whole = (tmp_path / "0.png").read_bytes()
+    (tmp_path / "0.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"0\.png: cannot be decoded"):
+        open_pair(load_index(index)[0], "Y")
+
+
+def test_a_picture_of_an_absurd_size_is_named_rather_than_decoded(index, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match=r"0\.png: cannot be decoded"):
+        open_pair(load_index(index)[0], "Y")

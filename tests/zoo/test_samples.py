@@ -23,6 +23,7 @@ def test_an_index_gives_every_photo_of_the_split(index):
         ("1.png,1_mask.png,portrait", "1.png,1_mask.png,selfie", "line 3: domain 'selfie' is unknown"),
         ("hand,g3", "hand,g0", "group 'g0' is in the splits 'train' and 'val'"),
         ("label_kind,group", "label_kind,batch", "no column group"),
+        ("1.png,1_mask.png,portrait,made_up,CC0,hand,g1,train", "1.png", "line 3: domain '' is unknown"),
     ],
 )
 def test_a_faulty_index_is_refused_by_line(index, old, new, sentence):

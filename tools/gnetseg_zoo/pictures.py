@@ -30,17 +30,29 @@ ALPHA = "alpha"
 
 
 def open_mask(path: Path, label_kind: str = "hand") -> Image.Image:
-    """The mask in mode L, 0 (background) to 255 (person). Raises :class:`DataError`."""
+    """The mask in mode L, 0 (background) to 255 (person).
+
+    Raises :class:`DataError` if it cannot be decoded, or should have an alpha channel and has none.
+    """
     if label_kind == ALPHA:
-        return _open(path, "RGBA").getchannel("A")
+        return _open(path, "RGBA", transparent=True).getchannel("A")
     return _open(path, "L")
 
 
-def _open(path: Path, mode: str) -> Image.Image:
+UNDECODABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises for a damaged picture, or one of an absurd size."""
+
+
+def _open(path: Path, mode: str, *, transparent: bool = False) -> Image.Image:
     try:
         with Image.open(path) as picture:
+            if transparent and not picture.has_transparency_data:
+                # Converting would invent an opaque one: all of the picture a person.
+                raise DataError(f"{path}: has no alpha channel, which is the mask; give the cut-out picture")
             return picture.convert(mode)
-    except (OSError, SyntaxError, ValueError) as error:
+    except DataError:
+        raise
+    except UNDECODABLE as error:
         raise DataError(f"{path}: cannot be decoded ({error}); replace it or take it out") from error
 
 

@@ -60,16 +60,24 @@ def load_camvid(root: Path) -> list[LabelledPhoto]:
 def _from_index(index: Path) -> list[LabelledPhoto]:
     try:
         with index.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+            rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{index}: not a readable index ({error}); give an index.csv") from error
-    missing = [column for column in COLUMNS if not rows or column not in rows[0]]
     if missing:
         raise DataError(f"{index}: no column {', '.join(missing)}; it has the columns {', '.join(COLUMNS)}")
+    if not rows:
+        raise DataError(f"{index}: names no photo; give an index with a line for each")
     out = []
-    for row in rows:
-        photo = index.parent / row["image"]
-        require_file(photo, index)
+    for line, row in enumerate(rows, start=2):
+        if not all(row[column] for column in COLUMNS):
+            raise DataError(f"{index}, line {line}: is cut short; it needs {', '.join(COLUMNS)}")
+        if row["split"] not in SPLITS:
+            raise DataError(
+                f"{index}, line {line}: split {row['split']!r} is unknown; write one of {', '.join(SPLITS)}"
+            )
+        photo = require_file(index.parent / row["image"], index)
         label = require_file(index.parent / row["label"], photo)
         out.append(LabelledPhoto(photo, label, row["split"], row["sequence"]))
     return out

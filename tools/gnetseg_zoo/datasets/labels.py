@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from gnetseg_zoo.pictures import UNDECODABLE
 from gnetseg_zoo.samples import DataError
 
 IGNORE = 255
@@ -43,7 +44,7 @@ class ClassMap:
             with Image.open(path) as picture:
                 # A palette's index is the label; its colour is for people.
                 raw = np.asarray(picture if picture.mode in ("L", "P") else picture.convert("L"), np.uint8)
-        except (OSError, SyntaxError, ValueError) as error:
+        except UNDECODABLE as error:
             raise DataError(f"{path}: cannot be decoded ({error}); replace it or take it out") from error
         unknown = sorted(set(np.unique(raw).tolist()) - set(self.of_raw))
         if unknown:
