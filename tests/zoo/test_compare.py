@@ -29,7 +29,7 @@ def networks(monkeypatch):
     found["floats"] = labeller("good (float)", 120)
     monkeypatch.setattr(compare, "load_bundle", lambda name: name)
     monkeypatch.setattr(compare, "of_bundle", lambda name: found[name])
-    monkeypatch.setattr(compare, "_floats", lambda _config, _run: found["floats"])
+    monkeypatch.setattr(compare, "_floats", lambda *_given, **_options: [found["floats"]])
     return found
 
 
@@ -129,3 +129,31 @@ made_up = 1.0
     assert given.dtype == np.uint8
     assert 0 < given.mean() < 1
     assert np.array_equal(given, raw >= 0.5)
+
+
+def test_the_rgb_twin_gives_what_the_yuv_network_gives_inside_the_picture():
+    torch = pytest.importorskip("torch")
+    from gnetseg_zoo.colour import OFFSET, YUV_OF_RGB
+    from gnetseg_zoo.float_network import make_rgb
+    from gnetseg_zoo.networks import build
+    from gnetseg_zoo.torch_model import GnetSeg
+
+    torch.manual_seed(1)
+    model = GnetSeg(build("large", widths=(4, 4, 8), input_format="YUV444", size=32))
+    rgb = np.random.default_rng(1).integers(0, 256, (32, 32, 3)).astype(np.float64)
+    yuv = rgb @ YUV_OF_RGB.T + OFFSET
+    first = model.convs[0]
+    first.norm.running_mean.uniform_(-1, 1)
+    first.norm.running_var.uniform_(0.5, 2)
+    first.eval()
+
+    def inside(pixels):
+        with torch.no_grad():
+            out = first(torch.from_numpy(pixels.transpose(2, 0, 1)[None] / 255).float())
+        # A stride of 2 reads padding below and to the right only.
+        return out[0, :, :-1, :-1].numpy()
+
+    of_yuv = inside(yuv)
+    make_rgb(model)
+    assert np.abs(of_yuv).max() > 0.1
+    assert np.allclose(inside(rgb), of_yuv, atol=1e-4)

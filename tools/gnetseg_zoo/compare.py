@@ -5,7 +5,8 @@ a row a bundle (integer against softmax, Y against YUV and RGB, small against la
 
 ``python -m gnetseg_zoo.compare BUNDLE --float configs/NAME.toml --data index.csv`` adds the
 averaged weights of ``build/train/NAME`` as floats and what 8-bit integers lose against them;
-more than ``--bound`` (0.003 mIoU) ends with exit code 1. Needs numpy, Pillow and a TFLite
+more than ``--bound`` (0.003 mIoU) ends with exit code 1. ``--twin`` adds the RGB network that
+a YUV444 one becomes (``colour.py``), to be compared with the floats. Needs numpy, Pillow and a TFLite
 runtime; for ``--float`` torch too.
 """
 
@@ -81,15 +82,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sequence", help="only this drive of the split (labelled scenes)")
     parser.add_argument("--float", type=Path, metavar="CONFIG", dest="config", help="the floats beside it")
     parser.add_argument("--run", type=Path, help="folder of their training run (build/train/NAME)")
+    parser.add_argument("--twin", action="store_true", help="with --float: its RGB twin too")
     parser.add_argument("--bound", type=float, default=MOST_LOST, help="mIoU that integers may lose")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     given = parser.parse_args(arguments)
+    if given.twin and not given.config:
+        parser.error("--twin is made of floats; name them with --float")
     if given.config and len(given.bundles) != 1:
         parser.error("--float takes one bundle: the one that was exported from it")
     try:
         networks = [of_bundle(load_bundle(name)) for name in given.bundles]
         if given.config:
-            networks.append(_floats(given.config, given.run))
+            networks += _floats(given.config, given.run, twin=given.twin)
         rows = {}
         for network in networks:
             if network.name in rows:
@@ -118,16 +122,17 @@ class _FloatError(RuntimeError):
     """The floats cannot be had."""
 
 
-def _floats(config: Path, run: Path | None) -> Labeller:
+def _floats(config: Path, run: Path | None, *, twin: bool) -> list[Labeller]:
     loaded = load_config(config)
     try:
         # Only here is torch needed.
         from gnetseg_zoo.checkpoint import CheckpointError
-        from gnetseg_zoo.float_network import of_checkpoint
+        from gnetseg_zoo.float_network import of_checkpoint, twin_of_checkpoint
     except ImportError as error:
         raise _FloatError(f"--float needs torch ({error}); pip install '.[train]'") from error
+    run = run or Path("build/train") / loaded.name
     try:
-        return of_checkpoint(loaded, run or Path("build/train") / loaded.name)
+        return [of_checkpoint(loaded, run), *([twin_of_checkpoint(loaded, run)] if twin else [])]
     except CheckpointError as error:
         raise _FloatError(str(error)) from error
 

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 
 from gnetseg_zoo.checkpoint import CHECKPOINT, fingerprint, load_checkpoint
+from gnetseg_zoo.colour import to_rgb
 from gnetseg_zoo.config import Config
 from gnetseg_zoo.labeller import Labeller
+from gnetseg_zoo.networks import NetworkError
 from gnetseg_zoo.pictures import Pixels
 from gnetseg_zoo.torch_model import GnetSeg
 from gnetsegd.frame import FrameSpec
@@ -22,11 +24,52 @@ def of_checkpoint(config: Config, run: Path) -> Labeller:
     Raises :class:`~gnetseg_zoo.checkpoint.CheckpointError` for a checkpoint that is missing,
     damaged or of another network, and :class:`~gnetseg_zoo.networks.NetworkError`.
     """
+    model = load_average(config, run)
+    return of_model(f"{config.name} (float)", model, model.network.input_format, config.network.classes)
+
+
+def twin_of_checkpoint(config: Config, run: Path) -> Labeller:
+    """The same for RGB in place of YUV444 (paper, section 2.1), by :mod:`gnetseg_zoo.colour`.
+
+    Raises as :func:`of_checkpoint`, and :class:`NetworkError` for a network of another format.
+    """
+    if config.network.input_format != "YUV444":
+        raise NetworkError(
+            f"{config.name}: takes {config.network.input_format}; only a YUV444 network has an RGB twin"
+        )
+    model = load_average(config, run)
+    make_rgb(model)
+    return of_model(f"{config.name} (float, RGB twin)", model, "RGB", config.network.classes)
+
+
+def load_average(config: Config, run: Path) -> GnetSeg:
+    """The averaged weights of the checkpoint in ``run``, ready to be evaluated. Raises as above."""
     network = config.build_network()
     state = load_checkpoint(run / CHECKPOINT, fingerprint(network))
     model = GnetSeg(network)
     model.load_state_dict(state["average"])
     model.eval()
+    return model
+
+
+def make_rgb(model: GnetSeg) -> None:
+    """Change the first convolution of a YUV444 network in place, so that it takes RGB."""
+    first = model.convs[0]
+    kernel, bias = (part.double().numpy() for part in first.folded())
+    # The network divides its bytes by 255; the change of colours is one of bytes.
+    kernel, bias = to_rgb(kernel / 255, bias)
+    with torch.no_grad():
+        first.conv.weight.copy_(torch.from_numpy(kernel * 255))
+        # A normalisation that only adds the bias: scale 1 and mean 0.
+        first.norm.weight.fill_(1.0)
+        first.norm.bias.copy_(torch.from_numpy(bias))
+        first.norm.running_mean.zero_()
+        first.norm.running_var.fill_(1.0 - first.norm.eps)
+
+
+def of_model(name: str, model: GnetSeg, input_format: str, classes: list[str]) -> Labeller:
+    """``model`` as it stands, its labels chosen as the exported network chooses them."""
+    network = model.network
 
     def labels(pixels: Pixels) -> Pixels:
         entering = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32))
@@ -35,11 +78,10 @@ def of_checkpoint(config: Config, run: Path) -> Labeller:
         if len(raw) > 1:
             chosen = raw.argmax(dim=0)
         else:
-            # As the exported network does: clamped, then rounded, halves up.
+            # Clamped, then rounded, halves up.
             chosen = torch.floor(raw[0].clamp(0, network.classes - 1) + 0.5)
         out: Pixels = chosen.to(torch.uint8).numpy()
         return out
 
-    spec = FrameSpec(network.size, network.size, network.input_format)
-    mask = network.output_size, network.output_size
-    return Labeller(f"{config.name} (float)", spec, mask, tuple(config.network.classes), labels)
+    spec = FrameSpec(network.size, network.size, input_format)
+    return Labeller(name, spec, (network.output_size, network.output_size), tuple(classes), labels)
