@@ -126,6 +126,28 @@ def test_the_scores_themselves_can_be_had(frames):
     assert np.abs(real - (wanted - lowest_score(model, frames))).mean() < 4 * scale
 
 
+def claimed(content, classes):
+    """A bundle that promises a mask, as the daemon holds it."""
+    return ModelBundle(
+        id="claimed",
+        title="",
+        licence="",
+        path=Path(),
+        sha256=b"",
+        content=content,
+        input=FrameSpec(SIZE, SIZE, "Y"),
+        mask=MaskFormat(SIZE, SIZE, 8, classes),
+        labels=tuple(str(n) for n in range(classes)),
+    )
+
+
+def test_the_daemon_takes_a_softmax_mask_as_it_takes_an_integer_one(frames):
+    content = tflite_file(random_model(5), frames)
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    TfliteNetwork(claimed(content, 5), 1).run(frames[0][..., 0], mask)
+    np.testing.assert_array_equal(mask, run(content, frames[:1])[2][0, ..., 0])
+
+
 def test_the_daemon_refuses_scores_by_the_name_of_the_bundle(tmp_path, frames):
     content = tflite_file(random_model(2), frames, scores=True)
     table = {
@@ -140,16 +162,5 @@ def test_the_daemon_refuses_scores_by_the_name_of_the_bundle(tmp_path, frames):
     with pytest.raises(ModelError, match=r"scores-of-two.*mask\.encoding.*'scores'"):
         load_bundle(str(tmp_path / "scores-of-two"))
     # Whoever rewrites model.toml is told by the tensors.
-    claimed = ModelBundle(
-        id="scores-of-two",
-        title="",
-        licence="",
-        path=Path(),
-        sha256=b"",
-        content=content,
-        input=FrameSpec(SIZE, SIZE, "Y"),
-        mask=MaskFormat(SIZE, SIZE, 8, 2),
-        labels=("a", "b"),
-    )
-    with pytest.raises(ModelError, match=r"scores-of-two: its output has the shape \(1, 32, 32, 2\)"):
-        TfliteNetwork(claimed, 1)
+    with pytest.raises(ModelError, match=r"claimed: its output has the shape \(1, 32, 32, 2\)"):
+        TfliteNetwork(claimed(content, 2), 1)
