@@ -14,7 +14,7 @@ from gnetseg_zoo.config import Config
 from gnetseg_zoo.labeller import Labeller
 from gnetseg_zoo.networks import NetworkError
 from gnetseg_zoo.pictures import Pixels
-from gnetseg_zoo.torch_model import GnetSeg
+from gnetseg_zoo.torch_model import GnetSeg, labels_of
 from gnetsegd.frame import FrameSpec
 
 
@@ -74,14 +74,7 @@ def of_model(name: str, model: GnetSeg, input_format: str, classes: list[str]) -
     def labels(pixels: Pixels) -> Pixels:
         entering = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32))
         with torch.no_grad():
-            raw = model(entering)[0]
-        if len(raw) > 1:
-            chosen = raw.argmax(dim=0)
-        else:
-            # Clamped, then rounded, halves up.
-            chosen = torch.floor(raw[0].clamp(0, network.classes - 1) + 0.5)
-        out: Pixels = chosen.to(torch.uint8).numpy()
-        return out
+            return labels_of(model(entering)[0], network.classes)
 
     spec = FrameSpec(network.size, network.size, input_format)
     return Labeller(name, spec, (network.output_size, network.output_size), tuple(classes), labels)

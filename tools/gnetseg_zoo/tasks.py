@@ -26,6 +26,7 @@ from gnetseg_zoo.samples import DataError
 from gnetseg_zoo.scenes import SceneBatches, open_scene_cache
 from gnetseg_zoo.scores import Scoreboard
 from gnetseg_zoo.teacher import Teacher
+from gnetseg_zoo.torch_model import GnetSeg, labels_of
 from gnetseg_zoo.whole_pictures import open_labelled, stretched_input, stretched_labels
 
 PHOTO_ROOM = 9 / 7
@@ -43,7 +44,7 @@ class Task(Protocol):
     def loss(self, raw: Tensor, targets: Tensor) -> Tensor:
         """One value a picture, float32 [batch], of the network's raw output and the targets."""
 
-    def scores(self, model: nn.Module, device: torch.device) -> dict[str, str]:
+    def scores(self, model: GnetSeg, device: torch.device) -> dict[str, str]:
         """The scores of ``model`` on the validation split, by column, as the log prints them."""
 
 
@@ -95,7 +96,7 @@ class PersonTask:
         empty = targets.amax(dim=(1, 2, 3)) == 0
         return error * torch.where(empty, self._config.training.empty_weight, 1.0)
 
-    def scores(self, model: nn.Module, device: torch.device) -> dict[str, str]:
+    def scores(self, model: GnetSeg, device: torch.device) -> dict[str, str]:
         board = Scoreboard()
         for domain, pixels, truth in self._validation:
             board.add(domain, labels(model, pixels, device) == 1, truth)
@@ -146,21 +147,18 @@ class SceneTask:
         known = label != IGNORE
         return integer_loss(raw, label.float(), len(self._config.network.classes), known)
 
-    def scores(self, model: nn.Module, device: torch.device) -> dict[str, str]:
+    def scores(self, model: GnetSeg, device: torch.device) -> dict[str, str]:
         board = ClassConfusion(len(self._config.network.classes))
         for pixels, truth in self._validation:
             board.add(labels(model, pixels, device), truth)
         return {column: f"{board.summary()[column]:.4f}" for column in self.columns}
 
 
-def labels(model: nn.Module, pixels: Pixels, device: torch.device) -> Pixels:
+def labels(model: GnetSeg, pixels: Pixels, device: torch.device) -> Pixels:
     """uint8 [h, w] class labels that ``model`` gives for ``pixels``, uint8 [s, s, channels]."""
     x = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32)).to(device)
     with torch.no_grad():
-        raw = model(x)[0]
-    chosen = raw.argmax(dim=0) if len(raw) > 1 else torch.floor(raw[0].clamp(0, 255) + 0.5)
-    out: Pixels = chosen.to(torch.uint8).cpu().numpy()
-    return out
+        return labels_of(model(x)[0], model.network.classes)
 
 
 def open_task(config: Config, data: Path, cache: Path, masks: Path | None) -> Task:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -96,6 +98,16 @@ class GnetSeg(nn.Module):
                     x = torch.relu_(x)
             x = _resize(layer, x)
         return x[:, : self.network.output_channels]
+
+
+def labels_of(raw: Tensor, classes: int) -> npt.NDArray[np.uint8]:
+    """uint8 [height, width], as the exported network chooses them from raw [mask channels, height, width].
+
+    The first of equal scores; or the regressed label clamped and rounded, halves up.
+    """
+    chosen = raw.argmax(dim=0) if len(raw) > 1 else torch.floor(raw[0].clamp(0, classes - 1) + 0.5)
+    out: npt.NDArray[np.uint8] = chosen.to(torch.uint8).cpu().numpy()
+    return out
 
 
 def _resize(layer: MajorLayer, x: Tensor) -> Tensor:
