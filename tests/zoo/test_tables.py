@@ -8,7 +8,7 @@ import pytest
 from gnetseg_zoo import tables
 from gnetseg_zoo.costs import macs
 from gnetseg_zoo.describe import named
-from gnetseg_zoo.emulated_link import bits_of, measure
+from gnetseg_zoo.emulated_link import Rates, bits_of, measure
 from gnetseg_zoo.networks import build
 from gnetseg_zoo.paper import LINKS, ROWS, compute_ms, link
 
@@ -134,6 +134,17 @@ def test_the_link_is_measured_and_stays_within_its_bound():
     bytes_each = (3.5 * 224 * 224, 4 * 224 * 224)
     assert rates.pipelined_bound == pytest.approx(10e6 / bytes_each[0], rel=0.01)
     assert rates.serial_bound == pytest.approx(1 / (bytes_each[1] / 10e6 + 0.001), rel=0.01)
+
+
+def test_a_busy_machine_is_said_beside_the_rates(monkeypatch, capsys):
+    rates = Rates(serial=1.0, serial_bound=2.0, pipelined=3.0, pipelined_bound=4.0)
+    monkeypatch.setattr(tables, "measure", lambda *_arguments: rates)
+    monkeypatch.setattr("os.getloadavg", lambda: (11.4, 0.0, 0.0))
+    assert tables.main([]) == 0
+    text = capsys.readouterr().out
+    assert "1.0 (2)" in text
+    assert "3.0 (4)" in text
+    assert "at a load of 11.4" in text
 
 
 def test_outside_the_repository_the_link_is_refused_with_the_remedy(monkeypatch, tmp_path, capsys):

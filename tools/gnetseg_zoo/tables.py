@@ -192,7 +192,16 @@ def main(arguments: list[str] | None = None) -> int:
     except (ConfigError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return os.EX_UNAVAILABLE
-    print(json.dumps({"rows": lines, "legend": LEGEND}) if given.json else text(lines))
+    machine = {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
+    if given.json:
+        print(json.dumps({"rows": lines, "legend": LEGEND, "machine": machine}))
+        return 0
+    print(text(lines))
+    if seconds is not None:
+        print(
+            f"FPS measured on {machine['cores']} cores at a load of {machine['load']}; with more load than "
+            f"cores they are those of a busy machine, not of the link."
+        )
     return 0
 
 
