@@ -220,6 +220,9 @@ class Unit(Service):
     the emulated processor may have to share its own with others.
     """
 
+    #: The configuration that was last brought into force by ``apply``.
+    applied = ""
+
     def __init__(self, patient: bool = False) -> None:
         super().__init__("gnetsegd.service", "TimeoutStartSec=300\nWatchdogSec=120\n" if patient else "")
 
@@ -244,12 +247,17 @@ class Unit(Service):
 
     def apply(self) -> None:
         """Start it with its configuration, or have the process that runs take that over."""
+        text = CONFIG.read_text()
         if not self.active:
             self.start()
+            Unit.applied = text
             return
+        if text == Unit.applied:
+            return
+        Unit.applied = text
         done = self._reloads()
         self.reload()
         eventually("the configuration is not taken over", lambda: self._reloads() > done)
 
     def _reloads(self) -> int:
-        return self.journal().count("\nreload: done\n")
+        return self.journal().splitlines().count("reload: done")
