@@ -2,6 +2,7 @@
 # make test    set everything up and run every test
 # make test-train   the tests of training and export: needs PyTorch and TensorFlow, 3 GB
 # make hil     checks on real kernels, in an emulated machine
+# make hil-pi  checks on an emulated Raspberry Pi 3B
 # make check   the linters alone
 # make docs    write the generated pages again
 
@@ -10,7 +11,7 @@ PYTHON ?= $(shell for p in python3.11 python3.13 python3.12 python3; do \
 DEMO_SECONDS ?= 10
 PIP_INSTALL = bin/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-train soak hil hil-shell check docs venv clean
+.PHONY: demo test test-train soak hil hil-shell hil-pi hil-pi-shell check docs venv clean
 
 demo: .venv/.done
 	@.venv/bin/python tools/demo/demo.py --seconds $(DEMO_SECONDS)
@@ -39,6 +40,16 @@ hil: .venv/.done
 hil-shell: .venv/.done
 	@tools/setup/hil-packages.sh
 	.venv/bin/python tools/hil/run.py --shell
+
+# On an emulated Raspberry Pi 3B (docs/testing.md): K=NAMES for some checks only. The environment is that of
+# the Pi's own versions: masks are compared bit by bit, and TFLite's differ from one version to the next.
+hil-pi: .venv-bookworm/.done
+	@tools/hil/pi/system-packages.sh
+	@.venv-bookworm/bin/python tools/hil/pi/run.py $(if $(K),-k "$(K)")
+
+hil-pi-shell: .venv-bookworm/.done
+	@tools/hil/pi/system-packages.sh
+	@.venv-bookworm/bin/python tools/hil/pi/run.py --shell
 
 check: .venv/.done
 	.venv/bin/ruff check .
