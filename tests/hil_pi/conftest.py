@@ -51,7 +51,7 @@ def cable(machine: Machine) -> Iterator[Cable]:
     from cable import Cable
     from usb_device import wait_for_device
 
-    made = Cable(machine.redir, Path(WORK) / "device")
+    made = Cable(Path(WORK))
     made.plug()
     wait_for_device(machine)
     yield made

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
-from cable import MODEL
+from cable import bundle
 from daemon import Received
 from numpy.typing import NDArray
 
@@ -14,18 +16,23 @@ from gnetsegd.accelerators.tflite import TfliteNetwork
 from gnetsegd.cameras import CaptureRequest
 from gnetsegd.cameras.pattern import PatternCamera, read_sequence
 from gnetsegd.frame import Frame
-from gnetsegd.model import load_bundle
+from gnetsegd.model import ModelBundle, load_bundle
 from gnetsegd.testing.clock import FakeClock
 
 
 @functools.cache
+def _bundle() -> ModelBundle:
+    return load_bundle(str(bundle(Path(os.environ["GNETSEGD_HIL_PI"]))))
+
+
+@functools.cache
 def _network() -> TfliteNetwork:
-    return TfliteNetwork(load_bundle(MODEL), threads=1)
+    return TfliteNetwork(_bundle(), threads=1)
 
 
 def right_picture(sequence: int) -> NDArray[np.uint8]:
     """The pattern camera's picture of that number, uint8 of (height, width)."""
-    spec = load_bundle(MODEL).input
+    spec = _bundle().input
     clock = FakeClock()
     camera = PatternCamera(clock=clock)
     camera.open(CaptureRequest(spec, fps=1.0, geometry="center-crop", timeout_s=10.0))
@@ -39,7 +46,7 @@ def right_picture(sequence: int) -> NDArray[np.uint8]:
 
 def right_labels(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The mask that the model gives for ``picture`` here, uint8 of (height, width)."""
-    mask = load_bundle(MODEL).mask
+    mask = _bundle().mask
     labels = np.zeros((mask.height, mask.width), np.uint8)
     _network().run(picture, labels)
     return labels

@@ -42,12 +42,11 @@ def qemu_command(image: Path, initrd: Path, work: Path, *, shell: bool = False) 
 
 
 class Machine:
-    """A booted machine. ``redir`` is the socket where a USB device is plugged in."""
+    """A machine that is on. In ``work`` are its sockets and its logs."""
 
     def __init__(self, image: Path, initrd: Path, work: Path) -> None:
         self._console = work / "console"
         self._wire_path = work / "wire"
-        self.redir = work / "redir"
         with (work / "qemu").open("wb") as log:
             self._process = subprocess.Popen(
                 qemu_command(image, initrd, work), stdin=subprocess.DEVNULL, stdout=log, stderr=log

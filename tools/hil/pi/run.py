@@ -59,7 +59,7 @@ def run_checks(work: Path, names: str) -> int:
 def run_shell(folder: Path, work: Path) -> int:
     """A shell on the machine's console, and a device with the model at its USB port."""
     machine = subprocess.Popen(qemu_command(folder, work / "initrd", work, shell=True))
-    device = Cable(work / "redir", work / "device")
+    device = Cable(work)
     print("hil-pi: the shell comes in half a minute; `poweroff` or Ctrl-A X ends it", flush=True)
     try:
         while not (work / "redir").exists() and machine.poll() is None:
