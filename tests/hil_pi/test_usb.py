@@ -8,7 +8,7 @@ import reference
 from cable import Cable
 from daemon import Daemon
 from machine import Machine
-from usb_device import node, wait_for_device, wait_until_gone
+from usb_device import wait_until_gone
 
 REPLUGS = 5
 #: A bound for the emulated machine: resident memory of the daemon that drives the USB device.
@@ -57,24 +57,15 @@ def test_five_unplugs_are_survived_by_one_process(machine: Machine, cable: Cable
     assert daemon.pid == pid
 
 
-def test_a_device_without_the_model_is_given_it(machine: Machine, cable: Cable, daemon: Daemon) -> None:
+def test_a_device_that_rebooted_and_lost_its_model_is_given_it_again(
+    machine: Machine, cable: Cable, daemon: Daemon
+) -> None:
     daemon.configure()
     daemon.wait_for_quiet()
     cable.pull()
     wait_until_gone(machine)
     cable.plug(with_model=False)
     reference.check(daemon.masks(2))
-
-
-def test_a_reset_of_the_device_is_survived(machine: Machine, cable: Cable, daemon: Daemon) -> None:
-    daemon.configure()
-    pid = daemon.pid
-    daemon.wait_for_quiet()
-    machine.ask("reset_usb", path=node(machine))
-    wait_for_device(machine)
-    assert cable
-    reference.check(daemon.masks(2))
-    assert daemon.pid == pid
 
 
 def test_its_resident_memory_stays_under_its_bound(

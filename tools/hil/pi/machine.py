@@ -82,6 +82,8 @@ class Machine:
 
     def ask(self, do: str, **arguments: Any) -> Any:
         """The agent's answer (guest/agent.py); ``MachineError`` if it was an error or none came."""
+        if not self.on:
+            raise MachineError("the machine is off; an earlier check tells why")
         self._socket.settimeout(ANSWER_LIMIT_S)
         self._socket.sendall(json.dumps({"do": do, **arguments}).encode() + b"\n")
         answer = self._line(time.monotonic() + ANSWER_LIMIT_S)
@@ -138,7 +140,7 @@ class Machine:
             raise MachineError(f"{trouble}; the console's last words: {self._last_words()}")
 
     def _last_words(self) -> str:
-        for path in (self._console, self._console.with_name("qemu")):
+        for path in (self._console.with_name("qemu"), self._console):
             if path.exists() and (words := path.read_text(errors="replace").strip()):
                 return words[-500:]
         return "none"

@@ -7,7 +7,6 @@ or ``{"error": WORDS}``. It runs as root; Python, pyzmq and the daemon's package
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import os
 import subprocess
@@ -24,9 +23,6 @@ import zmq
 
 from gnetsegd.client import subscribe
 from gnetsegd.message import parse_header, parse_json
-
-#: linux/usbdevice_fs.h: _IO('U', 20)
-USBDEVFS_RESET = ord("U") << 8 | 20
 
 LINE = Path("/dev/ttyAMA0")
 ENDPOINT = "ipc:///run/gnetsegd/masks.sock"
@@ -58,12 +54,6 @@ def read(path: str) -> str:
         return Path(path).read_text(errors="replace")
     except OSError:
         return ""
-
-
-def reset_usb(path: str) -> None:
-    """Reset the USB device at /dev/bus/usb/..., as any program may that may open it."""
-    with Path(path).open("wb") as device:
-        fcntl.ioctl(device, USBDEVFS_RESET)
 
 
 def _messages(*kinds: str, timeout_s: float) -> Iterator[tuple[str, bytes]]:
@@ -130,7 +120,6 @@ DEEDS: dict[str, Callable[..., Any]] = {
     "call": call,
     "write": write,
     "read": read,
-    "reset_usb": reset_usb,
     "mask": mask,
     "pairs": pairs,
     "status": status,
