@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from gnetseg_zoo import model_card, speed
 from gnetseg_zoo.bundle_scores import with_scores, with_speed
-from gnetseg_zoo.model_card import CARDS, PICTURES, card
+from gnetseg_zoo.model_card import CARDS, PICTURES, card, index
 
 from gnetsegd.model import SHIPPED, load_bundle
 
@@ -29,6 +29,21 @@ def test_a_shipped_bundles_card_is_what_the_generator_gives(name):
     path = REPOSITORY / CARDS / f"{name}.md"
     assert path.is_file(), f"write it: python -m gnetseg_zoo.model_card {name}"
     assert path.read_text("utf-8") == wanted, f"write it again: python -m gnetseg_zoo.model_card {name}"
+
+
+def test_the_list_of_shipped_bundles_is_what_the_generator_gives():
+    wanted = index([shipped(name) for name in NAMES])
+    path = REPOSITORY / CARDS / "README.md"
+    assert path.read_text("utf-8") == wanted, "write it again: python -m gnetseg_zoo.model_card NAME"
+
+
+def test_the_learning_curve_stands_on_the_card():
+    table = shipped("gnetseg-large-cpu30")
+    curve = [{"minutes": 4.0, "images": 24544, "persons": 0.9013}]
+    table["training"] = table["training"] | {"curve": curve}
+    text = card(table, size_bytes=1, picture=False)
+    assert "| minutes | images | persons |" in text
+    assert "| 4.0 | 24,544 | 0.9013 |" in text
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,7 +1,7 @@
 """A bundle's card, written from its ``model.toml``: ``python -m gnetseg_zoo.model_card BUNDLE...``.
 
-Writes ``docs/models/NAME.md`` for every bundle; nothing in it is typed by hand. ``--speed``
-first measures how long a frame takes here and keeps that in ``model.toml``; ``--data
+Writes ``docs/models/NAME.md`` for every bundle, and the list of all shipped ones; nothing in
+them is typed by hand. ``--speed`` first measures how long a frame takes here and keeps that in ``model.toml``; ``--data
 index.csv`` first draws the best and the worst photos (``contact_sheet.py``), of persons and
 only of sources that may be passed on. Needs what the daemon needs; for ``--data`` also Pillow.
 """
@@ -23,7 +23,7 @@ from gnetseg_zoo.files import write_whole
 from gnetseg_zoo.networks import NetworkError
 from gnetseg_zoo.samples import DataError
 from gnetsegd.errors import ModelError
-from gnetsegd.model import load_bundle
+from gnetsegd.model import SHIPPED, load_bundle
 
 CARDS = Path("docs/models")
 PICTURES = Path("docs/img/models")
@@ -75,11 +75,11 @@ def card(table: dict[str, Any], *, size_bytes: int, picture: bool) -> str:
         lines += ["", data.get("note", ""), ""]
     if training:
         lines += ["## How it was trained", "", "| | |", "|---|---|"]
-        shown = (k for k in training if k not in ("architecture", "mmacs", "parameters"))
+        shown = (k for k in training if k not in ("architecture", "mmacs", "parameters", "curve"))
         for key in shown:
             value = str(training[key]) if key == "seed" else _number(training[key])
             lines.append(f"| {key.replace('_', ' ')} | {value} |")
-        lines += [""]
+        lines += ["", *_curve(training.get("curve", []))]
     lines += _chip(training.get("config", ""))
     return "\n".join(lines).rstrip() + "\n"
 
@@ -110,6 +110,49 @@ def _scores(scores: dict[str, Any]) -> list[str]:
     for name, numbers in slices.items():
         lines.append(f"| {name} | " + " | ".join(_number(numbers.get(head, "")) for head in heads) + " |")
     return [*lines, "", PERSON_SCORES if "persons" in slices else SCENE_SCORES, ""]
+
+
+def _curve(rows: list[dict[str, Any]]) -> list[str]:
+    """How the averaged weights, as floats, scored on the validation split while they were trained."""
+    if not rows:
+        return []
+    heads = list(rows[0])
+    lines = ["The averaged weights, as floats, on the validation split meanwhile:", ""]
+    lines += ["| " + " | ".join(head.replace("_", " ") for head in heads) + " |", "|---" * len(heads) + "|"]
+    lines += ["| " + " | ".join(_number(row[head]) for head in heads) + " |" for row in rows]
+    return [*lines, ""]
+
+
+def index(tables: list[dict[str, Any]]) -> str:
+    """The page that lists the bundles whose ``model.toml`` read as ``tables``."""
+    lines = [HEAD, "", "# The shipped bundles", ""]
+    lines += ["| bundle | input | mask | MMAC | ms | scores | false person |", "|---" * 7 + "|"]
+    for table in sorted(tables, key=lambda t: str(t["id"])):
+        entry, scores, name = table["input"], table.get("scores", {}), table["id"]
+        mmacs, ms = table["training"]["mmacs"], table.get("speed", {}).get("ms", "")
+        lines.append(
+            f"| [{name}]({name}.md) | {entry['format']} {entry['width']}x{entry['height']} "
+            f"| {len(table['mask']['classes'])} classes | {mmacs} | {ms} "
+            f"| {_headline(scores)} | {scores.get('empty', {}).get('false_person', '')} |"
+        )
+    lines += [
+        "",
+        "ms: of one core, of the machine that each card names. Scores: mIoU on the split that the card",
+    ]
+    lines += ["names; persons and scenes are other photos, and cannot be compared.", ""]
+    return "\n".join(lines)
+
+
+def _headline(scores: dict[str, Any]) -> str:
+    shown = [name for name in ("portrait", "fullbody", "persons", "all") if name in scores]
+    return ", ".join(f"{name} {scores[name]['miou']}" for name in shown)
+
+
+def write_index() -> Path:
+    """Write the page of all shipped bundles; gives where. Raises :class:`OSError`."""
+    tables = [tomllib.loads(path.read_text("utf-8")) for path in SHIPPED.glob("*/model.toml")]
+    write_whole(CARDS / "README.md", index(tables).encode())
+    return CARDS / "README.md"
 
 
 def _chip(config: str) -> list[str]:
@@ -151,6 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
                 PICTURES.mkdir(parents=True, exist_ok=True)
                 draw(bundle, given.data, "val", PICTURES / f"{bundle.id}.jpg")
             print(write_card(bundle.path, len(bundle.content)))
+        print(write_index())
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
