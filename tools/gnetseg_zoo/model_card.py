@@ -1,9 +1,10 @@
 """A bundle's card, written from its ``model.toml``: ``python -m gnetseg_zoo.model_card BUNDLE...``.
 
 Writes ``docs/models/NAME.md`` for every bundle, and the list of all shipped ones; nothing in
-them is typed by hand. ``--speed`` first measures how long a frame takes here and keeps that in ``model.toml``; ``--data
-index.csv`` first draws the best and the worst photos (``contact_sheet.py``), of persons and
-only of sources that may be passed on. Needs what the daemon needs; for ``--data`` also Pillow.
+them is typed by hand. ``--speed`` first measures how long a frame takes here and keeps that
+in ``model.toml``; ``--data index.csv`` first draws the best and the worst photos
+(``contact_sheet.py``), of persons and only of sources that may be passed on. Needs what the
+daemon needs; for ``--data`` also Pillow.
 """
 
 from __future__ import annotations
