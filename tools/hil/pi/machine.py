@@ -103,20 +103,23 @@ class Machine:
         for name, command in (("journal", "journalctl -b --no-pager -o short-monotonic"), ("dmesg", "dmesg")):
             try:
                 words = self.call(*command.split())
-            except (MachineError, OSError) as error:
-                words = f"{error}\n"
+            except (MachineError, OSError):
+                continue  # it is off; what was kept before stays
             (self._console.parent / name).write_text(words)
 
     def power_off(self, limit_s: float = 300.0) -> float:
         """Shut it down; how many seconds until QEMU has ended. ``MachineError`` if it does not."""
         self.keep_logs()
         begun = time.monotonic()
-        # From a unit of its own: the agent, and whatever it runs, is stopped on the way.
-        self.call("systemctl", "--no-block", "poweroff")
+        # No answer is waited for: the agent is stopped on the way, perhaps before it has given one.
+        order = {"do": "call", "command": ["systemctl", "--no-block", "poweroff"], "timeout_s": limit_s}
+        self._socket.sendall(json.dumps(order).encode() + b"\n")
         try:
             self._process.wait(limit_s)
         except subprocess.TimeoutExpired:
             raise MachineError(f"the machine is still on {limit_s:g} s after it was to power off") from None
+        if "Power down" not in self._console.read_text(errors="replace"):
+            raise MachineError(f"the machine ended without powering off: {self._last_words()}")
         return time.monotonic() - begun
 
     def _line(self, deadline: float) -> Any:
