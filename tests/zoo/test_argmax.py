@@ -13,13 +13,13 @@ pytest.importorskip("tensorflow")
 pytest.importorskip("tf_keras")
 pytest.importorskip("tomli_w")
 
-from gnetseg_zoo.argmax import with_argmax  # noqa: E402
 from gnetseg_zoo.export import write_scores_bundle  # noqa: E402
-from gnetseg_zoo.keras_model import build_keras, channels_within_blocks  # noqa: E402
+from gnetseg_zoo.exporting.argmax import with_argmax  # noqa: E402
+from gnetseg_zoo.exporting.keras_model import build_keras, channels_within_blocks  # noqa: E402
+from gnetseg_zoo.exporting.quantise import folded_weights, lifted, lowest_score, tflite_file  # noqa: E402
 from gnetseg_zoo.networks import NetworkError, build  # noqa: E402
-from gnetseg_zoo.quantise import folded_weights, lifted, lowest_score, tflite_file  # noqa: E402
-from gnetseg_zoo.runtime import check_tensor, interpreter_class  # noqa: E402
-from gnetseg_zoo.torch_model import GnetSeg  # noqa: E402
+from gnetseg_zoo.scoring.runtime import check_tensor, interpreter_class  # noqa: E402
+from gnetseg_zoo.training.torch_model import GnetSeg  # noqa: E402
 
 from gnetsegd.accelerators.tflite import TfliteNetwork  # noqa: E402
 from gnetsegd.errors import ModelError  # noqa: E402

@@ -7,11 +7,11 @@ import pytest
 
 pytest.importorskip("cv2")
 
-from gnetseg_zoo.augment import Frame, warp
-from gnetseg_zoo.batches import Batches
-from gnetseg_zoo.cache import open_cache
-from gnetseg_zoo.rates import Rates
-from gnetseg_zoo.samples import DataError, load_index
+from gnetseg_zoo.datasets.samples import DataError, load_index
+from gnetseg_zoo.training.augment import Frame, warp
+from gnetseg_zoo.training.batches import Batches
+from gnetseg_zoo.training.cache import open_cache
+from gnetseg_zoo.training.rates import Rates
 
 
 @pytest.fixture

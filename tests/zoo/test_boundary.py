@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gnetseg_zoo.boundary import BoundaryScores, boundary, boundary_f, near
+from gnetseg_zoo.scoring.boundary import BoundaryScores, boundary, boundary_f, near
 
 SIDE = 224
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 
-from gnetseg_zoo.bundle_scores import with_scores
+from gnetseg_zoo.scoring.bundle_scores import with_scores
 
 HEAD = 'schema = 1\nid = "x"\n\n[training]\nseed = 1\n'
 

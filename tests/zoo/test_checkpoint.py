@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from gnetseg_zoo.checkpoint import CheckpointError, fingerprint, load_checkpoint, save_checkpoint
 from gnetseg_zoo.networks import build
+from gnetseg_zoo.training.checkpoint import CheckpointError, fingerprint, load_checkpoint, save_checkpoint
 
 LARGE = fingerprint(build("large", widths=(8, 16, 32, 48)))
 SMALL = fingerprint(build("small", widths=(8, 16, 32)))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gnetseg_zoo.class_scores import ClassConfusion, class_iou, mean_iou, pixel_accuracy
 from gnetseg_zoo.datasets.labels import IGNORE
+from gnetseg_zoo.scoring.class_scores import ClassConfusion, class_iou, mean_iou, pixel_accuracy
 
 TRUTH = np.array([[0, 0, 1], [1, 1, 2]], np.uint8)
 SAID = np.array([[0, 1, 1], [1, 0, 2]], np.uint8)

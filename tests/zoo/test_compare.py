@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 from gnetseg_zoo import compare
+from gnetseg_zoo.datasets.samples import DataError, load_index
 from gnetseg_zoo.evaluate import score_persons
-from gnetseg_zoo.labeller import Labeller
-from gnetseg_zoo.samples import DataError, load_index
+from gnetseg_zoo.scoring.labeller import Labeller
 
 from gnetsegd.errors import ModelError
 from gnetsegd.frame import FrameSpec
@@ -82,10 +82,10 @@ def test_a_smaller_mask_is_enlarged_and_an_odd_one_refused(index):
 
 def test_the_floats_of_a_checkpoint_are_rounded_as_the_exported_network_does(tmp_path):
     torch = pytest.importorskip("torch")
-    from gnetseg_zoo.checkpoint import CHECKPOINT, fingerprint, save_checkpoint
     from gnetseg_zoo.config import load_config
-    from gnetseg_zoo.float_network import of_checkpoint
-    from gnetseg_zoo.torch_model import GnetSeg
+    from gnetseg_zoo.scoring.float_network import of_checkpoint
+    from gnetseg_zoo.training.checkpoint import CHECKPOINT, fingerprint, save_checkpoint
+    from gnetseg_zoo.training.torch_model import GnetSeg
 
     path = tmp_path / "tiny.toml"
     path.write_text(
@@ -134,9 +134,9 @@ made_up = 1.0
 def test_the_rgb_twin_gives_what_the_yuv_network_gives_inside_the_picture():
     torch = pytest.importorskip("torch")
     from gnetseg_zoo.colour import OFFSET, YUV_OF_RGB
-    from gnetseg_zoo.float_network import make_rgb
     from gnetseg_zoo.networks import build
-    from gnetseg_zoo.torch_model import GnetSeg
+    from gnetseg_zoo.scoring.float_network import make_rgb
+    from gnetseg_zoo.training.torch_model import GnetSeg
 
     torch.manual_seed(1)
     model = GnetSeg(build("large", widths=(4, 4, 8), input_format="YUV444", size=32))

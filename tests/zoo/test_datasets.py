@@ -7,8 +7,8 @@ import pytest
 from gnetseg_zoo.datasets import camvid, cityscapes
 from gnetseg_zoo.datasets.labels import IGNORE
 from gnetseg_zoo.datasets.matting_human import load_matting_human
-from gnetseg_zoo.pictures import hard_mask, open_pair
-from gnetseg_zoo.samples import DataError
+from gnetseg_zoo.datasets.pictures import hard_mask, open_pair
+from gnetseg_zoo.datasets.samples import DataError
 from PIL import Image
 
 

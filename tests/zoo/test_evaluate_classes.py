@@ -6,12 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from gnetseg_zoo import evaluate, labeller
+from gnetseg_zoo import evaluate
 from gnetseg_zoo.datasets import camvid
 from gnetseg_zoo.datasets.labels import IGNORE, LabelledPhoto
-from gnetseg_zoo.evaluate_classes import load_labelled, score_classes
-from gnetseg_zoo.samples import DataError
-from gnetseg_zoo.whole_pictures import open_labelled, stretched_input, stretched_labels
+from gnetseg_zoo.datasets.samples import DataError
+from gnetseg_zoo.datasets.whole_pictures import open_labelled, stretched_input, stretched_labels
+from gnetseg_zoo.scoring import labeller
+from gnetseg_zoo.scoring.evaluate_classes import load_labelled, score_classes
 from PIL import Image
 
 from gnetsegd.errors import ModelError

@@ -15,11 +15,11 @@ pytest.importorskip("tf_keras")
 pytest.importorskip("tomli_w")
 
 from gnetseg_zoo import export  # noqa: E402
-from gnetseg_zoo.checkpoint import CHECKPOINT, fingerprint, save_checkpoint  # noqa: E402
 from gnetseg_zoo.config import load_config  # noqa: E402
 from gnetseg_zoo.datasets import camvid  # noqa: E402
-from gnetseg_zoo.runtime import Network  # noqa: E402
-from gnetseg_zoo.torch_model import GnetSeg  # noqa: E402
+from gnetseg_zoo.scoring.runtime import Network  # noqa: E402
+from gnetseg_zoo.training.checkpoint import CHECKPOINT, fingerprint, save_checkpoint  # noqa: E402
+from gnetseg_zoo.training.torch_model import GnetSeg  # noqa: E402
 
 from gnetsegd.model import load_bundle  # noqa: E402
 

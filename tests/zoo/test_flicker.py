@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 from gnetseg_zoo import flicker
+from gnetseg_zoo.datasets.samples import DataError
 from gnetseg_zoo.flicker import NEIGHBOURHOOD, STILL_LEVELS, Flicker, still_pixels
-from gnetseg_zoo.labeller import Labeller
-from gnetseg_zoo.samples import DataError
-from gnetseg_zoo.smoothing import FILTERS, exponential, hold, lag
+from gnetseg_zoo.scoring.labeller import Labeller
+from gnetseg_zoo.scoring.smoothing import FILTERS, exponential, hold, lag
 from PIL import Image
 
 from gnetsegd.frame import FrameSpec

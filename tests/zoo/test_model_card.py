@@ -6,9 +6,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from gnetseg_zoo import model_card, speed
-from gnetseg_zoo.bundle_scores import with_scores, with_speed
+from gnetseg_zoo import model_card
 from gnetseg_zoo.model_card import CARDS, PICTURES, card, index
+from gnetseg_zoo.scoring import speed
+from gnetseg_zoo.scoring.bundle_scores import with_scores, with_speed
 
 from gnetsegd.model import SHIPPED, load_bundle
 

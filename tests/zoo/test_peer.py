@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 from gnetseg_zoo import peer
-from gnetseg_zoo.samples import load_index
-from gnetseg_zoo.teacher_masks import mask_name, mirrored, write_masks
+from gnetseg_zoo.datasets.samples import load_index
+from gnetseg_zoo.training.teacher_masks import mask_name, mirrored, write_masks
 from PIL import Image
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gnetseg_zoo.pictures import hard_mask, network_input, open_pair
-from gnetseg_zoo.samples import DataError, load_index
+from gnetseg_zoo.datasets.pictures import hard_mask, network_input, open_pair
+from gnetseg_zoo.datasets.samples import DataError, load_index
 from PIL import Image
 
 

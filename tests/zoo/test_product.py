@@ -18,11 +18,11 @@ pytest.importorskip("tensorflow")
 pytest.importorskip("tf_keras")
 
 from gnetseg_zoo.chip import check  # noqa: E402
+from gnetseg_zoo.exporting.quantise import tflite_file  # noqa: E402
+from gnetseg_zoo.exporting.runtimes import LITERT, TFLITE_RUNTIME, outputs, outputs_under, tensors  # noqa: E402
 from gnetseg_zoo.networks import ARCHITECTURES, INPUT_CHANNELS, build  # noqa: E402
-from gnetseg_zoo.quantise import tflite_file  # noqa: E402
-from gnetseg_zoo.runtime import check_tensor  # noqa: E402
-from gnetseg_zoo.runtimes import LITERT, TFLITE_RUNTIME, outputs, outputs_under, tensors  # noqa: E402
-from gnetseg_zoo.torch_model import GnetSeg  # noqa: E402
+from gnetseg_zoo.scoring.runtime import check_tensor  # noqa: E402
+from gnetseg_zoo.training.torch_model import GnetSeg  # noqa: E402
 
 # A conversion takes a second or two on a free core, and a minute where many jobs share it.
 pytestmark = pytest.mark.timeout(300)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gnetseg_zoo import runtimes
-from gnetseg_zoo.runtime import RUNTIMES
+from gnetseg_zoo.exporting import runtimes
+from gnetseg_zoo.scoring.runtime import RUNTIMES
 
 from gnetsegd.errors import ModelError
 from gnetsegd.model import SHIPPED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gnetseg_zoo.samples import DataError, load_index, source_key
+from gnetseg_zoo.datasets.samples import DataError, load_index, source_key
 
 
 def test_an_index_gives_every_photo_of_the_split(index):

@@ -9,8 +9,8 @@ from PIL import Image
 pytest.importorskip("cv2")
 
 from gnetseg_zoo.datasets.labels import IGNORE, ClassMap, LabelledPhoto
-from gnetseg_zoo.rates import Rates
-from gnetseg_zoo.scenes import SceneBatches, SceneCache, open_scene_cache
+from gnetseg_zoo.training.rates import Rates
+from gnetseg_zoo.training.scenes import SceneBatches, SceneCache, open_scene_cache
 
 CLASSES = ClassMap(names=("dark", "bright"), of_raw={0: 0, 1: 1, 2: IGNORE})
 CALM = Rates(rotate=0, tone=0, low_light=0, shade=0, blur=0, noise=0, jpeg=0)

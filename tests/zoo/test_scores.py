@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gnetseg_zoo.scores import Confusion, Scoreboard
+from gnetseg_zoo.scoring.scores import Confusion, Scoreboard
 
 TRUTH = np.array([[1, 1, 0, 0], [1, 1, 0, 0]], bool)
 SHIFTED = np.array([[0, 1, 1, 0], [0, 1, 1, 0]], bool)

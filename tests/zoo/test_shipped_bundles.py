@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from gnetseg_zoo.describe import named
 from gnetseg_zoo.networks import Network
-from gnetseg_zoo.runtime import RUNTIMES, interpreter_class
-from gnetseg_zoo.runtime import Network as Runner
+from gnetseg_zoo.scoring.runtime import RUNTIMES, interpreter_class
+from gnetseg_zoo.scoring.runtime import Network as Runner
 
 from gnetsegd.errors import ModelError
 from gnetsegd.model import SHIPPED, load_bundle

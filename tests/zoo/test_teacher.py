@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from gnetseg_zoo.samples import DataError, load_index
-from gnetseg_zoo.teacher import Teacher
-from gnetseg_zoo.teacher_masks import mask_name
+from gnetseg_zoo.datasets.samples import DataError, load_index
+from gnetseg_zoo.training.teacher import Teacher
+from gnetseg_zoo.training.teacher_masks import mask_name
 from PIL import Image
 
 

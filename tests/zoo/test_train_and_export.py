@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("cv2")
 
 from gnetseg_zoo import train  # noqa: E402
-from gnetseg_zoo.checkpoint import CHECKPOINT  # noqa: E402
 from gnetseg_zoo.networks import build  # noqa: E402
-from gnetseg_zoo.torch_model import GnetSeg  # noqa: E402
+from gnetseg_zoo.training.checkpoint import CHECKPOINT  # noqa: E402
+from gnetseg_zoo.training.torch_model import GnetSeg  # noqa: E402
 
 CONFIG = """
 name = "tiny"
@@ -77,9 +77,9 @@ def test_the_exported_network_gives_the_rounded_labels_of_the_trained_one(archit
     pytest.importorskip("tensorflow")
     pytest.importorskip("tf_keras")
     pytest.importorskip("tomli_w")
-    from gnetseg_zoo.keras_model import build_keras
-    from gnetseg_zoo.quantise import quantise
-    from gnetseg_zoo.runtime import check_tensor, interpreter_class
+    from gnetseg_zoo.exporting.keras_model import build_keras
+    from gnetseg_zoo.exporting.quantise import quantise
+    from gnetseg_zoo.scoring.runtime import check_tensor, interpreter_class
 
     torch.manual_seed(1)
     network = build(architecture, widths=(4, 8, 8), variant=variant, size=32, classes=4)

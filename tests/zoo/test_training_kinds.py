@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("cv2")
 
 from gnetseg_zoo import train  # noqa: E402
-from gnetseg_zoo.checkpoint import CHECKPOINT  # noqa: E402
+from gnetseg_zoo.training.checkpoint import CHECKPOINT  # noqa: E402
 
 CONFIG = """
 name = "tiny"
@@ -120,6 +120,7 @@ def test_half_precision_trains_too(tmp_path, index):
     assert np.isfinite(float(log[-1]["persons"]))
 
 
+@pytest.mark.timeout(300)  # four processes that import PyTorch
 def test_two_processes_train_one_network(tmp_path, index):
     config = written(tmp_path, SOURCES)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -133,7 +134,7 @@ def test_two_processes_train_one_network(tmp_path, index):
         str(tmp_path / "run"),
     ]
     done = subprocess.run(
-        [*command, "--threads", "1", "--device", "cpu"], capture_output=True, text=True, timeout=180
+        [*command, "--threads", "1", "--device", "cpu"], capture_output=True, text=True, timeout=280
     )
     assert done.returncode == 0, done.stderr[-2000:]
     state = torch.load(tmp_path / "run" / CHECKPOINT, weights_only=True)

@@ -11,9 +11,9 @@ pytest.importorskip("ai_edge_litert.schema_py_generated")
 from gnetseg_zoo.config import load_config  # noqa: E402
 from gnetseg_zoo.describe import CONFIGS  # noqa: E402
 from gnetseg_zoo.networks import build  # noqa: E402
-from gnetseg_zoo.runtime import Network  # noqa: E402
-from gnetseg_zoo.torch_model import GnetSeg  # noqa: E402
-from gnetseg_zoo.warm_start import begin_from, bundle_convolutions  # noqa: E402
+from gnetseg_zoo.scoring.runtime import Network  # noqa: E402
+from gnetseg_zoo.training.torch_model import GnetSeg  # noqa: E402
+from gnetseg_zoo.training.warm_start import begin_from, bundle_convolutions  # noqa: E402
 
 from gnetsegd.model import load_bundle  # noqa: E402
 

@@ -19,11 +19,11 @@ import sys
 from pathlib import Path
 
 from gnetseg_zoo.config import ConfigError, load_config
+from gnetseg_zoo.datasets.samples import DataError
 from gnetseg_zoo.evaluate import score_data
-from gnetseg_zoo.evaluate_classes import ALL, Scores
-from gnetseg_zoo.labeller import Labeller, of_bundle
 from gnetseg_zoo.networks import NetworkError
-from gnetseg_zoo.samples import DataError
+from gnetseg_zoo.scoring.evaluate_classes import ALL, Scores
+from gnetseg_zoo.scoring.labeller import Labeller, of_bundle
 from gnetsegd.errors import ModelError
 from gnetsegd.model import load_bundle
 
@@ -126,8 +126,8 @@ def _floats(config: Path, run: Path | None, *, twin: bool) -> list[Labeller]:
     loaded = load_config(config)
     try:
         # Only here is torch needed.
-        from gnetseg_zoo.checkpoint import CheckpointError
-        from gnetseg_zoo.float_network import of_checkpoint, twin_of_checkpoint
+        from gnetseg_zoo.scoring.float_network import of_checkpoint, twin_of_checkpoint
+        from gnetseg_zoo.training.checkpoint import CheckpointError
     except ImportError as error:
         raise _FloatError(f"--float needs torch ({error}); pip install '.[train]'") from error
     run = run or Path("build/train") / loaded.name

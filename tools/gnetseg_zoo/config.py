@@ -10,7 +10,7 @@ import attrs
 import cattrs
 
 from gnetseg_zoo.networks import Down, Encoding, InputFormat, Network, Variant, build
-from gnetseg_zoo.rates import Rates
+from gnetseg_zoo.training.rates import Rates
 
 
 class ConfigError(ValueError):

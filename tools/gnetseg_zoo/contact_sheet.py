@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from gnetseg_zoo.datasets.samples import DOMAINS, EMPTY, DataError, load_index
 from gnetseg_zoo.evaluate import Result, results
-from gnetseg_zoo.labeller import of_bundle
-from gnetseg_zoo.samples import DOMAINS, EMPTY, DataError, load_index
-from gnetseg_zoo.scores import Scoreboard
+from gnetseg_zoo.scoring.labeller import of_bundle
+from gnetseg_zoo.scoring.scores import Scoreboard
 from gnetsegd.errors import ModelError
 from gnetsegd.model import ModelBundle, load_bundle
 

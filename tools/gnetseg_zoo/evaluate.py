@@ -20,14 +20,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gnetseg_zoo.boundary import BoundaryScores
-from gnetseg_zoo.bundle_scores import write_scores
 from gnetseg_zoo.datasets.matting_human import load_matting_human
-from gnetseg_zoo.evaluate_classes import Scores, is_labelled, load_labelled, score_scenes
-from gnetseg_zoo.labeller import PERSON, Labeller, of_bundle
-from gnetseg_zoo.pictures import hard_mask, network_input, open_pair
-from gnetseg_zoo.samples import EMPTY, DataError, Sample, load_index
-from gnetseg_zoo.scores import Scoreboard
+from gnetseg_zoo.datasets.pictures import hard_mask, network_input, open_pair
+from gnetseg_zoo.datasets.samples import EMPTY, DataError, Sample, load_index
+from gnetseg_zoo.scoring.boundary import BoundaryScores
+from gnetseg_zoo.scoring.bundle_scores import write_scores
+from gnetseg_zoo.scoring.evaluate_classes import Scores, is_labelled, load_labelled, score_scenes
+from gnetseg_zoo.scoring.labeller import PERSON, Labeller, of_bundle
+from gnetseg_zoo.scoring.scores import Scoreboard
 from gnetsegd.errors import ModelError
 from gnetsegd.model import ModelBundle, load_bundle
 

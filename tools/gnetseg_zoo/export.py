@@ -13,6 +13,7 @@ classes. Such a bundle is for looking into; the daemon refuses it.
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
 import os
 import sys
@@ -25,18 +26,19 @@ import tensorflow as tf
 import tomli_w
 import torch
 
-from gnetseg_zoo.bundle_scores import with_scores
-from gnetseg_zoo.checkpoint import CHECKPOINT, CheckpointError, fingerprint, load_checkpoint
 from gnetseg_zoo.chip import check
 from gnetseg_zoo.config import Config, ConfigError, load_config
 from gnetseg_zoo.costs import macs, parameters
-from gnetseg_zoo.export_data import ExportData, Scores, calibration_frames, export_data
+from gnetseg_zoo.datasets.samples import DataError
+from gnetseg_zoo.exporting.export_data import ExportData, Scores, calibration_frames, export_data
+from gnetseg_zoo.exporting.quantise import Frames, tflite_file
+from gnetseg_zoo.exporting.runtimes import share_differing
 from gnetseg_zoo.files import write_whole
 from gnetseg_zoo.networks import NetworkError
-from gnetseg_zoo.quantise import Frames, tflite_file
-from gnetseg_zoo.runtimes import share_differing
-from gnetseg_zoo.samples import DataError
-from gnetseg_zoo.torch_model import GnetSeg
+from gnetseg_zoo.scoring.bundle_scores import with_scores
+from gnetseg_zoo.training.checkpoint import CHECKPOINT, CheckpointError, fingerprint, load_checkpoint
+from gnetseg_zoo.training.log import LOG, PERSON_COLUMNS, SCENE_COLUMNS
+from gnetseg_zoo.training.torch_model import GnetSeg
 from gnetsegd.errors import ModelError
 from gnetsegd.model import load_bundle
 
@@ -91,6 +93,21 @@ def runtimes_differ(content: bytes, frames: Frames, most: float = MOST_DIFFERING
         )
     told = {"runtimes_differ": round(share, 6)}
     return told if most == MOST_DIFFERING else told | {"runtimes_differ_allowed": most}
+
+
+def learning_curve(log: Path) -> list[dict[str, float | int]]:
+    """Minutes, pictures and scores of every line of a run's log; empty without one."""
+    if not log.is_file():
+        return []
+    with log.open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    kept = {
+        "minutes": float,
+        "images": int,
+        "size": int,
+        **dict.fromkeys(PERSON_COLUMNS + SCENE_COLUMNS, float),
+    }
+    return [{k: kept[k](v) for k, v in line.items() if k in kept and v} for line in lines]
 
 
 def manifest(config: Config, content: bytes, data: ExportData, state: dict[str, Any]) -> dict[str, Any]:
@@ -173,6 +190,7 @@ def main(arguments: list[str] | None = None) -> int:
         frames = calibration_frames(data)
         content = tflite_file(averaged_model(config, state), frames, scores=given.scores)
         table = manifest(config, content, data, state)
+        table["training"] |= {"curve": learning_curve(run / LOG)}
         table["training"] |= runtimes_differ(content, frames, given.most_differing)
         if given.scores:
             output = given.output or Path("build/scores") / config.name

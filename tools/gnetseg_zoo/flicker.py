@@ -26,10 +26,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gnetseg_zoo.labeller import Labeller, of_bundle
-from gnetseg_zoo.pictures import Pixels
-from gnetseg_zoo.samples import DataError
-from gnetseg_zoo.smoothing import FILTERS, lag
+from gnetseg_zoo.datasets.pictures import Pixels
+from gnetseg_zoo.datasets.samples import DataError
+from gnetseg_zoo.scoring.labeller import Labeller, of_bundle
+from gnetseg_zoo.scoring.smoothing import FILTERS, lag
 from gnetsegd.cameras.clips import Clip
 from gnetsegd.cameras.scale import Scaler
 from gnetsegd.errors import GnetsegError

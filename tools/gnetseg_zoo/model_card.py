@@ -16,13 +16,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from gnetseg_zoo.bundle_scores import write_speed
 from gnetseg_zoo.chip import check
 from gnetseg_zoo.config import ConfigError
+from gnetseg_zoo.datasets.samples import DataError
 from gnetseg_zoo.describe import named
 from gnetseg_zoo.files import write_whole
 from gnetseg_zoo.networks import NetworkError
-from gnetseg_zoo.samples import DataError
+from gnetseg_zoo.scoring.bundle_scores import write_speed
 from gnetsegd.errors import ModelError
 from gnetsegd.model import SHIPPED, load_bundle
 
@@ -186,7 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
         for name in given.bundles:
             bundle = load_bundle(name)
             if given.speed:
-                from gnetseg_zoo.speed import measure
+                from gnetseg_zoo.scoring.speed import measure
 
                 write_speed(bundle.path, measure(bundle))
             if given.data and "person" in bundle.labels:

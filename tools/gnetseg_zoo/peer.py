@@ -24,10 +24,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from gnetseg_zoo.pictures import hard_mask, open_pair, square
-from gnetseg_zoo.samples import DataError, Sample, load_index
-from gnetseg_zoo.scores import Scoreboard
-from gnetseg_zoo.teacher_masks import Soft, Teacher, write_masks
+from gnetseg_zoo.datasets.pictures import hard_mask, open_pair, square
+from gnetseg_zoo.datasets.samples import DataError, Sample, load_index
+from gnetseg_zoo.scoring.scores import Scoreboard
+from gnetseg_zoo.training.teacher_masks import Soft, Teacher, write_masks
 
 NAME = "mediapipe-selfie-0.10.21"
 PEER_PX = 256

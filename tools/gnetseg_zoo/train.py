@@ -27,19 +27,24 @@ from rich.progress import Progress
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from gnetseg_zoo.checkpoint import CHECKPOINT, CheckpointError, fingerprint, load_checkpoint, save_checkpoint
 from gnetseg_zoo.config import Config, ConfigError, Stage, load_config
+from gnetseg_zoo.datasets.samples import DataError
 from gnetseg_zoo.describe import CONFIGS
-from gnetseg_zoo.machine import Machine, this_machine
 from gnetseg_zoo.networks import NetworkError
-from gnetseg_zoo.samples import DataError
-from gnetseg_zoo.tasks import Task, open_task
-from gnetseg_zoo.torch_model import GnetSeg
+from gnetseg_zoo.training.checkpoint import (
+    CHECKPOINT,
+    CheckpointError,
+    fingerprint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from gnetseg_zoo.training.log import LOG, RUN_COLUMNS
+from gnetseg_zoo.training.machine import Machine, this_machine
+from gnetseg_zoo.training.tasks import Task, open_task
+from gnetseg_zoo.training.torch_model import GnetSeg
 from gnetsegd.errors import ModelError
 from gnetsegd.model import load_bundle
 
-LOG = "log.csv"
-LOG_COLUMNS = ("minutes", "step", "images", "size", "learning_rate", "loss", "images_per_s")
 WARM_UP = 0.02
 """Share of the minutes in which the learning rate rises."""
 GRADIENT_NORM = 1.0
@@ -87,7 +92,7 @@ class Training:
         self.step, self.images, self.elapsed_s = state["step"], state["images"], state["elapsed_s"]
 
     def _warm_start(self) -> str:
-        from gnetseg_zoo.warm_start import begin_from, bundle_convolutions  # needs ai-edge-litert
+        from gnetseg_zoo.training.warm_start import begin_from, bundle_convolutions  # needs ai-edge-litert
 
         name = self.config.training.begin_from
         source = load_config(CONFIGS / f"{name}.toml").build_network()
@@ -193,7 +198,7 @@ class Training:
         path = self.output / LOG
         begun = path.exists()
         with path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, (*LOG_COLUMNS, *self.task.columns))
+            writer = csv.DictWriter(file, (*RUN_COLUMNS, *self.task.columns))
             if not begun:
                 writer.writeheader()
             writer.writerow(line)

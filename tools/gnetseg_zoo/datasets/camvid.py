@@ -17,7 +17,7 @@ from gnetseg_zoo.datasets.labels import (
     require_file,
     require_folder,
 )
-from gnetseg_zoo.samples import DataError
+from gnetseg_zoo.datasets.samples import DataError
 
 LAYOUT = "train/*.png beside trainannot/*.png, the same for val and test"
 SPLITS = ("train", "val", "test")

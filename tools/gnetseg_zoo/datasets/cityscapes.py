@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gnetseg_zoo.datasets.labels import ClassMap, LabelledPhoto, require_file, require_folder
-from gnetseg_zoo.samples import DataError
+from gnetseg_zoo.datasets.samples import DataError
 
 LAYOUT = "leftImg8bit/<split>/<city>/*_leftImg8bit.png beside gtFine/<split>/<city>/*_gtFine_labelIds.png"
 SPLITS = ("train", "val")

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from gnetseg_zoo.pictures import UNDECODABLE
-from gnetseg_zoo.samples import DataError
+from gnetseg_zoo.datasets.pictures import UNDECODABLE
+from gnetseg_zoo.datasets.samples import DataError
 
 IGNORE = 255
 """Pixels of this label are left out of loss and scores."""

@@ -12,7 +12,7 @@ import random
 from pathlib import Path
 
 from gnetseg_zoo.datasets.labels import require_file, require_folder
-from gnetseg_zoo.samples import DataError, Sample
+from gnetseg_zoo.datasets.samples import DataError, Sample
 
 LAYOUT = "clip_img/<day>/clip_<number>/*.jpg beside matting/<day>/matting_<number>/*.png"
 TRAINING_SHARE = 0.9

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gnetseg_zoo.labeller import Labeller
-from gnetseg_zoo.pictures import PERSON_FROM, Pixels, open_pair
-from gnetseg_zoo.samples import EMPTY, DataError, load_index
-from gnetseg_zoo.scores import Confusion
+from gnetseg_zoo.datasets.pictures import PERSON_FROM, Pixels, open_pair
+from gnetseg_zoo.datasets.samples import EMPTY, DataError, load_index
+from gnetseg_zoo.scoring.labeller import Labeller
+from gnetseg_zoo.scoring.scores import Confusion
 
 Step = Callable[[Pixels], Pixels]
 

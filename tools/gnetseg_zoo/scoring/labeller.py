@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gnetseg_zoo.pictures import Pixels
-from gnetseg_zoo.runtime import Network
+from gnetseg_zoo.datasets.pictures import Pixels
+from gnetseg_zoo.scoring.runtime import Network
 from gnetsegd.errors import ModelError
 from gnetsegd.frame import FrameSpec
 from gnetsegd.model import ModelBundle
@@ -54,7 +54,7 @@ class Labeller:
 
 
 def of_bundle(bundle: ModelBundle, module: str | None = None, threads: int = 2) -> Labeller:
-    """The bundle's network; ``module`` and the error as in :mod:`gnetseg_zoo.runtime`."""
+    """The bundle's network; ``module`` and the error as in :mod:`gnetseg_zoo.scoring.runtime`."""
     network = Network(bundle, module=module, threads=threads)
     mask = bundle.mask.width, bundle.mask.height
     return Labeller(bundle.id, bundle.input, mask, bundle.labels, network.mask)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from gnetseg_zoo.samples import EMPTY
+from gnetseg_zoo.datasets.samples import EMPTY
 
 Mask = npt.NDArray[np.bool_]
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from gnetseg_zoo.pictures import open_photo
-from gnetseg_zoo.samples import Sample
+from gnetseg_zoo.datasets.pictures import open_photo
+from gnetseg_zoo.datasets.samples import Sample
 
 Soft = npt.NDArray[np.float32]
 Teacher = Callable[[npt.NDArray[np.uint8]], Soft]
@@ -45,7 +45,7 @@ def write_masks(teacher: Teacher, samples: list[Sample], root: Path, folder: Pat
     """Write the mask of every sample into ``folder``; gives how many.
 
     Raises :class:`OSError` when one cannot be written, and
-    :class:`~gnetseg_zoo.samples.DataError` for a photo that cannot be decoded.
+    :class:`~gnetseg_zoo.datasets.samples.DataError` for a photo that cannot be decoded.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for sample in samples:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from gnetseg_zoo.pictures import PERSON_FROM, Pixels
-from gnetseg_zoo.rates import Rates
+from gnetseg_zoo.datasets.pictures import PERSON_FROM, Pixels
+from gnetseg_zoo.training.rates import Rates
 
 
 @dataclass(frozen=True)

@@ -13,21 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gnetseg_zoo.batches import Batches
-from gnetseg_zoo.cache import open_cache
-from gnetseg_zoo.class_scores import ClassConfusion
 from gnetseg_zoo.config import PERSON_DATA, Config, ConfigError, Stage
-from gnetseg_zoo.data import open_persons
+from gnetseg_zoo.datasets.data import open_persons
 from gnetseg_zoo.datasets.labels import IGNORE
-from gnetseg_zoo.evaluate_classes import load_labelled
-from gnetseg_zoo.losses import balanced_weights, integer_loss, soft_person_loss, softmax_loss
-from gnetseg_zoo.pictures import Pixels, hard_mask, network_input, open_pair
-from gnetseg_zoo.samples import DataError
-from gnetseg_zoo.scenes import SceneBatches, open_scene_cache
-from gnetseg_zoo.scores import Scoreboard
-from gnetseg_zoo.teacher import Teacher
-from gnetseg_zoo.torch_model import GnetSeg, labels_of
-from gnetseg_zoo.whole_pictures import open_labelled, stretched_input, stretched_labels
+from gnetseg_zoo.datasets.pictures import Pixels, hard_mask, network_input, open_pair
+from gnetseg_zoo.datasets.samples import DataError
+from gnetseg_zoo.datasets.whole_pictures import open_labelled, stretched_input, stretched_labels
+from gnetseg_zoo.scoring.class_scores import ClassConfusion
+from gnetseg_zoo.scoring.evaluate_classes import load_labelled
+from gnetseg_zoo.scoring.scores import Scoreboard
+from gnetseg_zoo.training.batches import Batches
+from gnetseg_zoo.training.cache import open_cache
+from gnetseg_zoo.training.log import PERSON_COLUMNS, SCENE_COLUMNS
+from gnetseg_zoo.training.losses import balanced_weights, integer_loss, soft_person_loss, softmax_loss
+from gnetseg_zoo.training.scenes import SceneBatches, open_scene_cache
+from gnetseg_zoo.training.teacher import Teacher
+from gnetseg_zoo.training.torch_model import GnetSeg, labels_of
 
 PHOTO_ROOM = 9 / 7
 """Shorter side of a cached photo against the network's: some room to crop."""
@@ -51,7 +52,7 @@ class Task(Protocol):
 class PersonTask:
     """Persons before a background. Targets: [batch, 1, h, w], 0 to 255."""
 
-    columns: tuple[str, ...] = ("portrait", "fullbody", "persons", "false_person")
+    columns: tuple[str, ...] = PERSON_COLUMNS
 
     def __init__(self, config: Config, data: Path, cache: Path, masks: Path | None) -> None:
         self._config = config
@@ -109,7 +110,7 @@ class PersonTask:
 class SceneTask:
     """Scenes of many classes. Targets: [batch, h, w], class labels or IGNORE."""
 
-    columns: tuple[str, ...] = ("miou", "pixel_accuracy")
+    columns: tuple[str, ...] = SCENE_COLUMNS
 
     def __init__(self, config: Config, data: Path, cache: Path) -> None:
         self._config = config

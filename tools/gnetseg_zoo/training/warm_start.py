@@ -19,7 +19,7 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import Tensor, nn
 
 from gnetseg_zoo.networks import Network
-from gnetseg_zoo.torch_model import ConvNorm, GnetSeg, LastConv, pad_for_stride
+from gnetseg_zoo.training.torch_model import ConvNorm, GnetSeg, LastConv, pad_for_stride
 
 Floats = npt.NDArray[np.float32]
 Convolution = tuple[Floats, Floats]

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gnetseg_zoo.augment import Frame, composite, pick_frame, shape_light, warp
-from gnetseg_zoo.cache import PhotoCache
-from gnetseg_zoo.pictures import Pixels
-from gnetseg_zoo.rates import Rates
-from gnetseg_zoo.samples import EMPTY, DataError, Sample, source_key
+from gnetseg_zoo.datasets.pictures import Pixels
+from gnetseg_zoo.datasets.samples import EMPTY, DataError, Sample, source_key
+from gnetseg_zoo.training.augment import Frame, composite, pick_frame, shape_light, warp
+from gnetseg_zoo.training.cache import PhotoCache
+from gnetseg_zoo.training.rates import Rates
 
 NOWHERE = 0
 """cv2.BORDER_CONSTANT: beyond its photo a cut-out person ends."""

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import tensorflow as tf
 import torch
 
-from gnetseg_zoo.argmax import with_argmax
-from gnetseg_zoo.keras_model import Weights, build_keras
+from gnetseg_zoo.exporting.argmax import with_argmax
+from gnetseg_zoo.exporting.keras_model import Weights, build_keras
 from gnetseg_zoo.networks import NetworkError
-from gnetseg_zoo.torch_model import GnetSeg
+from gnetseg_zoo.training.torch_model import GnetSeg
 
 Frames = list[npt.NDArray[np.uint8]]
 """Calibration frames, uint8 [size, size, channels] each."""

@@ -13,11 +13,11 @@ from typing import TypeVar
 
 from gnetseg_zoo import evaluate
 from gnetseg_zoo.config import PERSON_DATA, Config
-from gnetseg_zoo.data import open_persons
-from gnetseg_zoo.evaluate_classes import load_labelled, score_classes
-from gnetseg_zoo.pictures import Pixels, network_input, open_photo
-from gnetseg_zoo.samples import DataError, source_key
-from gnetseg_zoo.whole_pictures import stretched_input
+from gnetseg_zoo.datasets.data import open_persons
+from gnetseg_zoo.datasets.pictures import Pixels, network_input, open_photo
+from gnetseg_zoo.datasets.samples import DataError, source_key
+from gnetseg_zoo.datasets.whole_pictures import stretched_input
+from gnetseg_zoo.scoring.evaluate_classes import load_labelled, score_classes
 from gnetsegd.model import ModelBundle
 
 CALIBRATION_FRAMES = 150

@@ -16,13 +16,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from gnetseg_zoo.augment import Frame, shape_light, warp
 from gnetseg_zoo.datasets.labels import IGNORE, ClassMap, LabelledPhoto
+from gnetseg_zoo.datasets.pictures import Pixels
+from gnetseg_zoo.datasets.samples import DataError
+from gnetseg_zoo.datasets.whole_pictures import open_labelled, stretched_input, stretched_labels
 from gnetseg_zoo.files import write_whole
-from gnetseg_zoo.pictures import Pixels
-from gnetseg_zoo.rates import Rates
-from gnetseg_zoo.samples import DataError
-from gnetseg_zoo.whole_pictures import open_labelled, stretched_input, stretched_labels
+from gnetseg_zoo.training.augment import Frame, shape_light, warp
+from gnetseg_zoo.training.rates import Rates
 
 SMALLEST, LARGEST = 0.6, 1.6
 """How much smaller or larger than asked for a random part is taken."""

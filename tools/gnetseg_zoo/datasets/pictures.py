@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from gnetseg_zoo.samples import DataError, Sample
+from gnetseg_zoo.datasets.samples import DataError, Sample
 
 Pixels = npt.NDArray[np.uint8]
 PERSON_FROM = 128

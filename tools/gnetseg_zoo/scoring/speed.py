@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gnetseg_zoo.runtime import RUNTIMES, Network, interpreter_class
+from gnetseg_zoo.scoring.runtime import RUNTIMES, Network, interpreter_class
 from gnetsegd.model import ModelBundle
 
 WARM_UP = 5
@@ -40,7 +40,7 @@ def measure(bundle: ModelBundle, frames: int = FRAMES) -> dict[str, str | float]
 
 
 def runtime_name() -> str:
-    """The package of the runtime that :mod:`gnetseg_zoo.runtime` picks here."""
+    """The package of the runtime that :mod:`gnetseg_zoo.scoring.runtime` picks here."""
     chosen = interpreter_class().__module__
     return next((name.split(".")[0] for name in RUNTIMES if name == chosen), chosen).replace("_", "-")
 

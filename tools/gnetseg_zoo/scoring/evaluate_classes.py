@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gnetseg_zoo.class_scores import ClassConfusion, class_iou
 from gnetseg_zoo.datasets import camvid, cityscapes
 from gnetseg_zoo.datasets.labels import ClassMap, LabelledPhoto
-from gnetseg_zoo.labeller import Labeller, of_bundle
-from gnetseg_zoo.samples import DataError
-from gnetseg_zoo.whole_pictures import open_labelled, stretched_input, stretched_labels
+from gnetseg_zoo.datasets.samples import DataError
+from gnetseg_zoo.datasets.whole_pictures import open_labelled, stretched_input, stretched_labels
+from gnetseg_zoo.scoring.class_scores import ClassConfusion, class_iou
+from gnetseg_zoo.scoring.labeller import Labeller, of_bundle
 from gnetsegd.errors import ModelError
 from gnetsegd.model import ModelBundle
 

@@ -1,7 +1,7 @@
 """The two TFLite runtimes side by side: do they give the same masks?
 
 Each is installed in an environment of its own, since they need different versions of
-numpy. ``python -m gnetseg_zoo.runtimes MODULE FOLDER`` runs every ``NAME.tflite`` of
+numpy. ``python -m gnetseg_zoo.exporting.runtimes MODULE FOLDER`` runs every ``NAME.tflite`` of
 FOLDER under MODULE on ``NAME.frames.npy`` and writes ``NAME.masks.npy``; this program
 starts itself so in the other environment. Needs numpy and one runtime.
 """
@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gnetseg_zoo.runtime import RUNTIMES, interpreter_class
+from gnetseg_zoo.scoring.runtime import RUNTIMES, interpreter_class
 from gnetsegd.errors import ModelError
 
 Pixels = npt.NDArray[np.uint8]
 TFLITE_RUNTIME, LITERT = RUNTIMES
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 ENVIRONMENTS = (".venv", ".venv-litert", ".venv-train")
 """Folders of the repository that ``make`` installs one runtime each in."""
 
@@ -72,7 +72,7 @@ def outputs_under(module: str, jobs: Mapping[str, tuple[bytes, Pixels]]) -> dict
         for name, (content, frames) in jobs.items():
             (Path(folder) / f"{name}.tflite").write_bytes(content)
             np.save(Path(folder) / f"{name}.frames.npy", frames)
-        command = [str(python), "-m", "gnetseg_zoo.runtimes", module, folder]
+        command = [str(python), "-m", "gnetseg_zoo.exporting.runtimes", module, folder]
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]

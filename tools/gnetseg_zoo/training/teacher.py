@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gnetseg_zoo.pictures import open_mask
-from gnetseg_zoo.samples import DataError, Sample
-from gnetseg_zoo.teacher_masks import mask_name
+from gnetseg_zoo.datasets.pictures import open_mask
+from gnetseg_zoo.datasets.samples import DataError, Sample
+from gnetseg_zoo.training.teacher_masks import mask_name
 
 TAUGHT = ("portrait", "fullbody")
 """Where the teacher is worth listening to: it misses persons in rooms, and sees some where nobody is."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gnetseg_zoo.config import DataKind
 from gnetseg_zoo.datasets.matting_human import load_matting_human
-from gnetseg_zoo.samples import Sample, load_index
+from gnetseg_zoo.datasets.samples import Sample, load_index
 
 
 def open_persons(kind: DataKind, path: Path, split: str) -> list[Sample]:

@@ -8,20 +8,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gnetseg_zoo.checkpoint import CHECKPOINT, fingerprint, load_checkpoint
 from gnetseg_zoo.colour import to_rgb
 from gnetseg_zoo.config import Config
-from gnetseg_zoo.labeller import Labeller
+from gnetseg_zoo.datasets.pictures import Pixels
 from gnetseg_zoo.networks import NetworkError
-from gnetseg_zoo.pictures import Pixels
-from gnetseg_zoo.torch_model import GnetSeg, labels_of
+from gnetseg_zoo.scoring.labeller import Labeller
+from gnetseg_zoo.training.checkpoint import CHECKPOINT, fingerprint, load_checkpoint
+from gnetseg_zoo.training.torch_model import GnetSeg, labels_of
 from gnetsegd.frame import FrameSpec
 
 
 def of_checkpoint(config: Config, run: Path) -> Labeller:
     """The network of ``config`` with the averaged weights that the folder ``run`` holds.
 
-    Raises :class:`~gnetseg_zoo.checkpoint.CheckpointError` for a checkpoint that is missing,
+    Raises :class:`~gnetseg_zoo.training.checkpoint.CheckpointError` for a checkpoint that is missing,
     damaged or of another network, and :class:`~gnetseg_zoo.networks.NetworkError`.
     """
     model = load_average(config, run)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from gnetseg_zoo.datasets.labels import ClassMap, LabelledPhoto
-from gnetseg_zoo.pictures import Pixels, open_photo
-from gnetseg_zoo.samples import DataError
+from gnetseg_zoo.datasets.pictures import Pixels, open_photo
+from gnetseg_zoo.datasets.samples import DataError
 
 
 def stretched_input(photo: Image.Image, width: int, height: int) -> Pixels:

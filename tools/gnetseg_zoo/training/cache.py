@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gnetseg_zoo.datasets.pictures import Pixels, open_pair
+from gnetseg_zoo.datasets.samples import DataError, Sample
 from gnetseg_zoo.files import write_whole
-from gnetseg_zoo.pictures import Pixels, open_pair
-from gnetseg_zoo.samples import DataError, Sample
-from gnetseg_zoo.teacher import Teacher
+from gnetseg_zoo.training.teacher import Teacher
 
 
 class PhotoCache:

@@ -1,0 +1,1 @@
+"""From a checkpoint to a TFLite file. ``gnetseg_zoo.export`` is the command."""

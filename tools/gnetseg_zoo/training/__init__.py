@@ -1,0 +1,1 @@
+"""Training: pictures, losses, checkpoints. ``gnetseg_zoo.train`` is the command."""
