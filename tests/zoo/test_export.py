@@ -112,6 +112,17 @@ def test_a_checkpoint_of_persons_becomes_a_bundle_that_is_scored(command, photos
     assert mask.shape == (32, 32)
 
 
+def test_the_sources_of_the_bundle_begun_from_are_passed_on(command, photos, tmp_path):
+    begun = PERSONS.replace("minutes =", 'begin_from = "gnetseg-large-cpu30"\nminutes =')
+    assert export.main(command(begun + SOURCES, photos)) == 0
+    table = tomllib.loads((tmp_path / "tiny" / "model.toml").read_text("utf-8"))
+    assert table["training"]["begin_from"] == "gnetseg-large-cpu30"
+    first, *others = table["data"]["sources"]
+    assert first["name"] == "made_up"
+    assert others
+    assert all(source["through"] == "gnetseg-large-cpu30" for source in others)
+
+
 def test_a_checkpoint_of_scenes_becomes_a_bundle_with_the_names_of_its_classes(command, scenes, tmp_path):
     assert export.main(command(SCENES, scenes)) == 0
     bundle = load_bundle(str(tmp_path / "tiny"))

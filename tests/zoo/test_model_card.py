@@ -47,6 +47,22 @@ def test_the_learning_curve_stands_on_the_card():
     assert "| 4.0 | 24,544 | 0.9013 |" in text
 
 
+def test_the_bundle_begun_from_its_sources_and_the_teacher_stand_on_the_card():
+    table = shipped("gnetseg-large-cpu30")
+    origin = {
+        "begin_from": "older",
+        "begin_from_sha256": "ab12",
+        "teacher": "a teacher",
+        "distillation": 0.35,
+    }
+    table["training"] = table["training"] | origin
+    table["data"]["sources"] = [{"name": "flats", "photos": 1234, "licence": "CC0", "through": "older"}]
+    text = card(table, size_bytes=1, picture=False)
+    assert "| begun from | older, sha256 ab12 |" in text
+    assert "| teacher | T; its share of the target: 0.35 |" in text
+    assert "| flats (through older) | 1,234 | CC0 |" in text
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_picture_is_small(name):
     picture = REPOSITORY / PICTURES / f"{name}.jpg"
@@ -57,7 +73,8 @@ def test_every_source_every_score_and_the_chips_verdict_stand_on_the_card():
     table = shipped("gnetseg-large-cpu30")
     text = card(table, size_bytes=163_000, picture=False)
     for source in table["data"]["sources"]:
-        assert f"| {source['name']} | {source['photos']:,} | {source['licence']} |" in text
+        through = f" (through {source['through']})" if "through" in source else ""
+        assert f"| {source['name']}{through} | {source['photos']:,} | {source['licence']} |" in text
     for name, numbers in table["scores"].items():
         if name != "split":
             assert f"| {name} | " in text

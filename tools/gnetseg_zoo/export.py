@@ -31,6 +31,7 @@ from gnetseg_zoo.config import Config, ConfigError, load_config
 from gnetseg_zoo.costs import macs, parameters
 from gnetseg_zoo.datasets.samples import DataError
 from gnetseg_zoo.exporting.export_data import ExportData, Scores, calibration_frames, export_data
+from gnetseg_zoo.exporting.provenance import provenance, with_inherited
 from gnetseg_zoo.exporting.quantise import Frames, tflite_file
 from gnetseg_zoo.exporting.runtimes import share_differing
 from gnetseg_zoo.files import write_whole
@@ -111,9 +112,16 @@ def learning_curve(log: Path) -> list[dict[str, float | int]]:
 
 
 def manifest(config: Config, content: bytes, data: ExportData, state: dict[str, Any]) -> dict[str, Any]:
-    """Everything in ``model.toml`` but the scores."""
+    """Everything in ``model.toml`` but the scores.
+
+    Raises :class:`ModelError` if the bundle that training began from is not shipped.
+    """
     network = config.build_network()
     size = network.output_size
+    origin = provenance(config.training, state)
+    sources = data.sources()
+    if "begin_from" in origin:
+        sources = with_inherited(sources, str(origin["begin_from"]))
     return {
         "schema": 1,
         "id": config.name,
@@ -123,7 +131,7 @@ def manifest(config: Config, content: bytes, data: ExportData, state: dict[str, 
         "licence": config.licence,
         "input": {"width": network.size, "height": network.size, "format": network.input_format},
         "mask": {"width": size, "height": size, "encoding": "u8", "classes": config.network.classes},
-        "data": {"note": NOTE, "sources": data.sources()},
+        "data": {"note": NOTE, "sources": sources},
         "training": {
             "config": f"{config.name}.toml",
             "architecture": f"{network.architecture}: {network.pattern}",
@@ -135,6 +143,7 @@ def manifest(config: Config, content: bytes, data: ExportData, state: dict[str, 
             "steps": state["step"],
             "images": state["images"],
             "weights": "exponential average",
+            **origin,
             "torch": torch.__version__,
             "tensorflow": tf.__version__,
         },

@@ -49,6 +49,13 @@ WORDS = {
 }
 
 
+SHOWN_ELSEWHERE = (
+    *("architecture", "mmacs", "parameters", "curve"),
+    *("begin_from", "begin_from_sha256", "teacher", "distillation"),
+)
+"""Keys of ``[training]`` that have a place of their own on the card."""
+
+
 def card(table: dict[str, Any], *, size_bytes: int, picture: bool) -> str:
     """The card of a bundle whose ``model.toml`` reads as ``table``.
 
@@ -72,17 +79,31 @@ def card(table: dict[str, Any], *, size_bytes: int, picture: bool) -> str:
         lines += ["Only photos whose licence lets them be passed on are shown.", ""]
     if data:
         lines += ["## Trained with", "", "| source | photos | terms |", "|---|---|---|"]
-        lines += [f"| {s['name']} | {s['photos']:,} | {s['licence']} |" for s in data.get("sources", [])]
+        for s in data.get("sources", []):
+            through = f" (through {s['through']})" if "through" in s else ""
+            lines.append(f"| {s['name']}{through} | {s['photos']:,} | {s['licence']} |")
         lines += ["", data.get("note", ""), ""]
     if training:
         lines += ["## How it was trained", "", "| | |", "|---|---|"]
-        shown = (k for k in training if k not in ("architecture", "mmacs", "parameters", "curve"))
-        for key in shown:
+        for key in (k for k in training if k not in SHOWN_ELSEWHERE):
             value = str(training[key]) if key == "seed" else _number(training[key])
             lines.append(f"| {key.replace('_', ' ')} | {value} |")
+        lines += _origin(training)
         lines += ["", *_curve(training.get("curve", []))]
     lines += _chip(training.get("config", ""))
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _origin(training: dict[str, Any]) -> list[str]:
+    """The bundle begun from and the teacher, a line each where there is one."""
+    lines = []
+    if "begin_from" in training:
+        digest = training.get("begin_from_sha256")
+        lines.append(f"| begun from | {training['begin_from']}{f', sha256 {digest}' if digest else ''} |")
+    if "teacher" in training:
+        share = training["distillation"]
+        lines.append(f"| teacher | {training['teacher']}; its share of the target: {share} |")
+    return lines
 
 
 def _labels(classes: list[str]) -> str:
