@@ -94,6 +94,9 @@ class SocketDevice(ABC, Generic[T]):
                 self._run(transfer)
             except OSError:
                 return  # the reader notices as well, and ends everything
+            except BaseException:
+                self.close()  # else this endpoint would hang while the other one goes on
+                raise
 
     def _bulk_out(self, data: bytes, cancel: Cancel) -> int:
         """Bytes taken; raises TransferError."""
