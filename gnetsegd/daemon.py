@@ -64,6 +64,7 @@ class Daemon:
         self._progress = health.Progress()
         self._rate = health.Rate()
         self._silence = health.Silence()
+        self._silent_s = 0.0
         self._told: tuple[str, str, str] = ("", "", "")
         self._watched_at = time.monotonic()
         self._achieved = True
@@ -112,6 +113,9 @@ class Daemon:
 
     def _make_pipeline(self, losses: int) -> Pipeline:
         section, bundle = self._config.accelerator, self._bundle
+        self._silence = health.Silence(
+            getattr(options, "answer_timeout_s", 0.0) for options in in_use(section).options.values()
+        )
 
         kind = find("gnetsegd.accelerators", section.driver)
         made: Accelerator
@@ -158,6 +162,8 @@ class Daemon:
             if not self._ready and self._pipeline.results:
                 self._become_ready()
             now = time.monotonic()
+            # Not only for each status, which may be far apart: it has to see when a frame is under way.
+            self._silent_s = self._silence.lasts(self._pipeline, now)
             if now >= status_due:
                 status_due = now + self._config.publish.status_interval_s
                 self._send_info_and_status()
@@ -196,8 +202,7 @@ class Daemon:
 
     def _send_info_and_status(self) -> None:
         fps = self._rate.update(self._publisher.masks)
-        silent = self._silence.lasts(self._pipeline, time.monotonic())
-        state, reason = health.state(self._camera, self._pipeline, self._ready, silent)
+        state, reason = health.state(self._camera, self._pipeline, self._ready, self._silent_s)
         info = self._info_body()
         if info is not None:
             self._publisher.send_info(info)

@@ -13,13 +13,17 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .camera_loop import CameraLoop
     from .pipeline import Pipeline
 
 
-#: An accelerator that has frames and answers none for so long is told of, in seconds. Its own limits are
-#: shorter, but a host controller that hangs lets none of them come true.
+#: An accelerator that has frames and answers none for so long is told of, in seconds, or after so many of
+#: its own limits for one answer if they are longer: one passes with the answer, two with mending the link.
+#: A host controller that hangs lets none of them come true.
 SILENCE_S = 5.0
+SILENCE_ANSWERS = 3
 
 
 class Progress:
@@ -67,20 +71,25 @@ class Rate:
 class Silence:
     """Tells an accelerator that keeps its frames from one that has none."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer_timeouts_s: Iterable[float] = ()) -> None:
+        #: How long an answer may be due.
+        self.limit_s = max([SILENCE_S, *(SILENCE_ANSWERS * timeout for timeout in answer_timeouts_s)])
         self._answers = -1
-        self._since = 0.0
+        self._since: float | None = None
 
-    def lasts(self, pipeline: Pipeline, now: float) -> bool:
-        """Whether no answer has come for ``SILENCE_S`` though one is due; ask about once a second."""
+    def lasts(self, pipeline: Pipeline, now: float) -> float:
+        """``limit_s`` if no answer has come for longer though one is due, else 0; ask many times a second."""
         answers = pipeline.results + pipeline.losses
-        if answers != self._answers or not pipeline.in_flight:
-            self._answers, self._since = answers, now
-        return now - self._since > SILENCE_S
+        if not pipeline.in_flight:
+            self._since = None  # counted from when a frame is seen: the time before was no silence
+        elif answers != self._answers or self._since is None:
+            self._since = now
+        self._answers = answers
+        return self.limit_s if self._since is not None and now - self._since > self.limit_s else 0.0
 
 
-def state(camera: CameraLoop, pipeline: Pipeline, ready: bool, silent: bool = False) -> tuple[str, str]:
-    """(state, reason) for ``status``; docs/messages.md lists the states. ``silent`` as ``Silence`` says."""
+def state(camera: CameraLoop, pipeline: Pipeline, ready: bool, silent_s: float = 0.0) -> tuple[str, str]:
+    """(state, reason) for ``status``; docs/messages.md lists the states. ``silent_s`` as ``Silence`` says."""
     if camera.state == "lost":
         return "no-camera", camera.reason
     if pipeline.state == "lost":
@@ -93,11 +102,10 @@ def state(camera: CameraLoop, pipeline: Pipeline, ready: bool, silent: bool = Fa
         return "starting", "opening the camera"
     if not ready:
         return "starting", "waiting for the first mask"
-    if silent:
-        return (
-            "no-accelerator",
-            f"no answer for {SILENCE_S:g} s and more; replug a USB device, or wait for the watchdog",
-        )
+    if silent_s:
+        on_usb = pipeline.info is not None and pipeline.info.backend == "usb"
+        advice = "replug the USB device" if on_usb else "choose a smaller model if it is too slow"
+        return "no-accelerator", f"no answer for {silent_s:g} s and more; {advice}, or wait for the watchdog"
     if pipeline.info is not None and pipeline.info.fallback:
         return (
             "running",

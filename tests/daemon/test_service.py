@@ -8,12 +8,18 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from gnetsegd import health, service
+from gnetsegd import daemon, health, service
+from gnetsegd.config import load as load_config
 from gnetsegd.errors import PermanentError
+from gnetsegd.model import load_bundle
+from gnetsegd.publisher import Publisher
+
+from .conftest import MODELS
 
 pytestmark = pytest.mark.runtime
 
@@ -131,10 +137,10 @@ def test_the_journal_gets_structured_fields_only_when_stderr_is_the_journal(
 class Loop:
     """Counters as the camera's and the pipeline's threads write them."""
 
-    def __init__(self, state: str) -> None:
+    def __init__(self, state: str, backend: str = "standin") -> None:
         self.state = state
         self.beats = self.results = self.losses = self.in_flight = 0
-        self.info = None
+        self.info = SimpleNamespace(backend=backend, fallback=False)
 
 
 def test_while_frames_should_flow_only_an_answered_frame_is_progress() -> None:
@@ -178,6 +184,57 @@ def test_an_accelerator_that_keeps_its_frames_is_not_called_running() -> None:
     assert state_at(102 + health.SILENCE_S) == "running", "a lost frame was answered, too"
     pipeline.in_flight = 0
     assert state_at(1000) == "running", "no frame, no answer: the camera may be slow"
+    pipeline.in_flight = 1
+    assert state_at(1010) == "running", "the time without a frame is no silence, however seldom it is looked"
+    assert state_at(1011 + health.SILENCE_S) == "no-accelerator"
+
+
+def test_an_accelerator_that_may_take_long_is_given_its_time_and_the_mending() -> None:
+    pipeline = Loop("running")
+    pipeline.in_flight = 1
+    for timeouts_s, limit_s in (((0.3,), health.SILENCE_S), ((30.0, 0.0), 90.0)):
+        silence = health.Silence(timeouts_s)
+        lasting = [silence.lasts(pipeline, now) for now in (100, 100 + limit_s, 101 + limit_s)]  # type: ignore[arg-type]
+        assert lasting == [0, 0, limit_s]
+
+
+def built(monkeypatch: pytest.MonkeyPatch, *settings: str) -> daemon.Daemon:
+    """A daemon whose road is built and not started."""
+    config = load_config(None, ("camera.driver=pattern", *settings))
+    made = daemon.Daemon(config, lambda: config)
+    monkeypatch.setattr(made, "_publisher", Publisher("cam0"), raising=False)
+    made._build(load_bundle(str(MODELS / "threshold-32")))
+    return made
+
+
+@pytest.mark.parametrize(("driver", "limit_s"), [("usb", 90.0), ("auto", 90.0), ("standin", 5.0)])
+def test_the_daemon_takes_the_time_limit_of_the_driver_that_is_in_use(
+    driver: str, limit_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = built(monkeypatch, f"accelerator.driver={driver}", "accelerator.usb.answer_timeout_s=30")
+    assert made._silence.limit_s == limit_s
+
+
+def test_silence_is_looked_for_between_two_statuses_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = built(monkeypatch, "publish.status_interval_s=60")
+    looks: list[float] = []
+
+    def look(_: object, now: float) -> float:
+        looks.append(now)
+        if len(looks) == 3:
+            made._stop_signal = "SIGTERM"
+        return 0.0
+
+    monkeypatch.setattr(made._silence, "lasts", look)
+    assert made._loop() == 0
+    assert len(looks) == 3
+
+
+@pytest.mark.parametrize(("backend", "advice"), [("usb", "replug"), ("standin", "choose a smaller model")])
+def test_the_advice_for_a_silent_accelerator_fits_it(backend: str, advice: str) -> None:
+    state, reason = health.state(Loop("streaming"), Loop("running", backend), True, 5.0)  # type: ignore[arg-type]
+    assert state == "no-accelerator"
+    assert reason.startswith(f"no answer for 5 s and more; {advice}")
 
 
 def test_the_unit_waits_longer_than_the_daemons_own_limits() -> None:
