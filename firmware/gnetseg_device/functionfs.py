@@ -23,7 +23,7 @@ import errno
 import os
 import select
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from gnetsegd.link.constants import REQUEST_IN, REQUEST_OUT
@@ -60,7 +60,10 @@ class FunctionFs:
         self._port = port
         self._stopping = threading.Event()
         self._enabled = threading.Event()
-        self._waiting = Cancel()
+        # What the answers of one epoch are fetched with. It is cancelled and replaced under the lock that
+        # each piece of an answer is handed to the kernel under: what belongs to an old epoch stays here.
+        self._epoch = Cancel()
+        self._sending = threading.Lock()
         # Whatever came after a request on endpoint 0 is moved after it, though by another thread: a
         # frame of the new epoch must not overtake its ABORT.
         self._in_order = threading.Lock()
@@ -94,7 +97,8 @@ class FunctionFs:
         """Begin nothing new. What is under way ends when the gadget is unbound, which comes next."""
         self._stopping.set()
         self._enabled.set()
-        self._port.cancel(self._waiting)
+        with self._sending:
+            self._port.cancel(self._epoch)
         os.write(self._wake_write, b"x")
 
     def close(self) -> None:
@@ -112,12 +116,14 @@ class FunctionFs:
         return self._queues[-1]
 
     def _close_files(self) -> None:
-        for queue in self._queues:
-            queue.close()
-        self._queues.clear()
-        for file in reversed(self._files):
-            os.close(file)
-        self._files.clear()
+        # The last first; each is closed though another one fails.
+        with ExitStack() as closing:
+            for file in self._files:
+                closing.callback(os.close, file)
+            for queue in self._queues:
+                closing.callback(queue.close)
+            self._queues.clear()
+            self._files.clear()
 
     # -- endpoint 0
 
@@ -137,17 +143,23 @@ class FunctionFs:
                 if error.errno == errno.EIDRM:  # a request that the host gave up
                     continue
                 return
-            kind, setup = wire.parse_event(data)
-            if kind == Event.ENABLE:
-                self._port.plug()
-                self._enabled.set()
-            elif kind in (Event.DISABLE, Event.UNBIND):
-                self._enabled.clear()
-                self._port.unplug()
-            elif kind == Event.SETUP:
-                # The host may have given the request up meanwhile, or gone.
-                with suppress(OSError):
-                    self._request(setup)
+            self._handle(*wire.parse_event(data))
+
+    def _handle(self, kind: int, setup: Setup) -> None:
+        if kind == Event.ENABLE:
+            # The kernel drops a DISABLE that was not read before this came.
+            self._port.unplug()
+            self._end_epoch()
+            self._port.plug()
+            self._enabled.set()
+        elif kind in (Event.DISABLE, Event.UNBIND):
+            self._enabled.clear()
+            self._port.unplug()
+            self._end_epoch()
+        elif kind == Event.SETUP:
+            # The host may have given the request up meanwhile, or gone.
+            with suppress(OSError):
+                self._request(setup)
 
     def _request(self, setup: Setup) -> None:
         port, is_in = self._port, bool(setup.request_type & 0x80)
@@ -161,8 +173,8 @@ class FunctionFs:
                 with self._in_order:
                     data = os.read(self._ep0, setup.length) if setup.length else b""
                     port.control_out(attachment, REQUEST_OUT, setup.request, setup.value, setup.index, data)
-                    # Each of them ends an epoch: what waits in the endpoint belongs to the old one.
-                    self._going.cancel()
+                    # Each of them ends an epoch; before any frame of the new one can be answered.
+                    self._end_epoch()
                     if not setup.length:
                         os.read(self._ep0, 0)
                 return
@@ -170,6 +182,14 @@ class FunctionFs:
             if setup.length and not is_in:
                 return  # it was acknowledged with its data
         self._stall(is_in)
+
+    def _end_epoch(self) -> None:
+        """No answer of the old one goes out: neither one that is fetched nor one that the kernel has."""
+        with self._sending:
+            self._port.cancel(self._epoch)
+            if not self._stopping.is_set():  # else nobody would cancel the new one
+                self._epoch = Cancel()
+            self._going.cancel()
 
     def _stall(self, is_in: bool) -> None:
         """Moving data the wrong way is how FunctionFS is told to STALL; it confirms with an error."""
@@ -202,18 +222,24 @@ class FunctionFs:
         buffers = [memoryview(bytearray(_ANSWER)) for _ in range(AHEAD + 1)]
         number = 0
         while self._wait():
+            epoch = self._epoch
             try:
                 view = buffers[number % len(buffers)]
-                number += 1
-                count = self._port.bulk_in(self._port.attachment, view, 0, self._waiting)
+                count = self._port.bulk_in(self._port.attachment, view, 0, epoch)
                 # Whole packets do not end a transfer: to the host this is one.
                 for start in range(0, count, _PIECE):
                     if self._going.full:
                         with suppress(OSError):  # given up, or the host left: no concern of this one
                             self._going.take()
-                    self._going.submit(view[start : min(start + _PIECE, count)])
+                    with self._sending:
+                        if epoch.wanted:
+                            break
+                        self._going.submit(view[start : min(start + _PIECE, count)])
+                    if start == 0:
+                        number += 1  # from here on the buffer is the kernel's
             except (OSError, TransferError):
-                self._stopping.wait(_RETRY_S)
+                if not epoch.wanted:
+                    self._stopping.wait(_RETRY_S)
 
     def _wait(self) -> bool:
         """Until a host has enabled the function; False at the end."""

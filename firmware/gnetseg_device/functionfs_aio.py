@@ -93,8 +93,8 @@ def _call(number: int, *arguments: object) -> int:
 class Queue:
     """Up to ``depth`` transfers of ``file`` under way, all reads or all writes, oldest first.
 
-    One thread submits and takes; ``cancel`` may be called from another. Raises OSError, and
-    ``PermanentError`` on a machine that it does not know.
+    One thread submits and takes; ``cancel`` may be called from another, though not during ``submit``:
+    it would miss that transfer. Raises OSError, and ``PermanentError`` on a machine that it does not know.
     """
 
     def __init__(self, file: int, operation: Operation, depth: int) -> None:

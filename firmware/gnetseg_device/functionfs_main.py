@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -18,13 +19,16 @@ from gnetsegd.errors import GnetsegError, PermanentError
 from .descriptors import Identity
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .networks import NetworkFactory
 
 log = logging.getLogger(__name__)
 
 _BOARD_SERIAL = Path("/sys/firmware/devicetree/base/serial-number")
 _MACHINE_ID = Path("/etc/machine-id")
-#: If the orderly way down takes longer, the process ends and the kernel takes the gadget down.
+#: If the endpoints take longer to come to rest, the process ends and the kernel takes the gadget down. What
+#: else there is to take down may use the rest of the unit's TimeoutStopSec.
 STOP_S = 5.0
 
 
@@ -125,21 +129,32 @@ def _run(
         except OSError as error:
             raise PermanentError(f"FunctionFS: {error.strerror}", os.EX_UNAVAILABLE) from None
         function.start()
-        gadget.bind(where)
-        log.info("serving %s on %s", serial, where)
-        notifier.ready(f"serving {serial} on {where}")
-        stop.wait()
-        notifier.stopping()
-        # Whatever happens below, the board does not hang: the kernel clears up after a dead process.
-        last_resort = threading.Timer(STOP_S, os._exit, (os.EX_SOFTWARE,))
-        last_resort.daemon = True
-        last_resort.start()
-        function.stop()
-        gadget.unbind()
-        function.close()
+        try:
+            gadget.bind(where)
+            log.info("serving %s on %s", serial, where)
+            notifier.ready(f"serving {serial} on {where}")
+            stop.wait()
+            notifier.stopping()
+        finally:
+            with _last_resort():
+                function.stop()
+                gadget.unbind()
+                function.close()
     finally:
         gadget.remove()
     port.stop_worker()
+
+
+@contextlib.contextmanager
+def _last_resort() -> Iterator[None]:
+    """What takes longer than ``STOP_S`` does not hang the board: the kernel clears up after the process."""
+    timer = threading.Timer(STOP_S, os._exit, (os.EX_SOFTWARE,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 if __name__ == "__main__":

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import struct
 import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +17,12 @@ from gnetseg_device import functionfs, functionfs_aio, functionfs_gadget, functi
 from gnetseg_device import functionfs_wire as wire
 from gnetseg_device.descriptors import configuration_descriptor
 from gnetseg_device.device import MockDevice
+from gnetseg_device.networks import by_name
+from gnetseg_device.transfer import Cancel, Reason, TransferError
 
 from gnetsegd.accelerators import tflite
 from gnetsegd.errors import ModelError, PermanentError, TransientError
+from gnetsegd.link.constants import REQUEST_OUT, Request
 from gnetsegd.link.model_upload import ModelRecord
 from gnetsegd.model import load_bundle
 
@@ -189,3 +196,227 @@ def test_a_machine_whose_system_calls_are_not_known_is_named(monkeypatch: pytest
     monkeypatch.setattr(functionfs_aio, "_NUMBERS", {})
     with pytest.raises(PermanentError, match="asynchronous I/O are not known for"):
         functionfs_aio.Queue(0, functionfs_aio.Operation.READ, 1)
+
+
+class FakeQueue:
+    """What the kernel holds of one endpoint; ``take`` and ``submit`` do first what the test says."""
+
+    def __init__(self, _file: int, _operation: functionfs_aio.Operation, depth: int) -> None:
+        self._depth = depth
+        self.under_way: list[bytes] = []
+        #: What was neither cancelled nor taken by the host.
+        self.kept: list[bytes] = []
+        self.on_take: Callable[[], None] = lambda: None
+        self.on_submit: Callable[[], None] = lambda: None
+
+    @property
+    def full(self) -> bool:
+        return len(self.under_way) == self._depth
+
+    def submit(self, buffer: memoryview) -> None:
+        self.on_submit()
+        self.under_way.append(bytes(buffer[:1]))
+        self.kept.append(bytes(buffer[:1]))
+
+    def take(self) -> memoryview:
+        self.on_take()
+        self.under_way.pop(0)
+        raise OSError(errno.ECONNRESET, "cancelled")
+
+    def cancel(self) -> None:
+        self.kept.clear()
+
+    def close(self) -> None:
+        pass
+
+
+class ScriptedPort:
+    """Gives what the test has put into ``answers``, one after another, then ends the test's IN thread."""
+
+    attachment = 1
+
+    def __init__(self) -> None:
+        self.answers: list[Callable[[memoryview, Cancel], int]] = []
+        self.end: Callable[[], None]
+
+    def unplug(self) -> None:
+        pass
+
+    plug = unplug
+
+    def cancel(self, cancel: Cancel) -> None:
+        cancel.wanted = True
+
+    def control_out(self, *_: object) -> None:
+        pass
+
+    def bulk_in(self, _attachment: int, view: memoryview, _timeout_s: float, cancel: Cancel) -> int:
+        if self.answers:
+            return self.answers.pop(0)(view, cancel)
+        self.end()
+        raise TransferError(Reason.CANCELLED)
+
+
+class Gadget:
+    """A function with a scripted port and a fake kernel, enabled; its IN thread is the test's."""
+
+    def __init__(self, folder: Path) -> None:
+        for name in ("ep0", "ep1", "ep2"):
+            os.mkfifo(folder / name)
+        self.port = ScriptedPort()
+        self.function = functionfs.FunctionFs(self.port, folder)  # type: ignore[arg-type]
+        os.read(self.function._ep0, 1 << 16)
+        self.kernel: FakeQueue = self.function._going  # type: ignore[assignment]
+        self.port.end = self.function._stopping.set
+        self.event(wire.Event.ENABLE)
+
+    def event(self, kind: wire.Event) -> None:
+        self.function._handle(kind, wire.Setup(0, 0, 0, 0, 0))
+
+    def abort(self) -> None:
+        """As endpoint 0's thread serves it."""
+        os.write(self.function._ep0, bytes(4))
+        self.function._handle(wire.Event.SETUP, wire.Setup(REQUEST_OUT, Request.ABORT, 0, 0, 4))
+
+    def replug(self) -> None:
+        self.event(wire.Event.DISABLE)
+        self.event(wire.Event.ENABLE)
+
+    def reconfigure(self) -> None:
+        """The kernel drops the DISABLE if it was not read in time."""
+        self.event(wire.Event.ENABLE)
+
+
+@pytest.fixture
+def gadget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gadget]:
+    monkeypatch.setattr(functionfs, "Queue", FakeQueue)
+    made = Gadget(tmp_path)
+    yield made
+    made.function._close_files()
+
+
+def answer(data: bytes, size: int = 10, meanwhile: Callable[[], None] = lambda: None) -> Callable[..., int]:
+    """An answer that begins with ``data``; ``meanwhile`` happens when the port has given it."""
+
+    def give(view: memoryview, _cancel: Cancel) -> int:
+        view[:size] = (data * size)[:size]
+        meanwhile()
+        return size
+
+    return give
+
+
+@pytest.mark.parametrize("change", [Gadget.abort, Gadget.replug, Gadget.reconfigure])
+def test_an_answer_that_is_fetched_just_before_its_epoch_ends_does_not_go_out(
+    gadget: Gadget, change: Callable[[Gadget], None]
+) -> None:
+    gadget.port.answers = [answer(b"o", meanwhile=lambda: change(gadget)), answer(b"n")]
+    gadget.function._serve_in()
+    assert gadget.kernel.kept == [b"n"]
+
+
+def test_the_rest_of_an_answer_does_not_go_out_after_its_epoch_ended(gadget: Gadget) -> None:
+    long = 6 * functionfs._PIECE
+    gadget.port.answers = [answer(b"o", long), answer(b"n")]
+    gadget.kernel.on_take = lambda: gadget.abort() if gadget.port.answers else None
+    gadget.function._serve_in()
+    assert gadget.kernel.kept == [b"n"]
+
+
+def test_an_epoch_that_ends_while_a_transfer_is_submitted_cancels_that_one_too(gadget: Gadget) -> None:
+    aborting = threading.Thread(target=gadget.abort)
+
+    def submit() -> None:
+        aborting.start()
+        aborting.join(0.1)
+
+    gadget.kernel.on_submit = submit
+    gadget.port.answers = [answer(b"o")]
+    gadget.function._serve_in()
+    aborting.join()
+    assert gadget.kernel.kept == []
+
+
+def test_the_first_answer_of_an_epoch_is_not_lost_for_having_been_waited_for_since_before(
+    gadget: Gadget,
+) -> None:
+    def wait(_view: memoryview, cancel: Cancel) -> int:
+        gadget.abort()
+        assert cancel.wanted, "the wait of the old epoch ends with it"
+        raise TransferError(Reason.CANCELLED)
+
+    gadget.port.answers = [wait, answer(b"n")]
+    gadget.function._serve_in()
+    assert gadget.kernel.kept == [b"n"]
+
+
+def test_files_are_closed_though_the_kernel_refuses_to_end_a_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_queue: FakeQueue) -> None:
+        raise OSError(errno.EINVAL, "io_destroy")
+
+    monkeypatch.setattr(functionfs, "Queue", FakeQueue)
+    gadget = Gadget(tmp_path)
+    files = tuple(gadget.function._files)
+    monkeypatch.setattr(FakeQueue, "close", refuse)
+    with pytest.raises(OSError, match="io_destroy"):
+        gadget.function._close_files()
+    for file in files:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(file)
+
+
+class Board:
+    """Takes the place of the gadget, of the function and of what ends the process; ``seen`` is in order."""
+
+    folder = Path()
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: list[str] = []
+        self.on: dict[str, Callable[[], None]] = {}
+        self.handlers: dict[int, Callable[[], None]] = {}
+        for name in ("create", "bind", "unbind", "remove", "start", "stop", "close"):
+            setattr(self, name, lambda *_, name=name: self.do(name))
+        monkeypatch.setattr(functionfs, "FunctionFs", lambda *_: self)
+        monkeypatch.setattr(functionfs_gadget, "Gadget", lambda *_: self)
+        monkeypatch.setattr(functionfs_gadget, "controller", lambda _: "udc")
+        monkeypatch.setattr(os, "_exit", lambda code: self.do(f"exit {code}"))
+        monkeypatch.setattr(signal, "signal", self.handlers.__setitem__)
+        monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+
+    def do(self, name: str) -> None:
+        self.seen.append(name)
+        self.on.get(name, lambda: None)()
+
+    def terminate(self) -> None:
+        self.handlers[signal.SIGTERM]()
+
+    def serve(self) -> None:
+        functionfs_main._run("", None, by_name("null", ""), None, 1, "serial")
+
+
+def test_a_gadget_that_cannot_be_bound_is_taken_down_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    board = Board(monkeypatch)
+
+    def refuse() -> None:
+        raise PermanentError("another gadget may have it")
+
+    board.on["bind"] = refuse
+    with pytest.raises(PermanentError, match="another gadget"):
+        board.serve()
+    assert board.seen == ["create", "start", "bind", "stop", "unbind", "close", "remove"]
+
+
+def test_only_endpoints_that_do_not_come_to_rest_end_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(functionfs_main, "STOP_S", 0.2)
+    board = Board(monkeypatch)
+    board.on["bind"] = board.terminate
+    board.on["remove"] = lambda: time.sleep(0.4)
+    board.serve()
+    assert board.seen == ["create", "start", "bind", "stop", "unbind", "close", "remove"]
+    ended = threading.Event()
+    board.on["close"] = lambda: ended.wait(5) and None
+    board.on[f"exit {os.EX_SOFTWARE}"] = ended.set
+    board.serve()
+    assert board.seen[-3:] == ["close", f"exit {os.EX_SOFTWARE}", "remove"]
