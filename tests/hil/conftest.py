@@ -43,7 +43,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if IN_GUEST and report.failed:
         from guest import LOGS, call
 
-        name = report.nodeid.rpartition("::")[2].replace("/", "_")
+        path, _, check = report.nodeid.partition("::")
+        name = f"{Path(path).stem}-{check}-{report.when}".replace("/", "_")
         journal = call("journalctl --no-pager -b -n 200 -o short-monotonic")
         (LOGS / f"{name}.failure").write_text(f"{report.longreprtext}\n\n{journal}")
 

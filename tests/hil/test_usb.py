@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from guest import MODEL, Listener, Unit, call
-from transports import TRANSPORTS, Transport
+from transports import SERIAL, TRANSPORTS, Transport
 
 REPLUGS = 20
+#: More than the guest can serve: the next picture waits already, so there is always one under way.
+LOAD_FPS = 60
 #: Opens the device as the daemon does, and says which it is.
 OPEN = """
 from gnetsegd.accelerators import usb_port
@@ -38,9 +41,16 @@ def running(cable: Transport, daemon: Unit) -> Unit:
     return daemon
 
 
-def open_as(user: str) -> str:
+def open_as(user: str) -> tuple[int, str, str]:
+    """Exit code, what it printed, and the last line of what it complained of."""
     command = ["runuser", "-u", user, "--", "python3", "-c", OPEN]
-    return subprocess.run(command, capture_output=True, text=True).stderr.strip().rpartition("\n")[2]
+    result = subprocess.run(command, capture_output=True, text=True)
+    return result.returncode, result.stdout.strip(), result.stderr.strip().rpartition("\n")[2]
+
+
+def faults(status: dict[str, Any]) -> int:
+    """How many the driver has counted."""
+    return sum(status["accelerator"]["faults"].values())
 
 
 def test_the_kernel_enumerates_a_high_speed_device_that_stays_awake(cable: Transport) -> None:
@@ -58,8 +68,11 @@ def test_only_members_of_its_group_may_open_it(cable: Transport) -> None:
     call("udevadm settle")
     bus, number = ((device / name).read_text().strip() for name in ("busnum", "devnum"))
     assert call(f"stat -c %a:%G /dev/bus/usb/{int(bus):03}/{int(number):03}") == "660:plugdev\n"
-    assert open_as("gnetsegd") == ""
-    assert "this user may not open the device; install the udev rule" in open_as("nobody")
+    assert open_as("gnetsegd") == (os.EX_OK, SERIAL, "")
+    code, serial, complaint = open_as("nobody")
+    assert code != os.EX_OK
+    assert not serial
+    assert "this user may not open the device; install the udev rule" in complaint
 
 
 def test_masks_from_the_device_are_the_stand_ins_to_the_last_bit(running: Unit) -> None:
@@ -88,9 +101,14 @@ def test_a_device_that_hangs_is_told_of_and_used_again_when_it_wakes_up(
     pid = running.pid
     with Listener() as listener:
         listener.mask("usb")
+        before = faults(listener.wait_for("status", bool))
         cable.freeze()
         try:
-            status = listener.wait_for("fault", lambda status: status["state"] != "running")
+            # The silence alone is told of as well: that the driver has noticed shows in its count.
+            status = listener.wait_for(
+                "fault",
+                lambda status: status["state"] != "running" and (cable.host_hangs or faults(status) > before),
+            )
             assert status["reason"]
         finally:
             cable.thaw()
@@ -100,8 +118,12 @@ def test_a_device_that_hangs_is_told_of_and_used_again_when_it_wakes_up(
 
 
 def test_twenty_unplugs_under_load_are_survived_by_one_process(cable: Transport, running: Unit) -> None:
+    running.configure("usb", fps=LOAD_FPS)
+    running.apply()
     pid = running.pid
     with Listener() as listener:
+        listener.mask("usb")
+        before = listener.wait_for("status", bool)["counters"]["losses"]
         for _ in range(REPLUGS):
             listener.drain()
             listener.mask("usb")
@@ -109,6 +131,10 @@ def test_twenty_unplugs_under_load_are_survived_by_one_process(cable: Transport,
             cable.replug()
         listener.drain()
         listener.check_masks("usb", 2)
+        # Each pull took a picture with it that was under way.
+        lost = listener.wait_for("status", bool)["counters"]["losses"] - before
+        print(f"{lost} pictures lost in {REPLUGS} pulls")
+        assert lost >= REPLUGS
     assert running.pid == pid
     assert running.active
 

@@ -19,6 +19,8 @@ class Transport:
     """A cable. ``pull`` gives no warning to anybody."""
 
     name = ""
+    #: Is it the host controller that ``freeze`` stops? Then no transfer ends, and no fault is counted.
+    host_hangs = False
 
     def plug(self, *arguments: str) -> None:
         """Put it in; returns when the kernel has the device. ``arguments`` go to the mock device."""
@@ -131,6 +133,7 @@ class Usbip(Transport):
     """The kernel's virtual host controller, over TCP on loopback."""
 
     name = "usbip"
+    host_hangs = True
 
     def __init__(self) -> None:
         prepare_usbip()

@@ -18,17 +18,17 @@ import threading
 import time
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-
 
 class PlugServer:
     """Answers the guest at the socket ``control``; QEMU's usbredir socket is ``redir``.
 
-    ``python`` has what the mock device needs, with the guest's TFLite runtime.
+    ``python`` has what the mock device needs, with the guest's TFLite runtime. ``source`` is the run's
+    own copy of the checkout, the one that the guest has: the checkout may change meanwhile.
     """
 
-    def __init__(self, python: Path, control: Path, redir: Path) -> None:
+    def __init__(self, python: Path, source: Path, control: Path, redir: Path) -> None:
         self._python = python
+        self._source = source
         self._control = control
         self._redir = redir
         self._mock: subprocess.Popen[bytes] | None = None
@@ -76,11 +76,12 @@ class PlugServer:
         return f"error what is {words}?"
 
     def _plug(self, *arguments: str) -> None:
-        """Run it with Python, from the checkout."""
+        """Run it with Python, from the copy of the checkout."""
         self._unplug()
-        environment = {"PYTHONPATH": f"{CHECKOUT}/firmware:{CHECKOUT}", "PATH": "/usr/bin:/bin"}
+        source = self._source
+        environment = {"PYTHONPATH": f"{source}/firmware:{source}", "PATH": "/usr/bin:/bin"}
         self._mock = subprocess.Popen(
-            [self._python, *arguments], stdout=self._log, stderr=self._log, env=environment, cwd=CHECKOUT
+            [self._python, *arguments], stdout=self._log, stderr=self._log, env=environment, cwd=source
         )
 
     def _unplug(self) -> None:

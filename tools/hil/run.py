@@ -88,7 +88,8 @@ def fill_share(share: Path, pytest_arguments: list[str]) -> None:
         else:
             (share / "src" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, share / "src" / name)
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+    # With the setuptools that is here: no run after the first needs a network.
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*build, "--wheel-dir", share, share / "src"], check=True)
     shutil.copy(HERE / "guest" / "run", share / "run")
     shutil.copy(HERE / "guest" / "install", share / "install")
@@ -130,7 +131,7 @@ def run(image: Path, arguments: Any, work: Path) -> int:
     fill_share(share, [*(["-k", arguments.k] if arguments.k else []), *arguments.pytest])
     process = subprocess.Popen(qemu_command(image, share, work, arguments.shell))
     # The far end of the USB cable is a process of this machine: the guest says when it is to be plugged.
-    plug = PlugServer(image / "venv" / "bin" / "python", work / "plug", work / "redir")
+    plug = PlugServer(image / "venv" / "bin" / "python", share / "src", work / "plug", work / "redir")
     plug.start()
     timer = threading.Timer(arguments.timeout_s, process.send_signal, (signal.SIGTERM,))
     if not arguments.shell:
@@ -145,18 +146,27 @@ def run(image: Path, arguments: Any, work: Path) -> int:
         plug.close()
         logs = CHECKOUT / "build" / "hil" / "logs"
         shutil.rmtree(logs, ignore_errors=True)
-        shutil.copytree(share / "logs", logs)
+        try:
+            shutil.copytree(share / "logs", logs, dirs_exist_ok=True)
+        except OSError as error:
+            # Those of an earlier run may be root's.
+            print(f"hil: the logs cannot be kept in {logs.relative_to(CHECKOUT)}: {error}", flush=True)
     if arguments.shell:
         return 0
-    code = share / "rc"
-    if not code.exists():
-        print(f"hil: the guest ended without a result (limit {arguments.timeout_s:g} s)")
-        return 1
-    if code.read_text().strip() != "0":
+    code, summary = words(share / "rc"), words(share / "summary")
+    if code != "0":
         print(f"hil: logs are in {logs.relative_to(CHECKOUT)}")
+    if not code.isdigit() or not summary:
+        print(f"hil: the guest ended without a result (limit {arguments.timeout_s:g} s)", flush=True)
+        return 1
     # Last, so that it is the last line: the guest's kernel may have said something after it.
-    print((share / "summary").read_text().strip(), flush=True)
-    return int(code.read_text())
+    print(summary, flush=True)
+    return int(code)
+
+
+def words(path: Path) -> str:
+    """A file's text; an empty one if the guest did not come to write it."""
+    return path.read_text(errors="replace").strip() if path.exists() else ""
 
 
 def main() -> int:
@@ -168,6 +178,8 @@ def main() -> int:
     parser.add_argument("--timeout-s", type=float, default=3600, help="end the guest after so long")
     parser.add_argument("pytest", nargs="*", help="more arguments for pytest, after --")
     arguments = parser.parse_args()
+    # mke2fs is there, which is in no other user's path than root's.
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     for tool in (QEMU, "mmdebstrap", "mke2fs", "cpio"):
         if not shutil.which(tool):
             print(f"hil: {tool} is missing; run tools/setup/hil-packages.sh")
