@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("cv2")
 
 from gnetseg_zoo.datasets.samples import DataError, load_index
-from gnetseg_zoo.training.augment import Frame, warp
+from gnetseg_zoo.training.augment import Frame, composite, shape_light, warp
 from gnetseg_zoo.training.batches import Batches
 from gnetseg_zoo.training.cache import open_cache
 from gnetseg_zoo.training.rates import Rates
@@ -61,3 +62,41 @@ def test_the_cache_is_built_once_and_gives_what_was_stored(index, tmp_path):
         assert cache.mask(0).max() == 255
         assert not cache.mask(3).any()
     assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_a_mask_that_was_mended_reaches_training(index, tmp_path):
+    samples = load_index(index, "train")
+    before = open_cache(tmp_path / "cache", samples, "Y", 288).mask(0).mean()
+    assert samples[0].mask is not None
+    Image.new("1", (48, 64), 1).save(samples[0].mask)
+    assert open_cache(tmp_path / "cache", samples, "Y", 288).mask(0).mean() > before
+
+
+def test_a_full_disk_leaves_no_half_a_cache(index, tmp_path, monkeypatch):
+    samples = load_index(index, "train")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gnetseg_zoo.training.cache._fill", full)
+    with pytest.raises(DataError, match="make room there"):
+        open_cache(tmp_path / "cache", samples, "Y", 288)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_the_light_of_a_grey_picture_changes_and_it_stays_grey():
+    grey = np.full((32, 32, 3), 128, np.uint8)
+    rates = Rates(low_light=1, tone=1, shade=1, noise=0, jpeg=0)
+    out = shape_light(np.random.default_rng(1), grey, rates, yuv=True)
+    assert abs(int(out[..., 0].mean()) - 128) > 20
+    assert np.abs(out[..., 1:].astype(int) - 128).max() <= 1
+
+
+def test_a_person_in_another_light_keeps_the_colour():
+    person = np.full((32, 32, 3), (60, 100, 150), np.uint8)
+    background = np.full((32, 32, 3), (220, 128, 128), np.uint8)
+    mask = np.zeros((32, 32), np.uint8)
+    mask[8:24, 8:24] = 255
+    for seed in range(8):
+        out = composite(np.random.default_rng(seed), person, mask, background, yuv=True)
+        assert tuple(out[16, 16, 1:]) == (100, 150)

@@ -107,6 +107,43 @@ def test_distillation_without_masks_says_where_they_come_from(tmp_path, index, c
     assert "--teacher" in capsys.readouterr().err
 
 
+def failed(config: Path, data: Path, *more: str) -> int:
+    """The exit status of a run that is expected to be refused."""
+    return train.main([str(config), "--data", str(data), "--output", str(config.parent / "run"), *more])
+
+
+def test_a_folder_without_a_teachers_masks_is_refused(tmp_path, index, capsys):
+    config = written(tmp_path, SOURCES, distillation=0.5)
+    assert failed(config, index, "--teacher", str(tmp_path / "nothing")) == 65
+    assert "holds no mask of a teacher" in capsys.readouterr().err
+
+
+def test_persons_in_another_order_of_classes_are_refused(tmp_path, index, capsys):
+    config = written(tmp_path, SOURCES, classes='["person", "background"]')
+    assert failed(config, index) == 65
+    assert "a mask of persons has" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("option", "value"), [("--minutes", "0"), ("--minutes", "-1"), ("--device", "gpu")])
+def test_an_option_that_makes_no_sense_is_named(tmp_path, index, capsys, option, value):
+    assert failed(written(tmp_path, SOURCES), index, option, value) == 65
+    assert option in capsys.readouterr().err
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path, index):
+    config = written(tmp_path, SOURCES)
+    assert trained(config, index) == trained(config, index)
+
+
+def test_the_run_of_another_configuration_is_not_gone_on_with(tmp_path, index, capsys):
+    config = written(tmp_path, SOURCES)
+    trained(config, index)
+    other = tmp_path / "other.toml"
+    other.write_text(config.read_text().replace('name = "tiny"', 'name = "other"'))
+    assert failed(other, index) == 65
+    assert "is of the configuration tiny" in capsys.readouterr().err
+
+
 def test_a_bundle_to_begin_from_that_does_not_exist_is_named(tmp_path, index, capsys):
     config = written(tmp_path, SOURCES)
     config.write_text(config.read_text().replace("balanced = true", 'begin_from = "nothing"'))
@@ -141,4 +178,5 @@ def test_two_processes_train_one_network(tmp_path, index):
     assert state["step"] > 0
     assert state["images"] == state["step"] * 4 * 2
     with (tmp_path / "run" / "log.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 1, "only the first process writes the log"
+        steps = [line["step"] for line in csv.DictReader(file)]
+    assert len(steps) == len(set(steps)), "only the first process writes the log"

@@ -71,6 +71,7 @@ class Training:
         self.average = GnetSeg(network).to(machine.device, memory_format=torch.channels_last)
         self.optimiser = torch.optim.AdamW(_groups(self.model, config.training.weight_decay), lr=1.0)
         self.step, self.images, self.elapsed_s, self.loss = 0, 0, 0.0, float("nan")
+        self.begun_from: dict[str, str] = {}
 
     def begin(self) -> str:
         """Go on from the checkpoint in the output folder, or begin; gives a sentence on which."""
@@ -90,6 +91,12 @@ class Training:
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.images, self.elapsed_s = state["step"], state["images"], state["elapsed_s"]
+        self.begun_from = state.get("begin_from", {})
+        if state["name"] != self.config.name:
+            raise CheckpointError(
+                f"{path}: is of the configuration {state['name']}, not of {self.config.name}; name another "
+                "--output or remove it"
+            )
 
     def _warm_start(self) -> str:
         from gnetseg_zoo.training.warm_start import begin_from, bundle_convolutions  # needs ai-edge-litert
@@ -98,7 +105,9 @@ class Training:
         source = load_config(CONFIGS / f"{name}.toml").build_network()
         pixels, _ = self.task.batches(self.config.training.stages[-1])[0]
         x = torch.from_numpy(pixels).float().to(self.machine.device)
-        taken = begin_from(self.model, source, bundle_convolutions(load_bundle(name).content), x)
+        bundle = load_bundle(name)
+        self.begun_from = {"name": name, "sha256": bundle.sha256.hex()}
+        taken = begin_from(self.model, source, bundle_convolutions(bundle.content), x)
         return (
             f"{taken} of {len(self.model.convs)} convolutions begin as {name} has them, the others at random"
         )
@@ -114,7 +123,10 @@ class Training:
             "elapsed_s": self.elapsed_s,
             "seed": self.config.seed,
             "name": self.config.name,
+            "distillation": self.config.training.distillation,
         }
+        if self.begun_from:
+            state["begin_from"] = self.begun_from
         save_checkpoint(self.output / CHECKPOINT, state, self.print)
 
     @property
@@ -123,19 +135,23 @@ class Training:
         return self.elapsed_s / (self.minutes * 60)
 
     def run(self, checkpoint_s: float, console: Console) -> None:
-        """Train until the minutes are over."""
+        """Train until the minutes are over; nothing if they are."""
+        if self.share >= 1:
+            return
         for stage in self.config.training.stages:
             if self.share < stage.until:
                 self._stage(stage, checkpoint_s, console)
-        self._keep(self.config.training.stages[-1].size, 0.0)
 
     def _stage(self, stage: Stage, checkpoint_s: float, console: Console) -> None:
         self.model.train()
-        last, due, images_then, losses = time.monotonic(), self.elapsed_s + checkpoint_s, self.images, []
+        last, due, images_then = time.monotonic(), self.elapsed_s + checkpoint_s, self.images
+        losses: list[float] = []
         began_s = self.elapsed_s
         with Progress(console=console, disable=not (console.is_terminal and self.machine.leads)) as progress:
             bar = progress.add_task(f"{stage.size}x{stage.size}", total=1.0)
             for pixels, targets in _load(self.task.batches(stage), self.step, self.machine):
+                if not losses:
+                    last = time.monotonic()  # nor does the clock run while the first pictures are made
                 losses.append(self._step(pixels, targets))
                 now = time.monotonic()
                 self.elapsed_s, last = self.machine.agreed(self.elapsed_s + now - last), now
@@ -145,9 +161,13 @@ class Training:
                 if self.elapsed_s >= due:
                     self.loss = float(np.mean(losses))
                     self._keep(stage.size, (self.images - images_then) / (self.elapsed_s - began_s))
-                    losses, images_then, began_s = [], self.images, self.elapsed_s
+                    losses.clear()
+                    images_then, began_s = self.images, self.elapsed_s
                     due = self.elapsed_s + checkpoint_s
                     last = time.monotonic()  # the clock stands still while scores are taken
+        if losses:
+            self.loss = float(np.mean(losses))
+            self._keep(stage.size, (self.images - images_then) / (self.elapsed_s - began_s))
 
     def _step(self, pixels: Tensor, targets: Tensor) -> float:
         training, device = self.config.training, self.machine.device
@@ -257,12 +277,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = load_config(given.config)
         output.mkdir(parents=True, exist_ok=True)
-        if given.threads:
+        if given.threads > 0:
             torch.set_num_threads(given.threads)
         machine = this_machine(given.device, bfloat16=given.bfloat16)
         cache = output.parent / "cache"
         task = machine.in_turn(lambda: open_task(config, given.data, cache, given.teacher))
-        training = Training(config, task, machine, output, given.minutes or config.training.minutes)
+        minutes = config.training.minutes if given.minutes is None else given.minutes
+        if minutes <= 0:
+            raise ConfigError(f"--minutes is {minutes:g}; give more than 0")
+        training = Training(config, task, machine, output, minutes)
         said = training.begin()
         if machine.leads:
             print(said, flush=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from gnetseg_zoo.datasets.pictures import PERSON_FROM, Pixels
 from gnetseg_zoo.training.rates import Rates
@@ -83,7 +84,9 @@ def warp(
     return np.asarray(out, dtype=np.uint8)
 
 
-def composite(rng: np.random.Generator, person: Pixels, mask: Pixels, background: Pixels) -> Pixels:
+def composite(
+    rng: np.random.Generator, person: Pixels, mask: Pixels, background: Pixels, *, yuv: bool = False
+) -> Pixels:
     """``person`` where ``mask`` (uint8 [s, s]) says so, else ``background``; same sizes, uint8."""
     alpha = cv2.GaussianBlur(mask, (3, 3), 0).astype(np.float32) / 255
     if person.ndim == 3:
@@ -93,15 +96,23 @@ def composite(rng: np.random.Generator, person: Pixels, mask: Pixels, background
         # Another scene has other light: move the person's mean a part of the way.
         inside = mask >= PERSON_FROM
         if inside.any():
-            shift = (float(background.mean()) - float(person[inside].mean())) * rng.uniform(0, 0.6)
-            front = front + np.float32(shift)
+            light = (slice(None), slice(None), 0) if yuv else ()  # of YUV444 the Y alone
+            shift = float(background[light].mean()) - float(person[light][inside].mean())
+            front[light] += np.float32(shift * rng.uniform(0, 0.6))
     mixed = background + alpha * (front - background)
     out: Pixels = np.clip(mixed, 0, 255).astype(np.uint8)
     return out
 
 
-def shape_light(rng: np.random.Generator, picture: Pixels, rates: Rates) -> Pixels:
-    """Tone, shade, low light, blur, noise and compression as cameras make them; uint8 to uint8."""
+def shape_light(rng: np.random.Generator, picture: Pixels, rates: Rates, *, yuv: bool = False) -> Pixels:
+    """Tone, shade, low light, blur, noise and compression as cameras make them; uint8 to uint8.
+
+    ``yuv``: ``picture`` is YUV444: light is changed as RGB, where it means the same to each channel.
+    """
+    if yuv:
+        rgb = np.asarray(Image.fromarray(picture, "YCbCr").convert("RGB"))
+        shaped = Image.fromarray(shape_light(rng, rgb, rates))
+        return np.asarray(shaped.convert("YCbCr"), dtype=np.uint8)
     size = picture.shape[0]
     dark = rng.random() < rates.low_light
     if dark or rng.random() < rates.tone:

@@ -33,8 +33,10 @@ class Batches:
         batch: int,
         size: int,
         seed: int,
+        yuv: bool = False,
     ) -> None:
-        """``weights``: the share of pictures that begin with a photo of each source.
+        """``weights``: the share of pictures that begin with a photo of each source; ``yuv``: the
+        cache holds YUV444.
 
         Raises :class:`DataError` for a weight of an unknown source.
         """
@@ -46,7 +48,7 @@ class Batches:
                 f"it has {', '.join(sorted(set(sources)))}"
             )
         self._cache, self._samples, self._rates = cache, samples, rates
-        self._batch, self._size, self._seed = batch, size, seed
+        self._batch, self._size, self._seed, self._yuv = batch, size, seed, yuv
         self._names = list(weights)
         total = sum(weights.values())
         self._shares = [weights[name] / total for name in self._names]
@@ -69,11 +71,11 @@ class Batches:
         if sample.domain == EMPTY:
             picture = self._background(rng, index)
             if rng.random() < self._rates.decoy:
-                picture = composite(rng, self._background(rng), self._outline(rng), picture)
+                picture = composite(rng, self._background(rng), self._outline(rng), picture, yuv=self._yuv)
             mask = np.zeros(picture.shape[:2], np.uint8)
         else:
             picture, mask = self._person(rng, index, sample)
-        return shape_light(rng, picture, self._rates), mask
+        return shape_light(rng, picture, self._rates, yuv=self._yuv), mask
 
     def _person(self, rng: np.random.Generator, index: int, sample: Sample) -> tuple[Pixels, Pixels]:
         cut_out = bool(rng.random() < self._rates.composite) and bool(self._empty)
@@ -83,7 +85,7 @@ class Batches:
         if not cut_out:
             return picture, warp(mask, frame, self._size)
         shape = warp(mask, frame, self._size, NOWHERE)
-        return composite(rng, picture, shape, self._background(rng)), shape
+        return composite(rng, picture, shape, self._background(rng), yuv=self._yuv), shape
 
     def _background(self, rng: np.random.Generator, index: int | None = None) -> Pixels:
         if index is None:

@@ -7,17 +7,19 @@ cache shares them between processes.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
 
 from gnetseg_zoo.datasets.pictures import Pixels, open_pair
 from gnetseg_zoo.datasets.samples import DataError, Sample
-from gnetseg_zoo.files import write_whole
 from gnetseg_zoo.training.teacher import Teacher
 
 
@@ -66,36 +68,61 @@ def open_cache(
     mixed with those of ``teacher``. Raises :class:`DataError` for a photo or mask that
     cannot be used, or a full disk.
     """
-    what = [short_side, input_format, [_stamp(s) for s in samples], str(teacher)]
+    what = [short_side, input_format, [_stamp(s, teacher) for s in samples], str(teacher)]
     place = folder / hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
-    if not (place / "sizes.json").is_file():
-        _fill(place, samples, input_format, short_side, teacher)
+    if not place.is_dir():
+        with filled(place) as beside:
+            _fill(beside, samples, input_format, short_side, teacher)
     return PhotoCache(place, 1 if input_format == "Y" else 3)
 
 
-def _stamp(sample: Sample) -> list[object]:
-    return [str(sample.image), sample.image.stat().st_size, str(sample.mask)]
+@contextmanager
+def filled(place: Path) -> Iterator[Path]:
+    """A folder beside ``place`` to fill, which becomes ``place`` whole or not at all.
+
+    Two runs may fill it at once: the first to end wins. Raises :class:`DataError` for a full disk.
+    """
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=place.parent, ignore_cleanup_errors=True) as beside:
+            inner = Path(beside) / "cache"
+            inner.mkdir()
+            yield inner
+            with suppress(FileExistsError):
+                inner.rename(place)
+    except OSError as error:
+        if error.errno == errno.ENOTEMPTY:
+            return  # the other run was first
+        raise DataError(f"{place}: the photo cache cannot be written ({error}); make room there") from error
+
+
+def stamp(path: Path | None) -> list[object]:
+    """What changes when the file at ``path`` does: its path, size and time of change."""
+    if path is None or not path.is_file():
+        return []
+    status = path.stat()
+    return [str(path), status.st_size, status.st_mtime_ns]
+
+
+def _stamp(sample: Sample, teacher: Teacher | None) -> list[object]:
+    taught = teacher.path(sample) if teacher is not None else None
+    return [stamp(sample.image), stamp(sample.mask), stamp(taught)]
 
 
 def _fill(
     place: Path, samples: Sequence[Sample], input_format: str, short_side: int, teacher: Teacher | None
 ) -> None:
     sizes: list[tuple[int, int]] = []
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        with (place / "photos.bin").open("wb") as photos, (place / "masks.bin").open("wb") as masks:
-            for sample in samples:
-                photo, mask = open_pair(sample, input_format)
-                if teacher is not None:
-                    mask = teacher.target(sample, mask)
-                photo, mask = (_shrunk(p, short_side) for p in (photo, mask))
-                photos.write(photo.tobytes())
-                masks.write(mask.tobytes())
-                sizes.append((photo.height, photo.width))
-        # Written last: a cache with this file is whole.
-        write_whole(place / "sizes.json", json.dumps(sizes).encode())
-    except OSError as error:
-        raise DataError(f"{place}: the photo cache cannot be written ({error}); make room there") from error
+    with (place / "photos.bin").open("wb") as photos, (place / "masks.bin").open("wb") as masks:
+        for sample in samples:
+            photo, mask = open_pair(sample, input_format)
+            if teacher is not None:
+                mask = teacher.target(sample, mask)
+            photo, mask = (_shrunk(p, short_side) for p in (photo, mask))
+            photos.write(photo.tobytes())
+            masks.write(mask.tobytes())
+            sizes.append((photo.height, photo.width))
+    (place / "sizes.json").write_text(json.dumps(sizes))
 
 
 def _shrunk(picture: Image.Image, short_side: int) -> Image.Image:

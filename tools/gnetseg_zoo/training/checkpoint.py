@@ -39,12 +39,15 @@ def save_checkpoint(path: Path, state: dict[str, Any], network: str) -> None:
 def load_checkpoint(path: Path, network: str) -> dict[str, Any]:
     """The state saved at ``path``, on the processor.
 
-    Raises :class:`CheckpointError` if it is missing, damaged, or of another network.
+    Raises :class:`CheckpointError` if it is missing, damaged, or of another network, and
+    :class:`OSError` if it cannot be read, which says nothing of what is in it.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: there is no checkpoint; train first") from error
+    except (OSError, MemoryError):
+        raise
     except Exception as error:  # torch raises RuntimeError, EOFError, KeyError or UnpicklingError
         raise CheckpointError(f"{path}: damaged or not a checkpoint; remove it to begin anew") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:

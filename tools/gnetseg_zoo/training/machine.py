@@ -6,13 +6,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from gnetseg_zoo.config import ConfigError
+
 T = TypeVar("T")
+LONGEST_WAIT = timedelta(hours=2)
+"""For the first process, which may have a whole data set to decode."""
 
 
 @dataclass(frozen=True)
@@ -69,19 +74,24 @@ class Machine:
 
 
 def this_machine(device: str = "auto", *, bfloat16: bool = False) -> Machine:
-    """``device``: "auto" takes a GPU where there is one, else it is PyTorch's name for one.
+    """``device``: "cpu", "cuda", or "auto", which takes a GPU where there is one.
 
-    ``RANK``, ``WORLD_SIZE`` and ``LOCAL_RANK`` are torchrun's.
+    ``RANK``, ``WORLD_SIZE`` and ``LOCAL_RANK`` are torchrun's. Raises :class:`ConfigError` for a
+    device that is not here.
     """
     ranks, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     kind = device
     if device == "auto":
         kind = "cuda" if torch.cuda.is_available() else "cpu"
+    known = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+    if kind not in known:
+        raise ConfigError(f"there is no device {device!r} here; give --device {' or '.join(known)}, or auto")
     if kind == "cuda":
         kind = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     chosen = torch.device(kind)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if ranks > 1:
-        torch.distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        backend = "nccl" if chosen.type == "cuda" else "gloo"
+        torch.distributed.init_process_group(backend, timeout=LONGEST_WAIT)
     return Machine(chosen, rank, ranks, bfloat16)

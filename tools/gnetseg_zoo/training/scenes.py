@@ -18,10 +18,9 @@ import numpy as np
 
 from gnetseg_zoo.datasets.labels import IGNORE, ClassMap, LabelledPhoto
 from gnetseg_zoo.datasets.pictures import Pixels
-from gnetseg_zoo.datasets.samples import DataError
 from gnetseg_zoo.datasets.whole_pictures import open_labelled, stretched_input, stretched_labels
-from gnetseg_zoo.files import write_whole
 from gnetseg_zoo.training.augment import Frame, shape_light, warp
+from gnetseg_zoo.training.cache import filled, stamp
 from gnetseg_zoo.training.rates import Rates
 
 SMALLEST, LARGEST = 0.6, 1.6
@@ -67,18 +66,14 @@ def open_scene_cache(
 
     Raises :class:`DataError` for a photo or labels that cannot be used, or a full disk.
     """
-    what = [size, input_format, list(classes.names), [[str(p.image), str(p.label)] for p in photos]]
+    files = [[stamp(p.image), stamp(p.label)] for p in photos]
+    what = [size, input_format, list(classes.names), files]
     place = folder / hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
-    if (place / "whole").is_file():
-        return SceneCache(place)
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        pairs = [_opened(p, classes, input_format, size) for p in photos]
-        np.save(place / "photos.npy", np.stack([pixels for pixels, _ in pairs]))
-        np.save(place / "labels.npy", np.stack([labels for _, labels in pairs]))
-        write_whole(place / "whole", b"")  # last: a cache with this file is whole
-    except OSError as error:
-        raise DataError(f"{place}: the photo cache cannot be written ({error}); make room there") from error
+    if not place.is_dir():
+        with filled(place) as beside:
+            pairs = [_opened(p, classes, input_format, size) for p in photos]
+            np.save(beside / "photos.npy", np.stack([pixels for pixels, _ in pairs]))
+            np.save(beside / "labels.npy", np.stack([labels for _, labels in pairs]))
     return SceneCache(place)
 
 
@@ -92,7 +87,15 @@ class SceneBatches:
     """``batches[step]`` gives pixels and labels of one training step; seeded by (seed, step)."""
 
     def __init__(
-        self, cache: SceneCache, rates: Rates, *, batch: int, size: int, zoom: float, seed: int
+        self,
+        cache: SceneCache,
+        rates: Rates,
+        *,
+        batch: int,
+        size: int,
+        zoom: float,
+        seed: int,
+        yuv: bool = False,
     ) -> None:
         """``size``: pixels a side of the pictures; ``zoom``: scene pixels to a picture's pixel, on average.
 
@@ -100,7 +103,7 @@ class SceneBatches:
         as wide with half the detail.
         """
         self._cache, self._rates = cache, rates
-        self._batch, self._size, self._zoom, self._seed = batch, size, zoom, seed
+        self._batch, self._size, self._zoom, self._seed, self._yuv = batch, size, zoom, seed, yuv
 
     def __getitem__(self, step: int) -> tuple[Pixels, Pixels]:
         """(pixels [batch, channels, size, size], labels [batch, size, size]), uint8."""
@@ -121,4 +124,4 @@ class SceneBatches:
         frame = Frame(x, y, side, turn, bool(rng.random() < self._rates.flip))
         picture = warp(photo, frame, self._size)
         labels = warp(label, frame, self._size, cv2.BORDER_CONSTANT, cv2.INTER_NEAREST, IGNORE)
-        return shape_light(rng, picture, self._rates), labels
+        return shape_light(rng, picture, self._rates, yuv=self._yuv), labels

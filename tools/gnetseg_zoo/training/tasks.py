@@ -30,6 +30,7 @@ from gnetseg_zoo.training.scenes import SceneBatches, open_scene_cache
 from gnetseg_zoo.training.teacher import Teacher
 from gnetseg_zoo.training.torch_model import GnetSeg, labels_of
 
+PERSON_CLASSES = ["background", "person"]
 PHOTO_ROOM = 9 / 7
 """Shorter side of a cached photo against the network's: some room to crop."""
 
@@ -58,6 +59,10 @@ class PersonTask:
         self._config = config
         network = config.network
         samples = open_persons(config.data, data, "train")
+        if network.classes != PERSON_CLASSES:
+            raise ConfigError(
+                f"{config.name}: network.classes is {network.classes}; a mask of persons has {PERSON_CLASSES}"
+            )
         share = config.training.distillation
         if share > 0 and masks is None:
             raise ConfigError(
@@ -65,6 +70,8 @@ class PersonTask:
                 "with --teacher (python -m gnetseg_zoo.peer --write-masks writes them)"
             )
         teacher = Teacher(masks, data.parent, share) if masks is not None and share > 0 else None
+        if teacher is not None:
+            print("a teacher's mask for {} of {} photos".format(*teacher.known(samples)), flush=True)
         room = round(network.size * PHOTO_ROOM)
         self._samples, self._photos = samples, open_cache(cache, samples, network.input_format, room, teacher)
         self._validation = []
@@ -86,6 +93,7 @@ class PersonTask:
             batch=batch,
             size=stage.size,
             seed=config.seed,
+            yuv=config.network.input_format == "YUV444",
         )
 
     def loss(self, raw: Tensor, targets: Tensor) -> Tensor:
@@ -137,7 +145,13 @@ class SceneTask:
         rates = config.augmentation.scaled(stage.strength)
         batch = config.training.batch
         return SceneBatches(
-            self._scenes, rates, batch=batch, size=stage.size, zoom=stage.zoom, seed=config.seed
+            self._scenes,
+            rates,
+            batch=batch,
+            size=stage.size,
+            zoom=stage.zoom,
+            seed=config.seed,
+            yuv=config.network.input_format == "YUV444",
         )
 
     def loss(self, raw: Tensor, targets: Tensor) -> Tensor:

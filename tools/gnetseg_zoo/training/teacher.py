@@ -8,6 +8,7 @@ the shares 1 - w and w is the same as learning from their mean: (1-w)(p-h)^2 + w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,9 +31,13 @@ class Teacher:
     root: Path
     share: float
 
+    def path(self, sample: Sample) -> Path:
+        """Where its mask of ``sample`` would lie."""
+        return self.folder / mask_name(sample.image, self.root)
+
     def target(self, sample: Sample, mask: Image.Image) -> Image.Image:
         """``mask`` (mode L) mixed with the teacher's, if it has one of this photo. Raises DataError."""
-        path = self.folder / mask_name(sample.image, self.root)
+        path = self.path(sample)
         if sample.domain not in TAUGHT or self.share == 0 or not path.is_file():
             return mask
         taught = open_mask(path)
@@ -44,3 +49,17 @@ class Teacher:
         return Image.fromarray(
             np.rint(np.asarray(mask) * (1 - self.share) + np.asarray(taught) * self.share).astype(np.uint8)
         )
+
+    def known(self, samples: Sequence[Sample]) -> tuple[int, int]:
+        """Of how many of the ``samples`` that it could teach there is a mask, and how many those are.
+
+        Raises :class:`DataError` if there is none at all.
+        """
+        taught = [s for s in samples if s.domain in TAUGHT]
+        masks = sum(self.path(s).is_file() for s in taught)
+        if not masks:
+            raise DataError(
+                f"{self.folder}: holds no mask of a teacher for these photos; write them with "
+                "python -m gnetseg_zoo.peer --write-masks, or set training.distillation to 0"
+            )
+        return masks, len(taught)
