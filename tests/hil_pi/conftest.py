@@ -32,6 +32,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items.sort(key=lambda item: ORDER.index(item.path.stem))
 
 
+def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
+    """Keep the logs after each failure: the machine may not come to the end."""
+    machine = getattr(node, "funcargs", {}).get("machine")
+    if machine and machine.on:
+        machine.keep_logs()
+
+
 @pytest.fixture(scope="session")
 def machine() -> Iterator[Machine]:
     """The booted Pi; its journal and its kernel's log are kept at the end."""

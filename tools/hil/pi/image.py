@@ -37,8 +37,10 @@ def image() -> Path:
     if not folder.exists():
         print(f"hil-pi: building {folder.name}, a minute or two, once", flush=True)
         BUILD.mkdir(parents=True, exist_ok=True)
+        # A root file system with its owners is made by root.
+        root = [] if os.geteuid() == 0 else ["sudo"]
         subprocess.run(
-            [HERE / "build-image.sh", folder], check=True, env=dict(os.environ, PYTHON=sys.executable)
+            [*root, "env", f"PYTHON={sys.executable}", HERE / "build-image.sh", folder], check=True
         )
     return folder
 

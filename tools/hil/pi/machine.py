@@ -14,6 +14,8 @@ QEMU = "qemu-system-aarch64"
 BOOT_LIMIT_S = 600.0
 #: Longer than whatever the agent may be asked to wait for.
 ANSWER_LIMIT_S = 900.0
+#: For each of its logs; it may hang, and then they are not worth a long wait.
+LOGS_LIMIT_S = 120.0
 
 
 class MachineError(Exception):
@@ -53,6 +55,7 @@ class Machine:
             )
         self._socket = socket.socket(socket.AF_UNIX)
         self._received = b""
+        self._orders = 0
 
     def __enter__(self) -> Self:
         return self
@@ -80,13 +83,15 @@ class Machine:
                 time.sleep(0.1)
         self._line(deadline)
 
-    def ask(self, do: str, **arguments: Any) -> Any:
+    def ask(self, do: str, *, limit_s: float = ANSWER_LIMIT_S, **arguments: Any) -> Any:
         """The agent's answer (guest/agent.py); ``MachineError`` if it was an error or none came."""
         if not self.on:
             raise MachineError("the machine is off; an earlier check tells why")
-        self._socket.settimeout(ANSWER_LIMIT_S)
-        self._socket.sendall(json.dumps({"do": do, **arguments}).encode() + b"\n")
-        answer = self._line(time.monotonic() + ANSWER_LIMIT_S)
+        deadline = time.monotonic() + limit_s
+        number = self._send(do, **arguments)
+        # An order that was given up, at its limit or by an interruption, may be answered yet.
+        while (answer := self._line(deadline)).get("id") != number:
+            pass
         if "error" in answer:
             raise MachineError(f"{do}: {answer['error']}")
         return answer["is"]
@@ -102,18 +107,20 @@ class Machine:
         """Write its journal and its kernel's log into the run's folder, if it can still tell them."""
         for name, command in (("journal", "journalctl -b --no-pager -o short-monotonic"), ("dmesg", "dmesg")):
             try:
-                words = self.call(*command.split())
+                result = self.ask(
+                    "call", limit_s=LOGS_LIMIT_S, command=command.split(), timeout_s=LOGS_LIMIT_S
+                )
             except (MachineError, OSError):
-                continue  # it is off; what was kept before stays
-            (self._console.parent / name).write_text(words)
+                return  # it is off, or hangs; what was kept before stays
+            if result["code"] == 0:
+                (self._console.parent / name).write_text(result["output"])
 
     def power_off(self, limit_s: float = 300.0) -> float:
         """Shut it down; how many seconds until QEMU has ended. ``MachineError`` if it does not."""
         self.keep_logs()
         begun = time.monotonic()
         # No answer is waited for: the agent is stopped on the way, perhaps before it has given one.
-        order = {"do": "call", "command": ["systemctl", "--no-block", "poweroff"], "timeout_s": limit_s}
-        self._socket.sendall(json.dumps(order).encode() + b"\n")
+        self._send("call", command=["systemctl", "--no-block", "poweroff"], timeout_s=limit_s)
         try:
             self._process.wait(limit_s)
         except subprocess.TimeoutExpired:
@@ -121,6 +128,13 @@ class Machine:
         if "Power down" not in self._console.read_text(errors="replace"):
             raise MachineError(f"the machine ended without powering off: {self._last_words()}")
         return time.monotonic() - begun
+
+    def _send(self, do: str, **arguments: Any) -> int:
+        """Give an order; the number that its answer will have."""
+        self._orders += 1
+        self._socket.settimeout(ANSWER_LIMIT_S)
+        self._socket.sendall(json.dumps({"id": self._orders, "do": do, **arguments}).encode() + b"\n")
+        return self._orders
 
     def _line(self, deadline: float) -> Any:
         while b"\n" not in self._received:

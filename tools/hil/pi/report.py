@@ -1,4 +1,7 @@
-"""Prints each check as it ends: a line with its name and its time, and what went wrong if it did."""
+"""Prints each check as it ends: a line with its name and its time, and what went wrong if it did.
+
+The terminal's own plugin stays, for what it alone tells: time limits, interruptions, internal errors.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,17 @@ import pytest
 
 
 class Report:
-    """A pytest plugin in the place of the terminal's; it counts ``passed`` and ``failed`` checks."""
+    """A pytest plugin that counts ``passed`` and ``failed`` checks; one that was skipped has failed."""
 
     def __init__(self, failures: Path) -> None:
         self.passed = 0
         self.failed = 0
         self._failures = failures
         self._seconds: dict[str, float] = {}
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str]:
+        """Keep the terminal's plugin from a word of its own."""
+        return report.outcome, "", ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         seconds = self._seconds.get(report.nodeid, 0.0) + report.duration
@@ -26,6 +33,10 @@ class Report:
             print(report.longreprtext, flush=True)
             with self._failures.open("a") as log:
                 log.write(f"{report.nodeid} ({report.when})\n{report.longreprtext}\n\n")
+        elif report.skipped:
+            self.failed += 1
+            self._line("SKIPPED", name, seconds)
+            print(report.longreprtext, flush=True)
         elif report.when == "call":
             self.passed += 1
             self._line("passed", name, seconds)

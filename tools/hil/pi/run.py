@@ -41,19 +41,29 @@ def run_checks(work: Path, names: str) -> int:
     os.environ["GNETSEGD_HIL_PI"] = str(work)
     report = Report(work / "failures")
     # An empty configuration: the project's own asks for plugins and a form of output of its own.
-    arguments = ["-c", "/dev/null", "--rootdir", CHECKOUT, "-p", "no:cacheprovider", "-p", "no:terminal"]
+    arguments = ["-c", "/dev/null", "--rootdir", CHECKOUT, "-p", "no:cacheprovider", "-qq", "--no-summary"]
+    arguments += ["-o", "console_output_style=classic"]
     arguments += ["--import-mode=importlib", "--timeout", "1200", *(["-k", names] if names else [])]
-    pytest.main([*map(str, arguments), str(CHECKS)], plugins=[report])
+    code = pytest.main([*map(str, arguments), str(CHECKS)], plugins=[report])
     logs = BUILD / "logs"
     shutil.rmtree(logs, ignore_errors=True)
-    logs.mkdir(parents=True)
-    for name in ("console", "qemu", "device", "journal", "dmesg", "failures"):
-        if (work / name).exists():
-            shutil.copy(work / name, logs / name)
-    if report.failed or not report.passed:
-        print(f"hil-pi: logs are in {logs.relative_to(CHECKOUT)}")
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+        for name in ("console", "qemu", "device", "journal", "dmesg", "failures"):
+            if (work / name).exists():
+                shutil.copy(work / name, logs / name)
+    except OSError as error:
+        # Those of an earlier run may be root's.
+        print(f"hil-pi: the logs cannot be kept in {logs.relative_to(CHECKOUT)}: {error}")
+    if code == 0 and not report.failed:
+        print(f"{report.passed} passed, 0 failed", flush=True)
+        return 0
+    print(f"hil-pi: logs are in {logs.relative_to(CHECKOUT)}")
+    if not report.failed:
+        # An interruption, an internal error, or no check of that name.
+        print(f"hil-pi: pytest did not come to its end (its exit code is {int(code)})")
     print(f"{report.passed} passed, {report.failed} failed", flush=True)
-    return 0 if report.passed and not report.failed else 1
+    return 1
 
 
 def run_shell(folder: Path, work: Path) -> int:
@@ -73,13 +83,20 @@ def run_shell(folder: Path, work: Path) -> int:
             machine.wait()
 
 
+def interrupt(*_: object) -> None:
+    # What else a check may raise, SystemExit too, only fails that check.
+    raise KeyboardInterrupt
+
+
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that QEMU does not outlive us
+    signal.signal(signal.SIGTERM, interrupt)  # so that QEMU does not outlive us
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("-k", metavar="NAMES", default="", help="only these checks, as pytest's -k")
     parser.add_argument("--shell", action="store_true", help="a shell in the machine instead")
     arguments = parser.parse_args()
-    missing = [tool for tool in TOOLS if not shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")]
+    # depmod and modprobe are there, which is in no other user's path than root's.
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if missing:
         print(f"hil-pi: {', '.join(missing)} missing; run tools/hil/pi/system-packages.sh")
         return 1
@@ -97,4 +114,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("hil-pi: interrupted")

@@ -1,7 +1,8 @@
 """Does in the emulated Pi what the checks outside ask for, over a serial line.
 
-Each line that comes is JSON: ``{"do": NAME, ...arguments}``. Each gets one line back: ``{"is": ANSWER}``,
-or ``{"error": WORDS}``. It runs as root; Python, pyzmq and the daemon's package are all that it needs.
+Each line that comes is JSON: ``{"id": NUMBER, "do": NAME, ...arguments}``. Each gets one line back, with its
+number: ``{"id": NUMBER, "is": ANSWER}``, or ``"error": WORDS`` in the answer's place. It runs as root;
+Python, pyzmq and the daemon's package are all that it needs.
 """
 
 from __future__ import annotations
@@ -128,12 +129,14 @@ DEEDS: dict[str, Callable[..., Any]] = {
 
 def answer(line: bytes) -> dict[str, Any]:
     """What is said to one line."""
+    number = None
     try:
         wanted = json.loads(line)
-        return {"is": DEEDS[wanted.pop("do")](**wanted)}
+        number = wanted.pop("id")
+        return {"id": number, "is": DEEDS[wanted.pop("do")](**wanted)}
     except Exception as error:
         traceback.print_exc()
-        return {"error": f"{type(error).__name__}: {error}"}
+        return {"id": number, "error": f"{type(error).__name__}: {error}"}
 
 
 def main() -> None:
