@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import tomllib
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 import attrs
 import cattrs
 
-from gnetseg_zoo.networks import Down, Encoding, InputFormat, Network, Variant, build
+from gnetseg_zoo.networks import ARCHITECTURES, Down, Encoding, InputFormat, Network, Variant, build
 from gnetseg_zoo.training.rates import Rates
 
 
@@ -58,7 +62,8 @@ class TrainingConfig:
     """How a network is trained.
 
     ``empty_weight``: how much a person-free picture counts against one with a person.
-    ``begin_from``: a bundle whose convolutions are taken over where they have the same shape.
+    ``begin_from``: a bundle whose convolutions are taken over where they fit, also into wider and
+    deeper layers (``training/warm_start.py``).
     ``distillation``: how much (0..1) of a photo's target is the teacher's mask, where there is one.
     ``balanced``: rare classes count more (softmax of scenes only).
     """
@@ -86,7 +91,7 @@ class Config:
     name: str
     title: str
     licence: str
-    seed: int
+    seed: int = attrs.field(validator=attrs.validators.ge(0))
     network: NetworkConfig
     training: TrainingConfig
     sources: dict[str, float] = attrs.field(factory=dict)
@@ -125,14 +130,37 @@ def load_config(path: Path) -> Config:
     except cattrs.BaseValidationError as error:
         faults = cattrs.transform_error(error, path="config", format_exception=_fault)
         raise ConfigError(f"{path}: " + "; ".join(faults)) from error
-    stages = config.training.stages
-    if [s.until for s in stages] != sorted(s.until for s in stages) or stages[-1].until != 1.0:
-        raise ConfigError(f"{path}: training.stages must rise in 'until' and end at 1.0")
-    if config.data in PERSON_DATA and not config.sources:
-        raise ConfigError(
-            f"{path}: [sources] is empty; give each source of the data its share of the pictures"
-        )
+    fault = next(_disagreements(config, path.stem), None)
+    if fault is not None:
+        raise ConfigError(f"{path}: {fault}")
     return config
+
+
+def _disagreements(config: Config, stem: str) -> Iterator[str]:
+    """What no single key can be blamed for at once; ``stem``: the file's name without its ending."""
+    stages = config.training.stages
+    ends = [0.0, *(stage.until for stage in stages)]
+    if any(a >= b for a, b in pairwise(ends)) or ends[-1] != 1.0:
+        yield "training.stages must rise in 'until' from above 0 and end at 1.0"
+    plan = ARCHITECTURES.get(config.network.architecture)
+    if plan is not None:  # else building the network says so
+        multiple = 2 ** plan.pattern.count("DOWN")
+        for size in (stage.size for stage in stages):
+            if size < 1 or size % multiple:
+                yield (
+                    f"training.stages: the size {size} is not a multiple of {multiple}, which "
+                    f"{config.network.architecture} needs"
+                )
+    for key, rate in dataclasses.asdict(config.augmentation).items():
+        if not 0 <= rate <= 1:
+            yield f"augmentation.{key} is {rate:g}; give how often the change is made, 0 to 1"
+    for source, weight in config.sources.items():
+        if not 0 <= weight < math.inf:
+            yield f"[sources] {source!r} is {weight:g}; give its share of the pictures, 0 or more"
+    if (config.data in PERSON_DATA or config.sources) and not sum(config.sources.values()) > 0:
+        yield "[sources] is empty or all 0; give each source of the data its share of the pictures"
+    if config.name != stem:
+        yield f"name is {config.name!r}; give it the name of the file, {stem!r}, or rename the file"
 
 
 def _fault(error: BaseException, kind: type | None) -> str:
