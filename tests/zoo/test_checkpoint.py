@@ -36,6 +36,21 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
         load_checkpoint(path, LARGE)
 
 
+@pytest.mark.parametrize(
+    "fault", [PermissionError(errno.EACCES, "no"), OSError(errno.EIO, "no"), MemoryError()]
+)
+def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch, fault):
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"step": 1}, LARGE)
+
+    def unreadable(*_given, **_options):
+        raise fault
+
+    monkeypatch.setattr("torch.load", unreadable)
+    with pytest.raises(type(fault)):
+        load_checkpoint(path, LARGE)
+
+
 @pytest.mark.parametrize("content", [b"", b"garbage", None])
 def test_a_missing_or_damaged_checkpoint_is_one_sentence(tmp_path, content):
     path = tmp_path / "checkpoint.pt"

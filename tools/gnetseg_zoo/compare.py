@@ -106,6 +106,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ConfigError, DataError, NetworkError, _FloatError) as error:
         print(f"error: {error}", file=sys.stderr)
         return os.EX_DATAERR
+    except OSError as error:
+        print(f"error: {error.filename or given.run}: {error.strerror or error}", file=sys.stderr)
+        return os.EX_IOERR
     print(table(rows))
     if loss is not None:
         verdict = "beyond" if loss > given.bound else "within"
