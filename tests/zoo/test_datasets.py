@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from gnetseg_zoo.datasets import camvid, cityscapes
+from gnetseg_zoo.datasets.data import open_persons
 from gnetseg_zoo.datasets.labels import IGNORE
 from gnetseg_zoo.datasets.matting_human import load_matting_human
 from gnetseg_zoo.datasets.pictures import hard_mask, open_pair
@@ -40,6 +41,11 @@ def test_matting_human_is_split_90_to_10_and_its_alpha_is_the_mask(matting_human
     assert samples == load_matting_human(matting_human)
     _, mask = open_pair(samples[0], "Y")
     assert hard_mask(mask, 2).tolist() == [[False, False], [True, True]]
+
+
+def test_a_split_that_matting_human_has_not_is_refused_rather_than_empty(matting_human):
+    with pytest.raises(DataError, match="no photo has split 'test'; there are train, val"):
+        open_persons("matting_human", matting_human, "test")
 
 
 def test_a_portrait_without_its_matting_is_named(matting_human):

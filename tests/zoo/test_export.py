@@ -17,10 +17,12 @@ pytest.importorskip("tomli_w")
 from gnetseg_zoo import export  # noqa: E402
 from gnetseg_zoo.config import load_config  # noqa: E402
 from gnetseg_zoo.datasets import camvid  # noqa: E402
+from gnetseg_zoo.scoring.labeller import Labeller  # noqa: E402
 from gnetseg_zoo.scoring.runtime import Network  # noqa: E402
 from gnetseg_zoo.training.checkpoint import CHECKPOINT, fingerprint, save_checkpoint  # noqa: E402
 from gnetseg_zoo.training.torch_model import GnetSeg  # noqa: E402
 
+from gnetsegd.frame import FrameSpec  # noqa: E402
 from gnetsegd.model import load_bundle  # noqa: E402
 
 # A conversion takes a second or two on a free core, and a minute where many jobs share it.
@@ -185,6 +187,21 @@ def test_runtimes_that_differ_too_much_stop_the_export(command, photos, tmp_path
     assert export.main(arguments) == 65
     assert "differ on 2.00% of the mask's pixels (at most 0.50%)" in capsys.readouterr().err
     assert not (tmp_path / "tiny").exists()
+
+
+def test_a_network_that_gives_one_label_everywhere_is_refused(command, photos, tmp_path, capsys, monkeypatch):
+    arguments = command(PERSONS + SOURCES, photos)
+    nobody = Labeller("tiny", FrameSpec(32, 32), (32, 32), ("a", "b"), lambda p: np.zeros_like(p[:, :, 0]))
+    monkeypatch.setattr(export, "of_bundle", lambda _bundle: nobody)
+    assert export.main(arguments) == 65
+    assert "the mask is 'background' everywhere on all 3 calibration frames" in capsys.readouterr().err
+    assert not (tmp_path / "tiny").exists()
+
+
+def test_a_finished_run_begun_again_adds_nothing_to_the_curve(tmp_path):
+    lines = ["minutes,images,persons", "1.0,10,0.5", "1.0,20,0.6", "1.0,20,0.6"]
+    (tmp_path / "log.csv").write_text("\n".join(lines) + "\n")
+    assert [row["images"] for row in export.learning_curve(tmp_path / "log.csv")] == [10, 20]
 
 
 def test_a_looser_bound_is_asked_for_by_name_and_stands_in_the_bundle(command, photos, tmp_path, monkeypatch):

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gnetseg_zoo.datasets.matting_human import load_matting_human
+from gnetseg_zoo.datasets.data import open_persons
 from gnetseg_zoo.datasets.pictures import hard_mask, network_input, open_pair
-from gnetseg_zoo.datasets.samples import EMPTY, DataError, Sample, load_index
+from gnetseg_zoo.datasets.samples import EMPTY, DataError, Sample
 from gnetseg_zoo.scoring.boundary import BoundaryScores
 from gnetseg_zoo.scoring.bundle_scores import write_scores
 from gnetseg_zoo.scoring.evaluate_classes import Scores, is_labelled, load_labelled, score_scenes
@@ -86,17 +86,7 @@ def score_data(network: Labeller, data: Path, split: str, sequence: str | None =
         return score_scenes(network, photos.photos, photos.classes)
     if sequence is not None:
         raise DataError(f"{data}: photos of persons have no sequences; leave --sequence {sequence} out")
-    return score_persons(network, load_persons(data, split))
-
-
-def load_persons(data: Path, split: str) -> list[Sample]:
-    """The samples of ``split`` of an index, or of a folder of Matting Human. Raises :class:`DataError`."""
-    if not data.is_dir():
-        return load_index(data, split)
-    chosen = [s for s in load_matting_human(data) if s.split == split]
-    if not chosen:
-        raise DataError(f"{data}: no photo has split {split!r}; there are train, val")
-    return chosen
+    return score_persons(network, open_persons("matting_human" if data.is_dir() else "persons", data, split))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -111,6 +101,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="put the scores into the bundle's model.toml")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     given = parser.parse_args(arguments)
+    if given.write and given.sequence is not None:
+        parser.error("--write keeps the scores of a whole split; leave it or --sequence out")
     try:
         bundle = load_bundle(given.model)
         scores = score_data(of_bundle(bundle), given.data, given.split, given.sequence)

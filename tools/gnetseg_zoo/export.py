@@ -37,11 +37,12 @@ from gnetseg_zoo.exporting.runtimes import share_differing
 from gnetseg_zoo.files import write_whole
 from gnetseg_zoo.networks import NetworkError
 from gnetseg_zoo.scoring.bundle_scores import with_scores
+from gnetseg_zoo.scoring.float_network import averaged_model
+from gnetseg_zoo.scoring.labeller import of_bundle
 from gnetseg_zoo.training.checkpoint import CHECKPOINT, CheckpointError, fingerprint, load_checkpoint
 from gnetseg_zoo.training.log import LOG, PERSON_COLUMNS, SCENE_COLUMNS
-from gnetseg_zoo.training.torch_model import GnetSeg
 from gnetsegd.errors import ModelError
-from gnetsegd.model import load_bundle
+from gnetsegd.model import ModelBundle, load_bundle
 
 MOST_DIFFERING = 0.005
 """Share of the mask's pixels in which the two TFLite runtimes may differ. Some do: they round ties of the
@@ -51,14 +52,6 @@ NOTE = (
     "bundle and keep their own terms: several sources are for research use or state none, so check that "
     "training on them is allowed where you use the model."
 )
-
-
-def averaged_model(config: Config, state: dict[str, Any]) -> GnetSeg:
-    """The network with the averaged weights of a checkpoint, ready to be evaluated."""
-    model = GnetSeg(config.build_network())
-    model.load_state_dict(state["average"])
-    model.eval()
-    return model
 
 
 def check_chip(config: Config) -> None:
@@ -97,7 +90,10 @@ def runtimes_differ(content: bytes, frames: Frames, most: float = MOST_DIFFERING
 
 
 def learning_curve(log: Path) -> list[dict[str, float | int]]:
-    """Minutes, pictures and scores of every line of a run's log; empty without one."""
+    """Minutes, pictures and scores of every line of a run's log; empty without one.
+
+    A finished run that is begun again adds a line without training on: that one is left out.
+    """
     if not log.is_file():
         return []
     with log.open(newline="", encoding="utf-8") as file:
@@ -108,7 +104,13 @@ def learning_curve(log: Path) -> list[dict[str, float | int]]:
         "size": int,
         **dict.fromkeys(PERSON_COLUMNS + SCENE_COLUMNS, float),
     }
-    return [{k: kept[k](v) for k, v in line.items() if k in kept and v} for line in lines]
+    rows = [{k: kept[k](v) for k, v in line.items() if k in kept and v} for line in lines]
+    stood = ("minutes", "images")
+    return [
+        row
+        for before, row in zip([{}, *rows], rows, strict=False)
+        if [row.get(key) for key in stood] != [before.get(key) for key in stood]
+    ]
 
 
 def manifest(config: Config, content: bytes, data: ExportData, state: dict[str, Any]) -> dict[str, Any]:
@@ -150,17 +152,33 @@ def manifest(config: Config, content: bytes, data: ExportData, state: dict[str, 
     }
 
 
-def write_bundle(folder: Path, content: bytes, table: dict[str, Any], data: ExportData) -> Scores:
+def check_labels(bundle: ModelBundle, frames: Frames) -> None:
+    """Raises :class:`ModelError` if every pixel of the masks of ``frames`` has the same label."""
+    network = of_bundle(bundle)
+    found = {int(label) for frame in frames for label in np.unique(network.labels(frame))}
+    if len(found) == 1:
+        raise ModelError(
+            f"the mask is {bundle.labels[found.pop()]!r} everywhere on all {len(frames)} calibration frames, "
+            f"so the network has learnt nothing; train further, or at a lower learning_rate"
+        )
+
+
+def write_bundle(
+    folder: Path, content: bytes, table: dict[str, Any], data: ExportData, frames: Frames
+) -> Scores:
     """Check and score the network in a folder beside, then put it in place; gives the scores.
 
     Raises :class:`ModelError` when the network breaks its promise: the former bundle then stays.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as beside:
         trial = Path(beside)
         (trial / table["file"]).write_bytes(content)
         (trial / "model.toml").write_text(tomli_w.dumps(table), encoding="utf-8")
-        scores = data.score(load_bundle(str(trial)))
+        bundle = load_bundle(str(trial))
+        check_labels(bundle, frames)
+        scores = data.score(bundle)
+    folder.mkdir(exist_ok=True)
     write_whole(folder / table["file"], content)
     write_whole(folder / "model.toml", with_scores(tomli_w.dumps(table), "val", scores).encode())
     return scores
@@ -207,7 +225,7 @@ def main(arguments: list[str] | None = None) -> int:
             scores: Scores = {}
         else:
             output = given.output or Path("gnetsegd/models") / config.name
-            scores = write_bundle(output, content, table, data)
+            scores = write_bundle(output, content, table, data, frames)
     except (ConfigError, NetworkError, DataError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return os.EX_DATAERR

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,9 +45,12 @@ def twin_of_checkpoint(config: Config, run: Path) -> Labeller:
 
 def load_average(config: Config, run: Path) -> GnetSeg:
     """The averaged weights of the checkpoint in ``run``, ready to be evaluated. Raises as above."""
-    network = config.build_network()
-    state = load_checkpoint(run / CHECKPOINT, fingerprint(network))
-    model = GnetSeg(network)
+    return averaged_model(config, load_checkpoint(run / CHECKPOINT, fingerprint(config.build_network())))
+
+
+def averaged_model(config: Config, state: dict[str, Any]) -> GnetSeg:
+    """The network with the averaged weights of a checkpoint's ``state``, ready to be evaluated."""
+    model = GnetSeg(config.build_network())
     model.load_state_dict(state["average"])
     model.eval()
     return model
