@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 from gnetseg_zoo import contact_sheet, describe, evaluate
+from gnetseg_zoo.datasets.samples import Sample
+from PIL import Image
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +53,28 @@ def test_a_contact_sheet_shows_only_photos_that_may_be_passed_on(index, tmp_path
     index.write_text(index.read_text().replace("made_up", "ccp_hand"))
     assert contact_sheet.main(arguments) == 0
     assert out.stat().st_size > 0
+
+
+def test_a_colour_networks_photos_are_shown_in_their_colours():
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[:, :, 0] = 255
+    seen = np.asarray(Image.fromarray(red).convert("YCbCr"))
+    nowhere = np.zeros((8, 8), bool)
+    sample = Sample(Path("a"), None, "portrait", "made_up", "CC0", "hand", "g", "val")
+    shown = contact_sheet.tile(evaluate.Result(sample, seen, nowhere, nowhere, 1.0), "YUV444")
+    assert np.abs(np.subtract(shown.getpixel((5, 5)), (255, 0, 0))).max() <= 2
+
+
+def test_a_sheet_without_columns_is_refused_in_a_sentence(index, capsys):
+    with pytest.raises(SystemExit):
+        contact_sheet.main(["--model", "m", "--data", str(index), "--output", "s.png", "--columns", "0"])
+    assert "--columns takes a number from 1 on; given 0" in capsys.readouterr().err
+
+
+def test_the_scores_of_one_drive_are_not_kept_as_those_of_the_split(index, capsys):
+    with pytest.raises(SystemExit):
+        evaluate.main(["--model", "m", "--data", str(index), "--write", "--sequence", "a"])
+    assert "--write keeps the scores of a whole split" in capsys.readouterr().err
 
 
 def test_describe_prints_a_network_of_the_paper_with_the_chips_verdict(capsys):

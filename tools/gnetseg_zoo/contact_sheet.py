@@ -36,10 +36,14 @@ QUALITIES = (80, 65, 50, 35)
 LEGEND = "green: person found   red: person missed   orange: background taken for a person"
 
 
-def tile(result: Result) -> Image.Image:
+def tile(result: Result, pixel_format: str) -> Image.Image:
     """One photo as the network saw it, with its mask in colour and its score."""
-    grey = result.pixels if result.pixels.shape[2] == 3 else result.pixels.repeat(3, axis=2)
-    shown = grey.astype(np.float32)
+    seen = result.pixels
+    if pixel_format == "YUV444":
+        seen = np.asarray(Image.fromarray(seen, "YCbCr").convert("RGB"))
+    elif pixel_format == "Y":
+        seen = seen.repeat(3, axis=2)
+    shown = seen.astype(np.float32)
     for where, colour in (
         (result.predicted & result.truth, PERSON),
         (result.truth & ~result.predicted, MISSED),
@@ -53,8 +57,8 @@ def tile(result: Result) -> Image.Image:
     return out
 
 
-def sheet(chosen: list[tuple[str, list[Result]]], columns: int) -> Image.Image:
-    """Rows of tiles, each under its heading."""
+def sheet(chosen: list[tuple[str, list[Result]]], columns: int, pixel_format: str) -> Image.Image:
+    """Rows of tiles, each under its heading; ``pixel_format``: of the network's input."""
     heading = 20
     height = sum(heading + -(-len(r) // columns) * (TILE_PX + CAPTION_PX) for _, r in chosen) + heading
     out = Image.new("RGB", (columns * TILE_PX, height), "white")
@@ -63,7 +67,8 @@ def sheet(chosen: list[tuple[str, list[Result]]], columns: int) -> Image.Image:
         draw.text((3, y + 2), words, fill="black", font=font)
         y += heading
         for n, result in enumerate(found):
-            out.paste(tile(result), (n % columns * TILE_PX, y + n // columns * (TILE_PX + CAPTION_PX)))
+            place = n % columns * TILE_PX, y + n // columns * (TILE_PX + CAPTION_PX)
+            out.paste(tile(result, pixel_format), place)
         y += -(-len(found) // columns) * (TILE_PX + CAPTION_PX)
     draw.text((3, y + 2), LEGEND, fill="black", font=font)
     return out
@@ -85,7 +90,7 @@ def draw(bundle: ModelBundle, index: Path, split: str, output: Path, columns: in
         if of:
             rows.append((f"{domain}: best of {len(of)} (mIoU of the photo)", of[: -columns - 1 : -1]))
             rows.append((f"{domain}: worst", of[:columns]))
-    picture = sheet(rows, columns)
+    picture = sheet(rows, columns, bundle.input.pixel_format)
     for quality in QUALITIES:
         picture.save(output, quality=quality)
         if output.stat().st_size <= LARGEST_BYTES:
@@ -101,6 +106,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="the picture to write, .jpg or .png")
     parser.add_argument("--columns", type=int, default=8)
     given = parser.parse_args(arguments)
+    if given.columns < 1:
+        parser.error(f"--columns takes a number from 1 on; given {given.columns}")
     try:
         draw(load_bundle(given.model), given.data, given.split, given.output, given.columns)
     except ModelError as error:
