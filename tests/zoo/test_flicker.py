@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -126,3 +127,30 @@ def test_a_clip_that_cannot_be_judged_is_one_sentence(clip, capsys, monkeypatch,
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert str(clip) in error
+
+
+def commanded(monkeypatch, of):
+    monkeypatch.setattr(flicker, "load_bundle", lambda name: name)
+    monkeypatch.setattr(flicker, "of_bundle", lambda _: of)
+
+
+def test_two_clips_of_one_name_are_told_apart(clip, tmp_path, capsys, monkeypatch):
+    commanded(monkeypatch, network(lambda p: np.zeros(p.shape[:2], np.uint8)))
+    other = tmp_path / "other" / "clip"
+    shutil.copytree(clip, other)
+    assert flicker.main(["--model", "m", "--clip", str(clip), "--clip", str(other), "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out.splitlines()[-1])["clips"]) == {str(clip), str(other)}
+
+
+def test_filters_are_refused_for_more_than_two_classes(clip, capsys, monkeypatch):
+    many = Labeller("scenes", SPEC, (SIZE, SIZE), ("sky", "road", "car"), lambda p: p[:, :, 0] // 100)
+    commanded(monkeypatch, many)
+    assert flicker.main(["--model", "m", "--clip", str(clip), "--smoothing"]) == 65
+    assert "has 3 classes, and the filters are for two" in capsys.readouterr().err
+    assert flicker.main(["--model", "m", "--clip", str(clip)]) == 0
+
+
+def test_a_clip_that_is_not_there_is_to_be_named_on_the_command_line(tmp_path, capsys, monkeypatch):
+    commanded(monkeypatch, network(lambda p: p[:, :, 0]))
+    assert flicker.main(["--model", "m", "--clip", str(tmp_path / "none.mp4")]) == 66
+    assert "there is no such file; give --clip" in capsys.readouterr().err

@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ from gnetseg_zoo.scoring.labeller import Labeller, of_bundle
 from gnetseg_zoo.scoring.smoothing import FILTERS, lag
 from gnetsegd.cameras.clips import Clip
 from gnetsegd.cameras.scale import Scaler
-from gnetsegd.errors import GnetsegError
+from gnetsegd.errors import GnetsegError, PermanentError
 from gnetsegd.model import load_bundle
 
 STILL_LEVELS = 8
@@ -93,6 +94,14 @@ def frames(clip: Path, network: Labeller) -> Iterator[tuple[Pixels, Pixels]]:
 
     Scaled as the daemon does. Raises :class:`GnetsegError` for a clip that cannot be read.
     """
+    try:
+        clip.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise PermanentError(
+            f"{clip}: there is no such file; give --clip a video or a folder of pictures", os.EX_NOINPUT
+        ) from None
+    except OSError:
+        pass  # opening it says why
     spec = network.input
     scaler = Scaler(spec, GEOMETRY)
     for picture in Clip(str(clip)).pictures():
@@ -144,13 +153,20 @@ def main(arguments: list[str] | None = None) -> int:
     names = list(FILTERS) if given.smoothing or given.data else ["none"]
     try:
         network = of_bundle(load_bundle(given.model))
+        if len(names) > 1 and len(network.classes) > 2:
+            raise DataError(
+                f"{network.name}: has {len(network.classes)} classes, and the filters are for two; leave "
+                f"--smoothing and --data out"
+            )
         clips = {}
+        namesakes = Counter(clip.name for clip in given.clip)
         for clip in given.clip:
+            title = clip.name if namesakes[clip.name] == 1 else str(clip)
             found = flicker_of(clip, network, names)
-            clips[clip.name] = {name: count.summary() for name, count in found.items()}
-            for name, numbers in clips[clip.name].items():
+            clips[title] = {name: count.summary() for name, count in found.items()}
+            for name, numbers in clips[title].items():
                 words = "  ".join(f"{key} {value}" for key, value in numbers.items())
-                print(f"{clip.name}  {name:10}  {words}")
+                print(f"{title}  {name:10}  {words}")
         costs = lag(network, given.data, given.split) if given.data else {}
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
