@@ -38,12 +38,19 @@ def test_the_list_of_shipped_bundles_is_what_the_generator_gives():
     assert path.read_text("utf-8") == wanted, "write it again: python -m gnetseg_zoo.model_card NAME"
 
 
+def test_a_bundle_that_tells_nothing_of_its_training_is_listed():
+    table = shipped("gnetseg-large-cpu30")
+    bare = {"id": "mine", "input": table["input"], "mask": table["mask"]}
+    assert "| [mine](mine.md) | Y 224x224 | 2 classes |  |" in index([bare])
+
+
 def test_the_learning_curve_stands_on_the_card():
     table = shipped("gnetseg-large-cpu30")
-    curve = [{"minutes": 4.0, "images": 24544, "persons": 0.9013}]
+    curve = [{"minutes": 2.0, "images": 9}, {"minutes": 4.0, "images": 24544, "persons": 0.9013}]
     table["training"] = table["training"] | {"curve": curve}
     text = card(table, size_bytes=1, picture=False)
     assert "| minutes | images | persons |" in text
+    assert "| 2.0 | 9 |  |" in text
     assert "| 4.0 | 24,544 | 0.9013 |" in text
 
 
@@ -52,7 +59,7 @@ def test_the_bundle_begun_from_its_sources_and_the_teacher_stand_on_the_card():
     origin = {
         "begin_from": "older",
         "begin_from_sha256": "ab12",
-        "teacher": "a teacher",
+        "teacher": "T",
         "distillation": 0.35,
     }
     table["training"] = table["training"] | origin

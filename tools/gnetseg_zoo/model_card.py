@@ -138,10 +138,10 @@ def _curve(rows: list[dict[str, Any]]) -> list[str]:
     """How the averaged weights, as floats, scored on the validation split while they were trained."""
     if not rows:
         return []
-    heads = list(rows[0])
+    heads = list(dict.fromkeys(key for row in rows for key in row))
     lines = ["The averaged weights, as floats, on the validation split meanwhile:", ""]
     lines += ["| " + " | ".join(head.replace("_", " ") for head in heads) + " |", "|---" * len(heads) + "|"]
-    lines += ["| " + " | ".join(_number(row[head]) for head in heads) + " |" for row in rows]
+    lines += ["| " + " | ".join(_number(row.get(head, "")) for head in heads) + " |" for row in rows]
     return [*lines, ""]
 
 
@@ -151,7 +151,7 @@ def index(tables: list[dict[str, Any]]) -> str:
     lines += ["| bundle | input | mask | MMAC | ms | scores | false person |", "|---" * 7 + "|"]
     for table in sorted(tables, key=lambda t: str(t["id"])):
         entry, scores, name = table["input"], table.get("scores", {}), table["id"]
-        mmacs, ms = table["training"]["mmacs"], table.get("speed", {}).get("ms", "")
+        mmacs, ms = table.get("training", {}).get("mmacs", ""), table.get("speed", {}).get("ms", "")
         lines.append(
             f"| [{name}]({name}.md) | {entry['format']} {entry['width']}x{entry['height']} "
             f"| {len(table['mask']['classes'])} classes | {mmacs} | {ms} "
