@@ -84,18 +84,32 @@ def test_a_row_without_a_shipped_bundle_has_no_score(rows, monkeypatch, tmp_path
 
 
 def test_a_shipped_bundle_stands_with_the_score_of_its_own_model_toml(monkeypatch, tmp_path):
-    monkeypatch.setattr(tables, "SHIPPED", tmp_path)
-    (tmp_path / "gnetseg-large-224y").mkdir()
-    (tmp_path / "gnetseg-large-224y" / "model.toml").write_text("[scores.persons]\nmiou = 0.5\n")
+    ship(monkeypatch, tmp_path, "gnetseg-large-224y")
     ours = tables.line(ROWS[1], None)["ours"]
     assert (ours["model"], ours["miou"]) == ("gnetseg-large-224y", 0.5)
     assert ours["mmacs"] == round(macs(named("gnetseg-large-224y")) / 1e6, 1)
 
 
-def test_a_network_for_the_chip_is_preferred_to_one_for_processors():
-    config = tables.our_config(ROWS[1])
-    assert config is not None
-    assert config.accelerator
+def ship(monkeypatch, folder, *names):
+    monkeypatch.setattr(tables, "SHIPPED", folder)
+    for name in names:
+        (folder / name).mkdir()
+        (folder / name / "model.toml").write_text("[scores.persons]\nmiou = 0.5\n")
+
+
+def test_a_shipped_network_stands_before_one_for_the_chip_that_is_not_trained(monkeypatch, tmp_path):
+    ship(monkeypatch, tmp_path, "gnetseg-large-cpu30")
+    line = tables.line(ROWS[1], None)
+    assert line["ours"]["model"] == "gnetseg-large-cpu30"
+    assert line["ours"]["chip_config"] == "gnetseg-large-224y"
+    assert "gnetseg-large-cpu30 (chip: gnetseg-large-224y, not trained)" in tables.text([line])
+
+
+@pytest.mark.parametrize("names", [(), ("gnetseg-large-cpu30", "gnetseg-large-224y")])
+def test_of_networks_that_are_trained_alike_the_chips_stands_first(monkeypatch, tmp_path, names):
+    ship(monkeypatch, tmp_path, *names)
+    ours = tables.line(ROWS[1], None)["ours"]
+    assert (ours["config"], ours["chip_config"]) == ("gnetseg-large-224y", None)
 
 
 def test_bytes_each_way_are_those_of_the_picture_and_of_the_packed_mask(rows):

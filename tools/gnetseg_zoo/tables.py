@@ -33,14 +33,14 @@ NOT_TRAINED = "not trained"
 WIDTHS, SUBLAYERS = (24, 48, 96), (1, 1, 2, 8, 2, 2, 1)
 
 
-def our_config(row: Row) -> Config | None:
-    """The configuration of this package for ``row``: one for the chip if there is one, a shipped one first.
+def our_configs(row: Row) -> list[Config]:
+    """The configurations of this package for ``row``, best first: shipped ones, then those for the chip.
 
-    For 16 classes any with more than two, since ours are of other data. None if there is none.
+    For 16 classes any with more than two, since ours are of other data.
     """
     found = [load_config(path) for path in sorted(CONFIGS.glob("*.toml"))]
     fitting = [config for config in found if _matches(config.build_network(), row)]
-    return min(fitting, key=lambda c: (not c.accelerator, not shipped(c.name), c.name), default=None)
+    return sorted(fitting, key=lambda c: (not shipped(c.name), not c.accelerator, c.name))
 
 
 def _matches(ours: Network, row: Row) -> bool:
@@ -87,7 +87,10 @@ def our_miou(row: Row, name: str) -> float | None:
 
 def line(row: Row, seconds: float | None) -> dict[str, Any]:
     """One row: the paper's figures and ours as plain values; ``seconds`` None leaves the link out."""
-    config = our_config(row)
+    configs = our_configs(row)
+    config = configs[0] if configs else None
+    # Of the chip where the shipped one is not: there is no trained one then.
+    chip = None if config is None or config.accelerator else next((c for c in configs if c.accelerator), None)
     network = our_network(row, config)
     bus = link(row)
     milliseconds, origin = compute_ms(row, macs(network))
@@ -103,6 +106,7 @@ def line(row: Row, seconds: float | None) -> dict[str, Any]:
         "ours": {
             "model": config.name if config is not None and trained else NOT_TRAINED,
             "config": config.name if config is not None else None,
+            "chip_config": chip.name if chip is not None else None,
             "architecture": f"{network.architecture}: {network.pattern}",
             "variant": network.variant,
             "input": network.input_format,
@@ -171,7 +175,7 @@ def _cells(one: dict[str, Any]) -> tuple[str, ...]:
         f"{one['host']}, {one['bus']}",
         f"{one['paper']['fps']:.2f}",
         f"{one['paper']['miou']:.3f}",
-        ours["model"],
+        ours["model"] + (f" (chip: {ours['chip_config']}, {NOT_TRAINED})" if ours["chip_config"] else ""),
         f"{ours['mmacs']:.0f}",
         f"{ours['bytes_out']:,} / {ours['bytes_in']:,}",
         *emulated,
