@@ -58,7 +58,7 @@ def open_peer() -> Teacher:
 
 
 def score_peer(teacher: Teacher, samples: list[Sample], *, grey: bool) -> dict[str, dict[str, float | int]]:
-    """All scores of the peer on ``samples``, as ``evaluate.score`` gives them.
+    """The scores of ``scores.py`` of the peer on ``samples``: those of ``evaluate.score`` but boundary F.
 
     Raises :class:`DataError` for a photo or mask that cannot be used.
     """
