@@ -106,6 +106,8 @@ def qemu_command(image: Path, share: Path, work: Path, shell: bool) -> list[str]
         "root=/dev/vda", "rw", "console=ttyS0", "quiet", "panic=-1", "net.ifnames=0", "mitigations=off",
         # Drivers for what this machine only pretends to have.
         "modprobe.blacklist=ahci,kvm_amd,kvm_intel,kvm,powernow_k8,psmouse,sr_mod,i2c_i801,iTCO_wdt",
+        # The kernel panics if no tick of its timer comes soon, as on a starved emulator.
+        "no_timer_check",
         "audit=0", "systemd.show_status=0", "systemd.unit=multi-user.target",
         *(f"systemd.mask={unit}" for unit in masked),
     ]  # fmt: skip
