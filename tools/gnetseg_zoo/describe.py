@@ -14,6 +14,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from gnetseg_zoo.chip import check
 from gnetseg_zoo.config import ConfigError, load_config
@@ -21,6 +22,16 @@ from gnetseg_zoo.costs import layer_costs, macs, parameters
 from gnetseg_zoo.networks import ARCHITECTURES, INPUT_CHANNELS, Network, NetworkError, build
 
 CONFIGS = Path(__file__).parent / "configs"
+OPTIONS: dict[str, Any] = {
+    "widths": "",
+    "variant": "reformat",
+    "input": "Y",
+    "size": 224,
+    "classes": 2,
+    "encoding": "integer",
+    "down": "stride",
+}
+"""What an architecture is described with, and what each is if it is not given."""
 ARGMAX = (
     "These channels are scores, one a class. The chip computes them and no argmax: that ends the exported\n"
     "file (ARG_MAX, CAST, RESHAPE), behind the chip, so that one byte a pixel leaves as with integers."
@@ -82,13 +93,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("name", nargs="?", help="a configuration, or an architecture (then give --widths)")
     parser.add_argument("--list", action="store_true", help="name the configurations and stop")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--widths", help="channels from the outside in, for example 32,64,128")
-    parser.add_argument("--variant", choices=("original", "reformat"), default="reformat")
-    parser.add_argument("--input", choices=tuple(INPUT_CHANNELS), default="Y")
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--classes", type=int, default=2)
-    parser.add_argument("--encoding", choices=("integer", "softmax"), default="integer")
-    parser.add_argument("--down", choices=("stride", "pool"), default="stride")
+    options = parser.add_argument_group("of an architecture")
+    options.add_argument("--widths", help="channels from the outside in, for example 32,64,128")
+    options.add_argument("--variant", choices=("original", "reformat"))
+    options.add_argument("--input", choices=tuple(INPUT_CHANNELS))
+    options.add_argument("--size", type=int)
+    options.add_argument("--classes", type=int)
+    options.add_argument("--encoding", choices=("integer", "softmax"))
+    options.add_argument("--down", choices=("stride", "pool"))
     given = parser.parse_args(arguments)
     if given.list:
         print("\n".join(shipped_names()))
@@ -96,16 +108,13 @@ def main(arguments: list[str] | None = None) -> int:
     if given.name is None:
         parser.error("give a name, or --list")
     try:
+        chosen = {option: getattr(given, option) for option in OPTIONS if getattr(given, option) is not None}
         if given.name in ARCHITECTURES:
-            network = build(
-                given.name,
-                widths=_numbers(given.widths),
-                variant=given.variant,
-                input_format=given.input,
-                size=given.size,
-                classes=given.classes,
-                encoding=given.encoding,
-                down=given.down,
+            network = _architecture(given.name, OPTIONS | chosen)
+        elif chosen:
+            raise ConfigError(
+                f"--{next(iter(chosen))} is for an architecture ({', '.join(ARCHITECTURES)}); "
+                f"{given.name} is described as its configuration has it"
             )
         else:
             network = named(given.name)
@@ -116,9 +125,22 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _numbers(text: str | None) -> list[int]:
+def _architecture(name: str, options: dict[str, Any]) -> Network:
+    return build(
+        name,
+        widths=_numbers(options["widths"]),
+        variant=options["variant"],
+        input_format=options["input"],
+        size=options["size"],
+        classes=options["classes"],
+        encoding=options["encoding"],
+        down=options["down"],
+    )
+
+
+def _numbers(text: str) -> list[int]:
     try:
-        return [int(part) for part in (text or "").split(",") if part]
+        return [int(part) for part in text.split(",") if part]
     except ValueError:
         raise NetworkError(
             f"--widths takes numbers with commas between, for example 32,64,128; given {text!r}"
