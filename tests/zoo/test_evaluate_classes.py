@@ -96,7 +96,7 @@ def test_a_network_of_other_classes_is_refused_with_both_lists(drives, bundle):
         "p", "", "", bundle.path, b"", b"", bundle.input, MaskFormat(8, 8, 8, 2), ("background", "person")
     )
     chosen = load_labelled(drives, "test")
-    with pytest.raises(ModelError, match=r"background, person but the data has sky, building"):
+    with pytest.raises(ModelError, match=r"background, person but the data has the classes sky, building"):
         score_classes(persons, chosen.photos, chosen.classes)
 
 

@@ -12,6 +12,7 @@ compare        bundles beside each other, integers beside floats
 contact_sheet  photos with their masks, the worst first
 flicker        how much a mask flickers on a clip
 peer           MediaPipe selfie segmentation, scored alike; masks of a teacher
+class_order    the order of class numbers that suits the integer encoding best
 tables         the paper's tables 1 and 2 beside this project's networks
 ============== ==================================================================
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,13 @@ class ClassMap:
 
     names: tuple[str, ...]
     of_raw: Mapping[int, int]
+
+    def in_order(self, names: Sequence[str]) -> ClassMap:
+        """The same classes numbered in the order of ``names``; ValueError unless those are the same."""
+        if sorted(names) != sorted(self.names):
+            raise ValueError(f"the data has the classes {', '.join(self.names)}")
+        number = {self.names.index(name): n for n, name in enumerate(names)} | {IGNORE: IGNORE}
+        return ClassMap(tuple(names), {raw: number[known] for raw, known in self.of_raw.items()})
 
     def read(self, path: Path) -> npt.NDArray[np.uint8]:
         """uint8 [height, width] class labels of a label picture (grey or palette).

@@ -78,18 +78,20 @@ def score_scenes(network: Labeller, photos: list[LabelledPhoto], class_map: Clas
     Raises :class:`ModelError` for a network of other classes, and :class:`DataError` for a
     photo or label picture that cannot be used.
     """
-    if network.classes != class_map.names:
+    try:
+        classes = class_map.in_order(network.classes)
+    except ValueError as error:
         raise ModelError(
-            f"{network.name}: has the classes {', '.join(network.classes)} but the data has "
-            f"{', '.join(class_map.names)}; score it on data of its own"
-        )
+            f"{network.name}: has the classes {', '.join(network.classes)} but {error}; "
+            "score it on data of its own"
+        ) from None
     of_sequence: dict[str, ClassConfusion] = {}
     for photo in photos:
-        picture, labels = open_labelled(photo, class_map, network.input.pixel_format)
+        picture, labels = open_labelled(photo, classes, network.input.pixel_format)
         predicted = network.labels(stretched_input(picture, network.input.width, network.input.height))
         truth = stretched_labels(labels, *network.mask)
-        of_sequence.setdefault(photo.group, ClassConfusion(len(class_map.names))).add(predicted, truth)
-    return summary(of_sequence, class_map.names)
+        of_sequence.setdefault(photo.group, ClassConfusion(len(classes.names))).add(predicted, truth)
+    return summary(of_sequence, classes.names)
 
 
 def summary(of_sequence: dict[str, ClassConfusion], names: tuple[str, ...]) -> Scores:

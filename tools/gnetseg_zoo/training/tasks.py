@@ -124,12 +124,13 @@ class SceneTask:
         self._config = config
         network = config.network
         training, validation = load_labelled(data, "train"), load_labelled(data, "val")
-        classes = training.classes
-        if list(classes.names) != network.classes:
+        try:
+            classes = training.classes.in_order(network.classes)
+        except ValueError as error:
             raise DataError(
-                f"{data}: has the classes {', '.join(classes.names)}; write them into network.classes "
-                f"of {config.name}'s configuration"
-            )
+                f"{data}: {error}; write them into network.classes of {config.name}'s configuration, "
+                "in any order"
+            ) from None
         self._scenes = open_scene_cache(cache, training.photos, classes, network.input_format, network.size)
         shares = torch.tensor(self._scenes.shares(len(classes.names)))
         self._weights = balanced_weights(shares) if config.training.balanced else None
