@@ -8,7 +8,8 @@ from PIL import Image
 
 pytest.importorskip("cv2")
 
-from gnetseg_zoo.datasets.samples import DataError, load_index
+from gnetseg_zoo.datasets.pictures import PERSON_FROM
+from gnetseg_zoo.datasets.samples import DataError, Sample, load_index
 from gnetseg_zoo.training.augment import Frame, composite, shape_light, warp
 from gnetseg_zoo.training.batches import Batches
 from gnetseg_zoo.training.cache import open_cache
@@ -100,3 +101,25 @@ def test_a_person_in_another_light_keeps_the_colour():
     for seed in range(8):
         out = composite(np.random.default_rng(seed), person, mask, background, yuv=True)
         assert tuple(out[16, 16, 1:]) == (100, 150)
+
+
+def test_persons_of_a_group_stand_apart_and_all_count(tmp_path):
+    """Three photos of one white column each: what is white in a group is a person, and nothing else."""
+    mask = np.zeros((60, 40), np.uint8)
+    mask[5:55, 15:25] = 255
+    samples = []
+    for n, domain in enumerate(("fullbody", "fullbody", "empty")):
+        Image.fromarray(mask if domain == "fullbody" else np.zeros_like(mask)).save(tmp_path / f"{n}.png")
+        where = tmp_path / f"{n}.png"
+        samples.append(
+            Sample(where, where if domain == "fullbody" else None, domain, "made_up", "", "", str(n), "train")
+        )
+    cache = open_cache(tmp_path / "cache", samples, "Y", 64)
+    only_groups = Rates(group=1.0, tone=0, low_light=0, shade=0, blur=0, noise=0, jpeg=0)
+    batches = Batches(cache, samples, {"made_up": 1.0}, only_groups, batch=16, size=64, seed=3)
+    pixels, targets = batches[0]
+    shares = (targets >= PERSON_FROM).mean(axis=(1, 2, 3))
+    assert 0.005 < shares.min() < shares.max() < 0.6
+    assert shares.max() > 3 * shares.min()
+    # Their light may be moved to 60 % of the way to the dark room's.
+    assert ((pixels > 50) == (targets >= PERSON_FROM)).mean() > 0.99

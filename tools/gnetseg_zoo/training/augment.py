@@ -61,6 +61,21 @@ def pick_frame(
     return Frame(x, y, side, turn, mirror)
 
 
+def pick_far_frame(rng: np.random.Generator, mask: Pixels, height: float) -> Frame:
+    """A square in which the person of ``mask`` (uint8 [h, w]) is ``height`` (0..1) of the square high.
+
+    It stands somewhere on the lower part, the higher the farther, as on a floor seen from
+    eye level; who is near is cut off below.
+    """
+    left, top, right, bottom = _box(mask) or (0, 0, mask.shape[1], mask.shape[0])
+    side = (bottom - top) / height
+    across = rng.uniform(0.05, 0.95)
+    feet = 0.5 + height * rng.uniform(0.4, 0.8)
+    x = (left + right) / 2 + (0.5 - across) * side
+    y = bottom + (0.5 - feet) * side
+    return Frame(x, y, side, float(rng.normal(0, 3)), bool(rng.random() < 0.5))
+
+
 def warp(
     picture: Pixels,
     frame: Frame,
@@ -74,6 +89,9 @@ def warp(
     ``border`` and ``how`` are OpenCV's names; ``beyond`` is what BORDER_CONSTANT puts outside.
     """
     scale = size / frame.side
+    if scale < 0.6 and how == cv2.INTER_LINEAR:
+        # Or what is finer than the new pixels would come out as a pattern.
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.4 / scale), dtype=np.uint8)
     matrix = cv2.getRotationMatrix2D((frame.x, frame.y), frame.turn, scale)
     matrix[0, 2] += size / 2 - frame.x
     matrix[1, 2] += size / 2 - frame.y

@@ -8,10 +8,13 @@ import numpy as np
 
 from gnetseg_zoo.datasets.pictures import Pixels
 from gnetseg_zoo.datasets.samples import EMPTY, DataError, Sample, source_key
-from gnetseg_zoo.training.augment import Frame, composite, pick_frame, shape_light, warp
+from gnetseg_zoo.training.augment import Frame, composite, pick_far_frame, pick_frame, shape_light, warp
 from gnetseg_zoo.training.cache import PhotoCache
 from gnetseg_zoo.training.rates import Rates
 
+FULL_BODY = "fullbody"
+GROUP_HEIGHTS = (0.28, 1.2)
+"""Heights of a group's persons, smallest and largest, against the picture's."""
 NOWHERE = 0
 """cv2.BORDER_CONSTANT: beyond its photo a cut-out person ends."""
 
@@ -55,6 +58,7 @@ class Batches:
         self._of = {name: [i for i, s in enumerate(sources) if s == name] for name in self._names}
         self._empty = [i for i, s in enumerate(samples) if s.domain == EMPTY]
         self._persons = [i for i, s in enumerate(samples) if s.domain != EMPTY]
+        self._standing = [i for i, s in enumerate(samples) if s.domain == FULL_BODY]
 
     def __getitem__(self, step: int) -> tuple[Pixels, Pixels]:
         """(pixels [batch, channels, size, size], targets [batch, 1, size, size] 0..255), uint8."""
@@ -73,6 +77,8 @@ class Batches:
             if rng.random() < self._rates.decoy:
                 picture = composite(rng, self._background(rng), self._outline(rng), picture, yuv=self._yuv)
             mask = np.zeros(picture.shape[:2], np.uint8)
+        elif sample.domain == FULL_BODY and self._rates.group and rng.random() < self._rates.group:
+            picture, mask = self._group(rng)
         else:
             picture, mask = self._person(rng, index, sample)
         return shape_light(rng, picture, self._rates, yuv=self._yuv), mask
@@ -80,12 +86,26 @@ class Batches:
     def _person(self, rng: np.random.Generator, index: int, sample: Sample) -> tuple[Pixels, Pixels]:
         cut_out = bool(rng.random() < self._rates.composite) and bool(self._empty)
         mask = self._cache.mask(index)
-        frame = pick_frame(rng, mask, self._rates, full_body=sample.domain == "fullbody", whole=cut_out)
+        frame = pick_frame(rng, mask, self._rates, full_body=sample.domain == FULL_BODY, whole=cut_out)
         picture = warp(self._cache.photo(index), frame, self._size)
         if not cut_out:
             return picture, warp(mask, frame, self._size)
         shape = warp(mask, frame, self._size, NOWHERE)
         return composite(rng, picture, shape, self._background(rng), yuv=self._yuv), shape
+
+    def _group(self, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+        picture = self._background(rng)
+        mask = np.zeros(picture.shape[:2], np.uint8)
+        # The far ones first: who is near stands before them.
+        low, high = np.log(GROUP_HEIGHTS)
+        for height in sorted(np.exp(rng.uniform(low, high, rng.integers(1, 5)))):
+            index = int(rng.choice(self._standing))
+            frame = pick_far_frame(rng, self._cache.mask(index), float(height))
+            shape = warp(self._cache.mask(index), frame, self._size, NOWHERE)
+            person = warp(self._cache.photo(index), frame, self._size)
+            picture = composite(rng, person, shape, picture, yuv=self._yuv)
+            mask = np.maximum(mask, shape)
+        return picture, mask
 
     def _background(self, rng: np.random.Generator, index: int | None = None) -> Pixels:
         if index is None:

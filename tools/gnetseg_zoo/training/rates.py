@@ -13,6 +13,9 @@ class Rates:
     """A full-body photo is cropped from head to waist."""
     composite: float = 0.35
     """A person is cut out and put before a person-free photo."""
+    group: float = 0.0
+    """A full-body photo gives way to one to four persons far away, cut out and put before a
+    person-free photo."""
     decoy: float = 0.2
     """A person-free photo gets a person-shaped piece of another one, so that the
     network does not take the seams of composites for persons."""
