@@ -13,7 +13,7 @@ from gnetsegd.errors import ModelError
 from gnetsegd.model import SHIPPED, load_bundle
 
 NAME = "gnetseg-large-cpu30"
-TRAINING = load_config(CONFIGS / "gnetseg-large-yuv.toml").training
+TRAINING = load_config(CONFIGS / "gnetseg-large-softmax.toml").training
 
 
 def test_what_the_checkpoint_says_counts():
@@ -48,7 +48,7 @@ def test_a_bundle_begun_from_that_is_not_there_is_one_sentence():
 def test_the_daemon_passes_over_what_a_bundle_tells_of_its_origin(tmp_path):
     for file in ("model.toml", "model.tflite"):
         (tmp_path / file).write_bytes((SHIPPED / NAME / file).read_bytes())
-    text = (tmp_path / "model.toml").read_text("utf-8").replace("[training]", '[training]\nteacher = "x"')
+    text = (tmp_path / "model.toml").read_text("utf-8").replace("[training]", '[training]\nsomething = "x"')
     text += '\n[[data.sources]]\nname = "a"\nphotos = 1\nlicence = "b"\nthrough = "c"\n'
     (tmp_path / "model.toml").write_text(text)
     assert load_bundle(str(tmp_path)).id == NAME
