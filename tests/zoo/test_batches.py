@@ -37,7 +37,7 @@ def test_the_same_seed_and_step_give_the_same_pictures(batches_of):
 
 
 def test_person_free_photos_have_empty_targets_even_with_decoys(batches_of):
-    batches = batches_of({"empty:rooms": 1.0})
+    batches = batches_of({"empty:rooms": 1.0, "made_up": 1e-9})
     assert not any(batches[step][1].any() for step in range(10))
 
 
@@ -103,23 +103,56 @@ def test_a_person_in_another_light_keeps_the_colour():
         assert tuple(out[16, 16, 1:]) == (100, 150)
 
 
-def test_persons_of_a_group_stand_apart_and_all_count(tmp_path):
-    """Three photos of one white column each: what is white in a group is a person, and nothing else."""
+@pytest.fixture
+def column_of(tmp_path):
+    """A photo of a white column on black, which is the person; or an all-black one without a person."""
     mask = np.zeros((60, 40), np.uint8)
     mask[5:55, 15:25] = 255
-    samples = []
-    for n, domain in enumerate(("fullbody", "fullbody", "empty")):
-        Image.fromarray(mask if domain == "fullbody" else np.zeros_like(mask)).save(tmp_path / f"{n}.png")
-        where = tmp_path / f"{n}.png"
-        samples.append(
-            Sample(where, where if domain == "fullbody" else None, domain, "made_up", "", "", str(n), "train")
-        )
-    cache = open_cache(tmp_path / "cache", samples, "Y", 64)
-    only_groups = Rates(group=1.0, tone=0, low_light=0, shade=0, blur=0, noise=0, jpeg=0)
-    batches = Batches(cache, samples, {"made_up": 1.0}, only_groups, batch=16, size=64, seed=3)
-    pixels, targets = batches[0]
+
+    def make(name: str, domain: str, source: str) -> Sample:
+        there = domain != "empty"
+        path = tmp_path / f"{name}.png"
+        Image.fromarray(mask if there else np.zeros_like(mask)).save(path)
+        return Sample(path, path if there else None, domain, source, "", "", name, "train")
+
+    return make
+
+
+ONLY_GROUPS = Rates(group=1.0, composite=0, tone=0, low_light=0, shade=0, blur=0, noise=0, jpeg=0)
+
+
+def groups_of(samples, weights, folder):
+    cache = open_cache(folder, samples, "Y", 64)
+    return Batches(cache, samples, weights, ONLY_GROUPS, batch=16, size=64, seed=3)
+
+
+def test_persons_of_a_group_stand_apart_and_all_count(column_of, tmp_path):
+    samples = [column_of("a", "fullbody", "made"), column_of("b", "empty", "made")]
+    pixels, targets = groups_of(samples, {"made": 1.0, "empty:made": 1e-9}, tmp_path / "cache")[0]
     shares = (targets >= PERSON_FROM).mean(axis=(1, 2, 3))
     assert 0.005 < shares.min() < shares.max() < 0.6
     assert shares.max() > 3 * shares.min()
     # Their light may be moved to 60 % of the way to the dark room's.
     assert ((pixels > 50) == (targets >= PERSON_FROM)).mean() > 0.99
+    # The smallest is far away: it ends above the lower edge.
+    assert not targets[shares.argmin(), 0, -1].any()
+
+
+def test_without_a_person_free_photo_there_are_no_groups(column_of, tmp_path):
+    samples = [column_of("a", "fullbody", "made")]
+    _, targets = groups_of(samples, {"made": 1.0}, tmp_path / "cache")[0]
+    assert (targets >= PERSON_FROM).mean() > 0.05
+
+
+def test_nothing_of_a_source_without_weight_reaches_a_picture(column_of, tmp_path):
+    """Of the two sources one is all white: no picture may hold it, as a person or as a room."""
+    samples = [column_of("a", "fullbody", "made"), column_of("b", "empty", "made")]
+    for name, domain in (("c", "fullbody"), ("d", "empty")):
+        other = column_of(name, domain, "other")
+        Image.fromarray(np.full((60, 40), 255, np.uint8)).save(other.image)
+        samples.append(other)
+    batches = groups_of(samples, {"made": 1.0, "empty:made": 0.5}, tmp_path / "cache")
+    for step in range(3):
+        pixels, targets = batches[step]
+        assert (targets >= PERSON_FROM).mean(axis=(1, 2, 3)).max() < 0.7
+        assert (pixels[targets == 0] < 128).mean() > 0.99

@@ -58,4 +58,7 @@ def test_the_command_names_the_order_of_a_data_set(tmp_path, capsys):
     numbers = [said["classes"].index(name) for name in ("sky", "tree", "road")]
     assert numbers in (sorted(numbers), sorted(numbers, reverse=True))
     assert class_order.main(["--data", str(tmp_path / "none.csv")]) == 65
-    assert "none.csv" in capsys.readouterr().err
+    assert "none.csv: there is no such file or folder" in capsys.readouterr().err
+    Image.fromarray(np.full_like(labels, camvid.UNLABELLED)).save(tmp_path / "label.png")
+    assert class_order.main(["--data", str(index)]) == 65
+    assert "no two classes touch" in capsys.readouterr().err

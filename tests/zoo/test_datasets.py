@@ -118,7 +118,7 @@ def drives(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        (",sequence", "", r"index\.csv: no column sequence"),
+        (",sequence", "", r"index\.csv: has no column sequence"),
         (",test,0001TP", "", r"index\.csv, line 2: is cut short"),
         (
             ",test,",

@@ -57,10 +57,11 @@ def test_where_the_argmax_is_computed_is_said_of_softmax_only(encoding, noted, c
     ("arguments", "sentence"),
     [
         (["gnetseg-huge"], "no network is called 'gnetseg-huge'; there are "),
-        (["large"], "large takes 4 widths"),
+        (["large"], "large wants --widths"),
         (["gnetseg-tiny", "--widths", "8,16,24"], "--widths is for an architecture (large, medium, small)"),
         (["gnetseg-tiny", "--size", "0"], "--size is for an architecture (large, medium, small)"),
-        (["large", "--widths", "8,16,24", "--size", "0"], "size"),
+        (["large", "--widths", "8,16,24", "--size", "0"], "must be a multiple of 8; given 0"),
+        (["gnetseg-huge", "--widths", "8"], "no network is called 'gnetseg-huge'; there are "),
         (["large", "--widths", "8,x"], "--widths takes numbers with commas between"),
         (["none.toml"], "no network is called 'none.toml'"),
     ],

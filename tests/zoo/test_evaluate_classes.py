@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import numpy as np
 import pytest
 from gnetseg_zoo import evaluate
@@ -71,6 +72,25 @@ def test_each_class_and_each_drive_has_its_score_and_unlabelled_pixels_have_none
     assert scores["sky"] == {"pixels": 0}
     assert scores["sequence A"] == {"miou": 1.0, "pixel_accuracy": 1.0, "photos": 1}
     assert scores["sequence B"]["pixel_accuracy"] == round(24 / 56, 4)
+
+
+def test_a_network_that_numbers_the_classes_otherwise_is_scored_by_their_names(bundle, drives):
+    """The reader says 3 and 4, which are other classes in another order."""
+    chosen = load_labelled(drives, "test")
+    reversed_bundle = attrs.evolve(bundle, labels=camvid.NAMES[::-1])
+    scores = score_classes(reversed_bundle, chosen.photos, chosen.classes)
+    assert scores["road"] == {"iou": 0.0, "pixels": 112}
+    assert scores["all"]["pixel_accuracy"] == 0.0
+    # With road and sky exchanged road is 0, which the reader never says, and sky is 3.
+    exchanged = ["road", *camvid.NAMES[1:3], "sky", *camvid.NAMES[4:]]
+    scores = score_classes(attrs.evolve(bundle, labels=tuple(exchanged)), chosen.photos, chosen.classes)
+    assert scores["road"]["iou"] == 0.0
+    # And where the labels themselves are of the sky, saying 3 is right.
+    for label in drives.parent.glob("*_label.png"):
+        pixels = np.asarray(Image.open(label))
+        Image.fromarray(np.where(pixels == 3, 0, pixels).astype(np.uint8)).save(label)
+    scores = score_classes(attrs.evolve(bundle, labels=tuple(exchanged)), chosen.photos, chosen.classes)
+    assert scores["sky"] == {"iou": round(80 / 112, 4), "pixels": 112}
 
 
 def test_one_drive_alone_can_be_scored(bundle, drives):

@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("cv2")
 
 from gnetseg_zoo import train  # noqa: E402
+from gnetseg_zoo.config import load_config  # noqa: E402
 from gnetseg_zoo.training.checkpoint import CHECKPOINT  # noqa: E402
 
 CONFIG = """
@@ -91,6 +92,21 @@ def test_scenes_are_trained_in_either_encoding(tmp_path, camvid, encoding):
     log = trained(config, camvid)
     assert 0 <= float(log[-1]["miou"]) <= 1
     assert float(log[-1]["pixel_accuracy"]) > 0
+
+
+def test_scenes_are_trained_on_labels_in_the_order_of_the_configuration(tmp_path, camvid):
+    from gnetseg_zoo.datasets.camvid import NAMES
+    from gnetseg_zoo.training.tasks import open_task
+
+    classes = ["road", *NAMES[1:3], "sky", *NAMES[4:]]
+    config = load_config(
+        written(tmp_path, data="camvid", encoding="integer", classes=str(classes).replace("'", '"'))
+    )
+    task = open_task(config, camvid, tmp_path / "cache", None)
+    pixels, labels = task.batches(config.training.stages[-1])[0]
+    bright, dark = labels[pixels[:, 0] > 150], labels[pixels[:, 0] < 90]
+    assert np.median(bright) == classes.index("sky")
+    assert np.median(dark) == classes.index("road")
 
 
 def test_scenes_of_other_classes_are_refused_by_name(tmp_path, camvid, capsys):

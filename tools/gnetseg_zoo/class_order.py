@@ -85,13 +85,17 @@ def main(arguments: list[str] | None = None) -> int:
         chosen = load_labelled(given.data, "train")
         names = chosen.classes.names
         counts = borders((chosen.classes.read(photo.label) for photo in chosen.photos), len(names))
+        if not counts.any():
+            raise DataError(
+                f"{given.data}: no two classes touch, so every order is as good; look at the labels"
+            )
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
         return os.EX_DATAERR
     order = best_order(counts)
-    # Mean difference of the numbers where two classes meet.
-    meeting = max(1, int(counts.sum()) // 2)
+    meeting = int(counts.sum()) // 2
     said = {
+        # Mean difference of the numbers where two classes meet.
         "as_published": round(cost(counts, range(len(names))) / meeting, 3),
         "best": round(cost(counts, order) / meeting, 3),
         "classes": [names[c] for c in order],

@@ -102,22 +102,24 @@ def main(arguments: list[str] | None = None) -> int:
     options.add_argument("--encoding", choices=("integer", "softmax"))
     options.add_argument("--down", choices=("stride", "pool"))
     given = parser.parse_args(arguments)
+    chosen = {option: getattr(given, option) for option in OPTIONS if getattr(given, option) is not None}
     if given.list:
+        if given.name is not None or chosen:
+            parser.error("--list stands alone")
         print("\n".join(shipped_names()))
         return 0
     if given.name is None:
         parser.error("give a name, or --list")
     try:
-        chosen = {option: getattr(given, option) for option in OPTIONS if getattr(given, option) is not None}
         if given.name in ARCHITECTURES:
             network = _architecture(given.name, OPTIONS | chosen)
-        elif chosen:
-            raise ConfigError(
-                f"--{next(iter(chosen))} is for an architecture ({', '.join(ARCHITECTURES)}); "
-                f"{given.name} is described as its configuration has it"
-            )
         else:
             network = named(given.name)
+            if chosen:
+                raise ConfigError(
+                    f"--{next(iter(chosen))} is for an architecture ({', '.join(ARCHITECTURES)}); "
+                    f"{given.name} is described as its configuration has it"
+                )
     except (ConfigError, NetworkError) as error:
         print(f"error: {error}", file=sys.stderr)
         return os.EX_USAGE
@@ -126,6 +128,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _architecture(name: str, options: dict[str, Any]) -> Network:
+    if not options["widths"]:
+        raise NetworkError(f"{name} wants --widths, its channels from the outside in, for example 32,64,128")
     return build(
         name,
         widths=_numbers(options["widths"]),

@@ -266,7 +266,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("config", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="index.csv, or a data set's folder")
     parser.add_argument("--output", type=Path, help="folder of checkpoint and log (build/train/NAME)")
-    parser.add_argument("--cache", type=Path, help="folder of shrunken photos (build/train/cache)")
+    parser.add_argument("--cache", type=Path, help="folder of shrunken photos (cache, beside OUTPUT)")
     parser.add_argument("--teacher", type=Path, help="folder of a teacher's masks, for distillation")
     parser.add_argument("--minutes", type=float, help="time to train, in place of the configuration's")
     parser.add_argument("--checkpoint-s", type=float, default=240.0, help="seconds between checkpoints")
@@ -281,7 +281,7 @@ def main(arguments: list[str] | None = None) -> int:
         if given.threads > 0:
             torch.set_num_threads(given.threads)
         machine = this_machine(given.device, bfloat16=given.bfloat16)
-        cache = given.cache or (given.output or output.parent) / "cache"
+        cache = given.cache or output.parent / "cache"
         task = machine.in_turn(lambda: open_task(config, given.data, cache, given.teacher))
         minutes = config.training.minutes if given.minutes is None else given.minutes
         if minutes <= 0:

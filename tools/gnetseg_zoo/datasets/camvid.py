@@ -66,7 +66,10 @@ def _from_index(index: Path) -> list[LabelledPhoto]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{index}: not a readable index ({error}); give an index.csv") from error
     if missing:
-        raise DataError(f"{index}: no column {', '.join(missing)}; it has the columns {', '.join(COLUMNS)}")
+        raise DataError(
+            f"{index}: has no column {', '.join(missing)}; an index of labelled scenes has "
+            f"{', '.join(COLUMNS)}"
+        )
     if not rows:
         raise DataError(f"{index}: names no photo; give an index with a line for each")
     out = []

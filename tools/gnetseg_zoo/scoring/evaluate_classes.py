@@ -49,6 +49,8 @@ def load_labelled(data: Path, split: str, sequence: str | None = None) -> Labell
 
     Raises :class:`DataError` for another layout, a missing file, or when nothing is left.
     """
+    if not data.exists():
+        raise DataError(f"{data}: there is no such file or folder; give a data set's folder or its index.csv")
     if (data / "leftImg8bit").is_dir():
         every, classes = cityscapes.load_cityscapes(data), cityscapes.CLASSES
     else:

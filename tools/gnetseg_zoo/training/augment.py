@@ -62,7 +62,7 @@ def pick_frame(
 
 
 def pick_far_frame(rng: np.random.Generator, mask: Pixels, height: float) -> Frame:
-    """A square in which the person of ``mask`` (uint8 [h, w]) is ``height`` (0..1) of the square high.
+    """A square in which the person of ``mask`` (uint8 [h, w]) is ``height`` times the square high.
 
     It stands somewhere on the lower part, the higher the farther, as on a floor seen from
     eye level; who is near is cut off below.

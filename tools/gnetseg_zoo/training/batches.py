@@ -56,9 +56,11 @@ class Batches:
         total = sum(weights.values())
         self._shares = [weights[name] / total for name in self._names]
         self._of = {name: [i for i, s in enumerate(sources) if s == name] for name in self._names}
-        self._empty = [i for i, s in enumerate(samples) if s.domain == EMPTY]
-        self._persons = [i for i, s in enumerate(samples) if s.domain != EMPTY]
-        self._standing = [i for i, s in enumerate(samples) if s.domain == FULL_BODY]
+        # What no weight names is not trained on, cut out or as a background neither.
+        used = [i for i, name in enumerate(sources) if weights.get(name, 0) > 0]
+        self._empty = [i for i in used if samples[i].domain == EMPTY]
+        self._persons = [i for i in used if samples[i].domain != EMPTY]
+        self._standing = [i for i in used if samples[i].domain == FULL_BODY]
 
     def __getitem__(self, step: int) -> tuple[Pixels, Pixels]:
         """(pixels [batch, channels, size, size], targets [batch, 1, size, size] 0..255), uint8."""
@@ -74,10 +76,10 @@ class Batches:
         sample = self._samples[index]
         if sample.domain == EMPTY:
             picture = self._background(rng, index)
-            if rng.random() < self._rates.decoy:
+            if self._persons and rng.random() < self._rates.decoy:
                 picture = composite(rng, self._background(rng), self._outline(rng), picture, yuv=self._yuv)
             mask = np.zeros(picture.shape[:2], np.uint8)
-        elif sample.domain == FULL_BODY and self._rates.group and rng.random() < self._rates.group:
+        elif sample.domain == FULL_BODY and self._empty and rng.random() < self._rates.group:
             picture, mask = self._group(rng)
         else:
             picture, mask = self._person(rng, index, sample)

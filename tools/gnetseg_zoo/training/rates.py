@@ -14,8 +14,8 @@ class Rates:
     composite: float = 0.35
     """A person is cut out and put before a person-free photo."""
     group: float = 0.0
-    """A full-body photo gives way to one to four persons far away, cut out and put before a
-    person-free photo."""
+    """A full-body photo gives way to a group: one to four persons, near and far, cut out and
+    put before a person-free photo."""
     decoy: float = 0.2
     """A person-free photo gets a person-shaped piece of another one, so that the
     network does not take the seams of composites for persons."""
