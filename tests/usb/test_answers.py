@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 from zlib import crc32
 
@@ -35,12 +36,12 @@ class Tampering(PyusbBackend):
     def __init__(self, device: MockDevice) -> None:
         super().__init__(device.host)
         self.changes: list[Answer] = []
-        self.before: list[Answer] = []
+        self.before: Iterator[Answer] = iter(())
         self._sample = b""
 
     def bulk_read(self, dev_handle: Any, ep: int, intf: int, buff: Any, timeout: int) -> int:
-        if self.before and self._sample:
-            return self._put(buff, self.before.pop(0)(self._sample))
+        if self._sample and (babble := next(self.before, None)):
+            return self._put(buff, babble(self._sample))
         count = super().bulk_read(dev_handle, ep, intf, buff, timeout)
         message = ctypes.string_at(buff.buffer_info()[0], count)
         self._sample = message
@@ -168,7 +169,7 @@ def unknown(message: bytes) -> bytes:
 def test_an_answer_of_an_unknown_type_is_as_if_it_had_not_come() -> None:
     accelerator, backend = opened()
     send(accelerator, 1)
-    backend.before += [unknown, unknown]
+    backend.before = iter([unknown, unknown])
     assert is_right(collect(accelerator))
     described = accelerator.describe()
     assert (described["stale"], described["faults"]) == (2, {})
@@ -179,7 +180,7 @@ def test_an_answer_of_an_unknown_type_is_as_if_it_had_not_come() -> None:
 def test_a_device_that_never_stops_talking_of_something_else_is_mended(babble: Answer) -> None:
     accelerator, backend = opened()
     frame = send(accelerator, 1)
-    backend.before += [babble] * 10_000
+    backend.before = itertools.repeat(babble)  # a number would run out on a fast machine
     with pytest.raises(TransientError, match=r"did not answer in time|belongs to nothing"):
         collect(accelerator)
     assert accelerator.describe()["faults"]["stale"] == 1
