@@ -14,6 +14,7 @@ from PIL import Image
 torch = pytest.importorskip("torch")
 pytest.importorskip("cv2")
 
+# E402: these need torch and OpenCV, so they come after the skips.
 from gnetseg_zoo import train  # noqa: E402
 from gnetseg_zoo.config import load_config  # noqa: E402
 from gnetseg_zoo.training.checkpoint import CHECKPOINT  # noqa: E402

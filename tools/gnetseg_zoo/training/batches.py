@@ -56,7 +56,7 @@ class Batches:
         total = sum(weights.values())
         self._shares = [weights[name] / total for name in self._names]
         self._of = {name: [i for i, s in enumerate(sources) if s == name] for name in self._names}
-        # What no weight names is not trained on, cut out or as a background neither.
+        # What no weight names is not trained on, neither cut out nor as a background.
         used = [i for i, name in enumerate(sources) if weights.get(name, 0) > 0]
         self._empty = [i for i in used if samples[i].domain == EMPTY]
         self._persons = [i for i in used if samples[i].domain != EMPTY]
