@@ -35,7 +35,7 @@ def cli() -> None:
 @settings_option
 def run(config: Path | None, settings: tuple[str, ...]) -> None:
     """Run the daemon in the foreground (systemd does the rest)."""
-    from . import daemon
+    from .process import daemon
 
     if config is None and DEFAULT_PATH.exists():
         config = DEFAULT_PATH
@@ -47,8 +47,8 @@ def run(config: Path | None, settings: tuple[str, ...]) -> None:
 @settings_option
 def check_config(file: Path, settings: tuple[str, ...]) -> None:
     """Check a configuration file, and the model that it names, without starting anything."""
-    from . import endpoints
     from .model import load_bundle
+    from .road import zmq_endpoints as endpoints
 
     config = load(file, settings)
     endpoints.check(config.publish)

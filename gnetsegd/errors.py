@@ -33,6 +33,10 @@ class TransientError(GnetsegError):
     exit_code = os.EX_TEMPFAIL
 
 
+class AbsentError(TransientError):
+    """There is none of it here: nothing was lost, it may be plugged in at any time."""
+
+
 class PermanentError(GnetsegError):
     """A person has to act: say what to do, and stop trying in haste."""
 

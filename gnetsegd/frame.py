@@ -20,12 +20,23 @@ if TYPE_CHECKING:
 #: message (``message.HEADER_SIZE``), so that a mask is published from the place it was received in.
 HEADROOM = 128
 
-#: Bytes in front of the pixels for the USB link's header, and behind them for its trailer.
-LINK_HEADER = 32
-LINK_TRAILER = 8
 
-#: Sizes of USB bulk-IN buffers must be a multiple of this (raspberrypi/linux#3389).
-BULK_PACKET = 512
+class Room(NamedTuple):
+    """What an accelerator's transport needs around the picture and the mask, in bytes.
+
+    ``request_head`` and ``request_tail`` stand before and behind the pixels. An answer is received from
+    ``reply_head`` bytes before the mask on (inside ``HEADROOM``) and may be ``reply_tail`` bytes longer
+    than the mask; what is received into is a multiple of ``reply_multiple``.
+    """
+
+    request_head: int = 0
+    request_tail: int = 0
+    reply_head: int = 0
+    reply_tail: int = 0
+    reply_multiple: int = 1
+
+
+NO_ROOM = Room()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +161,14 @@ class Frame:
     Attributes
     ----------
     pixels : uint8 array of ``spec.shape``, C-contiguous; it lies in ``request``
-    request : what a USB transfer sends: ``LINK_HEADER`` bytes, the pixels, room for a trailer
+    room : what a transport wanted around the picture and the mask
+    request : what a transport sends: ``room.request_head`` bytes, the pixels, ``room.request_tail`` bytes
     sequence : the camera's own frame number; it counts frames that the camera lost, too
     sensor_timestamp_ns : CLOCK_MONOTONIC time of the exposure, in ns
     dropped_camera : how many frames before this one the camera lost, since the daemon started
     dropped_daemon : how many frames before this one gave way to a newer one in the mailbox
     reply : the buffer of the answer: ``HEADROOM`` bytes for the message's header, then the mask.
-        A USB transfer receives into the last ``LINK_HEADER`` bytes of the headroom and what follows,
+        A transport receives into the last ``room.reply_head`` bytes of the headroom and what follows,
         so that the mask comes to stand where it is published from.
     reply_view : memoryview of ``reply``
     request_memory, reply_memory : where these two transfers lie
@@ -171,23 +183,25 @@ class Frame:
         "reply_view",
         "request",
         "request_memory",
+        "room",
         "sensor_timestamp_ns",
         "sequence",
         "spec",
     )
 
-    def __init__(self, spec: FrameSpec, mask_bytes: int) -> None:
+    def __init__(self, spec: FrameSpec, mask_bytes: int, room: Room = NO_ROOM) -> None:
         self.spec = spec
+        self.room = room
         size = spec.size_bytes
-        self.request = bytearray(LINK_HEADER + size + LINK_TRAILER)
-        self.pixels: NDArray[np.uint8] = np.frombuffer(self.request, np.uint8, size, LINK_HEADER)
+        self.request = bytearray(room.request_head + size + room.request_tail)
+        self.pixels: NDArray[np.uint8] = np.frombuffer(self.request, np.uint8, size, room.request_head)
         self.pixels = self.pixels.reshape(spec.shape)
-        # Whole packets behind the headroom, one more for a header that arrives before the mask.
-        packets = max(2, -(-mask_bytes // BULK_PACKET) + 1)
-        self.reply = bytearray(HEADROOM + packets * BULK_PACKET)
+        longest = room.reply_head + mask_bytes + room.reply_tail
+        received = -(-longest // room.reply_multiple) * room.reply_multiple
+        self.reply = bytearray(HEADROOM - room.reply_head + received)
         self.reply_view = memoryview(self.reply)
         self.request_memory = Memory(self.request, 0, len(self.request))
-        self.reply_memory = Memory(self.reply, HEADROOM - LINK_HEADER, packets * BULK_PACKET)
+        self.reply_memory = Memory(self.reply, HEADROOM - room.reply_head, received)
         self.sequence = 0
         self.sensor_timestamp_ns = 0
         self.dropped_camera = 0

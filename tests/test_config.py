@@ -10,9 +10,10 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gnetsegd import config_doc, endpoints
+from gnetsegd import config_doc
 from gnetsegd.config import Config, from_dict, load
 from gnetsegd.errors import ConfigError
+from gnetsegd.road import zmq_endpoints as endpoints
 
 ROOT = Path(__file__).parents[1]
 

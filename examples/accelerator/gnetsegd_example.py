@@ -6,6 +6,7 @@ from threading import Event
 import attrs
 import numpy as np
 
+from gnetsegd.accelerators import Accelerator
 from gnetsegd.config import option
 from gnetsegd.frame import HEADROOM, Mask, ModelInfo
 
@@ -15,7 +16,7 @@ class Options:
     threshold: int = option(128, "luminance of label 1", minimum=0, maximum=255)
 
 
-class ExampleAccelerator:
+class ExampleAccelerator(Accelerator):
     Options = Options
 
     def __init__(self, bundle, options):
@@ -28,7 +29,7 @@ class ExampleAccelerator:
         self._info = ModelInfo("example", b.id, b.sha256, b.input, b.mask, b.labels, depth_frames=1)
         return self._info
 
-    def wait(self, timeout_s):  # thread OUT
+    def wait_for_credit(self, timeout_s):  # thread OUT
         return self._room.wait(timeout_s)
 
     def submit(self, frame):  # thread OUT

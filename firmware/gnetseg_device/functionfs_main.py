@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gnetsegd import service
 from gnetsegd.errors import GnetsegError, PermanentError
+from gnetsegd.process import sd_notify as service
 
 from .descriptors import Identity
 

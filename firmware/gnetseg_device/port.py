@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from gnetsegd.link.constants import REQUEST_IN, REQUEST_OUT, Request
 from gnetsegd.link.requests import CAPABILITIES_SIZE_1_0
 
+from .bulk_endpoints import InEndpoint, OutEndpoint
 from .bus import Bus, Chip
 from .descriptors import SPEED_FULL, SPEED_HIGH, Identity, standard_request
-from .endpoints import InEndpoint, OutEndpoint
 from .engine import Engine, Stall
 from .faults import Injector
 from .shared import Shared

@@ -1,7 +1,7 @@
 """Accelerators: each one file, found by name through the entry-point group
 ``gnetsegd.accelerators``.
 
-To the pipeline they are all alike, software or USB. Two threads use one: OUT calls ``wait`` and
+To the pipeline they are all alike, software or USB. Two threads use one: OUT calls ``wait_for_credit`` and
 ``submit``, IN calls ``collect``; ``open`` and ``close`` are called while neither runs.
 
 The promise that everything rests on: **each frame that was submitted comes back exactly once**,
@@ -10,41 +10,60 @@ in the order of submission, as a ``Mask`` made from that very frame or as a ``Lo
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Self
 
-from ..frame import Frame, Loss, Mask, ModelInfo
+from ..frame import NO_ROOM, Frame, Loss, Mask, ModelInfo, Room
+from ..model import ModelBundle
 
 GROUP = "gnetsegd.accelerators"
 
 
-class Accelerator(Protocol):
-    """One accelerator. Its constructor takes a ``ModelBundle`` and an instance of ``Options``.
-
-    One that is made of others names their tables in ``uses`` and is made by a class method
-    ``from_options(bundle, options)``, with the options of each by name.
-    """
+class Accelerator(ABC):
+    """One accelerator. Its constructor takes a ``ModelBundle`` and an instance of ``Options``."""
 
     #: attrs class of the table ``[accelerator.<name>]``; fields made with ``gnetsegd.config.option``
     Options: ClassVar[type[Any]]
+    #: For one that is made of others: whose tables hold here, too. It overrides ``from_options``.
+    uses: ClassVar[tuple[str, ...]] = ()
+    #: What its transport needs around picture and mask in each frame.
+    room: ClassVar[Room] = NO_ROOM
+    #: What a person can do when it takes frames and gives no mask: the end of a sentence.
+    advice: ClassVar[str] = "restart the accelerator"
 
+    #: How long one answer may take, in s, from ``submit`` to ``collect``: declared, or measured by ``open``.
+    #: After three times that without a mask (2 s at least) the accelerator is given up.
+    answer_limit_s: float = 1.0
+    #: Grows with every sign that a long ``open`` or ``collect`` gets on, such as a piece of a model uploaded.
+    progress: int = 0
+
+    @classmethod
+    def from_options(cls, bundle: ModelBundle, driver: str, options: dict[str, Any]) -> Self:
+        """One made from the tables of the configuration, by name; ``driver`` is its own."""
+        return cls(bundle, options[driver])  # type: ignore[call-arg]  # each class has its own constructor
+
+    @abstractmethod
     def open(self) -> ModelInfo:
         """Make ready to infer: load and warm up the network, or find and greet the device.
 
         May be called again after ``close``: so a device can be found again by its serial number.
 
         Raises ``ModelError`` or another ``PermanentError`` for what a person has to mend,
-        ``TransientError`` for what may come back.
+        ``AbsentError`` where there is none, another ``TransientError`` for what may come back.
         """
 
-    def wait(self, timeout_s: float) -> bool:
+    @abstractmethod
+    def wait_for_credit(self, timeout_s: float) -> bool:
         """Wait until one more frame may be submitted; False if that did not come in time."""
 
+    @abstractmethod
     def submit(self, frame: Frame) -> None:
-        """Hand over one frame, after ``wait`` said True. The slot belongs to the accelerator now.
+        """Hand over one frame, after ``wait_for_credit`` said True. The slot belongs to the accelerator now.
 
         Never raises for the device's sake: what goes wrong comes out of ``collect``.
         """
 
+    @abstractmethod
     def collect(self, timeout_s: float) -> Mask | Loss | None:
         """The next answer, or None if none came in time.
 
@@ -52,8 +71,10 @@ class Accelerator(Protocol):
         ``close`` gives back the frames that are still out.
         """
 
+    @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Counters and words for ``status``: JSON types only, cheap, from any thread."""
 
+    @abstractmethod
     def close(self) -> list[Frame]:
         """Free the device; the frames that were submitted and never came back."""

@@ -41,12 +41,13 @@ class AutoOptions:
     )
 
 
-class AutoAccelerator:
+class AutoAccelerator(Accelerator):
     """``preferred`` while it works, else ``fallback``; both are accelerators."""
 
     Options: ClassVar[type[Any]] = AutoOptions
     #: The tables ``[accelerator.usb]`` and ``[accelerator.standin]`` hold here, too.
     uses = ("usb", "standin")
+    room = UsbAccelerator.room
 
     def __init__(self, preferred: Accelerator, fallback: Accelerator, options: AutoOptions) -> None:
         self._preferred = preferred
@@ -67,11 +68,11 @@ class AutoAccelerator:
         self._search: threading.Thread | None = None
 
     @classmethod
-    def from_options(cls, bundle: ModelBundle, options: dict[str, Any]) -> AutoAccelerator:
+    def from_options(cls, bundle: ModelBundle, driver: str, options: dict[str, Any]) -> AutoAccelerator:
         """USB before stand-in, from the tables ``usb``, ``standin`` and ``auto``."""
         usb: UsbOptions = options["usb"]
         standin: StandinOptions = options["standin"]
-        return cls(UsbAccelerator(bundle, usb), StandinAccelerator(bundle, standin), options["auto"])
+        return cls(UsbAccelerator(bundle, usb), StandinAccelerator(bundle, standin), options[driver])
 
     def open(self) -> ModelInfo:
         """Open the stand-in, and the USB accelerator if it is there; errors are the stand-in's."""
@@ -88,9 +89,9 @@ class AutoAccelerator:
             self._current = self._preferred
         return info
 
-    def wait(self, timeout_s: float) -> bool:
+    def wait_for_credit(self, timeout_s: float) -> bool:
         self._waited_for = self._current
-        return self._waited_for.wait(timeout_s)
+        return self._waited_for.wait_for_credit(timeout_s)
 
     def submit(self, frame: Frame) -> None:
         with self._switching:
@@ -98,7 +99,7 @@ class AutoAccelerator:
             self._order.append(current)
             if current is not self._waited_for:
                 # It changed since wait. Nothing is in flight there, so this room is taken at once.
-                current.wait(0)
+                current.wait_for_credit(0)
             current.submit(frame)
             self._sent.set()
 

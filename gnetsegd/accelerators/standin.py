@@ -13,6 +13,7 @@ from ..config import option
 from ..errors import TransientError
 from ..frame import HEADROOM, Frame, Loss, Mask, ModelInfo
 from ..model import ModelBundle
+from . import Accelerator
 from .tflite import TfliteNetwork
 
 
@@ -31,7 +32,7 @@ class StandinOptions:
     delegate_options: dict[str, str] = option({}, "options for the delegate, as texts")
 
 
-class StandinAccelerator:
+class StandinAccelerator(Accelerator):
     """Runs each frame's network inside ``collect``, in the thread that publishes.
 
     The next frame is asked for as soon as one is computed, so that it is already here when the mask
@@ -69,7 +70,7 @@ class StandinAccelerator:
         self._free.put(None)
         return self._info
 
-    def wait(self, timeout_s: float) -> bool:
+    def wait_for_credit(self, timeout_s: float) -> bool:
         if not self._may_submit:
             try:
                 self._free.get(timeout=timeout_s)

@@ -20,17 +20,17 @@ import attrs
 from ..config import option
 from ..errors import GnetsegError, PermanentError, TransientError
 from ..flag import Flag
-from ..frame import HEADROOM, LINK_HEADER, Frame, Loss, Mask, ModelInfo
+from ..frame import HEADROOM, Frame, Loss, Mask, ModelInfo
 from ..link.constants import FLAG_LOST, USB_ID, Code, Type
-from ..link.header import Header, read_header
+from ..link.header import ROOM, Header, read_header
 from ..model import ModelBundle
-from . import usb_port
+from . import Accelerator, usb_port
 from .usb_port import UsbFault, UsbPort
 from .usb_session import Session
 
 log = logging.getLogger(__name__)
 
-_REPLY = HEADROOM - LINK_HEADER
+_REPLY = HEADROOM - ROOM.reply_head
 #: A fault's sentence is logged this often in full, later only each ``QUIET_EVERY``th.
 LOUD_FAULTS = 3
 QUIET_EVERY = 1000
@@ -64,14 +64,17 @@ class UsbOptions:
     payload_crc: bool = option(False, "guard each picture and mask by a CRC of its own, too")
 
 
-class UsbAccelerator:
+class UsbAccelerator(Accelerator):
     """See the module. ``backend`` is a pyusb backend, None for the system's libusb."""
 
     Options: ClassVar[type[Any]] = UsbOptions
+    room = ROOM
+    advice = "replug the USB device"
 
     def __init__(self, bundle: ModelBundle, options: UsbOptions, backend: Any = None) -> None:
         self._bundle = bundle
         self._options = options
+        self.answer_limit_s = options.answer_timeout_s
         self._backend = backend
         vendor, _, product = options.id.partition(":")
         self._usb_id = (int(vendor, 16), int(product, 16))
@@ -79,7 +82,7 @@ class UsbAccelerator:
         self._last_serial = ""
         self._session: Session | None = None
         self._depth = 1
-        self._probe = Frame(bundle.input, bundle.mask.size_bytes)
+        self._probe = Frame(bundle.input, bundle.mask.size_bytes, ROOM)
         # In flight, oldest first: (sequence on the link, frame).
         self._owed: deque[tuple[int, Frame]] = deque()
         self._lost: deque[Loss] = deque()
@@ -201,7 +204,7 @@ class UsbAccelerator:
 
     # -- OUT --------------------------------------------------------------------------------------
 
-    def wait(self, timeout_s: float) -> bool:
+    def wait_for_credit(self, timeout_s: float) -> bool:
         if not self._mending and len(self._owed) < self._depth:
             return True
         # Raised by each answer, and by ``close``: then there is nothing to wait for here.

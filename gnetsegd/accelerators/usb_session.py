@@ -10,7 +10,7 @@ import os
 import time
 
 from ..errors import GnetsegError
-from ..frame import HEADROOM, LINK_HEADER, Frame, MaskFormat, Memory
+from ..frame import HEADROOM, Frame, MaskFormat, Memory
 from ..link.constants import (
     FLAG_CRC,
     FLAG_LOST,
@@ -26,6 +26,7 @@ from ..link.constants import (
 )
 from ..link.header import (
     MODULUS,
+    ROOM,
     Header,
     HeaderTemplate,
     check_payload,
@@ -43,7 +44,7 @@ from .usb_port import UsbFault, UsbPort
 
 log = logging.getLogger(__name__)
 
-_REPLY = HEADROOM - LINK_HEADER
+_REPLY = HEADROOM - ROOM.reply_head
 #: Model bytes in one MODEL_CHUNK at most: short enough for frames to pass in between.
 CHUNK_MAX_BYTES = 1 << 16
 #: One step of an upload; a lost answer must not keep the device away for long.

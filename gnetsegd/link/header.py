@@ -26,6 +26,7 @@ import struct
 from typing import NamedTuple
 from zlib import crc32
 
+from ..frame import Room
 from .constants import CRC_SIZE, FLAG_CRC, MAJOR, MAX_HEADER_SIZE, PACKET, PAD_SIZE
 from .errors import LinkError
 
@@ -38,6 +39,15 @@ _TEMPLATE = struct.Struct("<8sII12s")
 _SEALED = struct.Struct("<28sI")
 _BODY_SIZE = _BODY.size
 HEADER_SIZE = _HEADER.size
+#: What a frame needs around it to be sent and answered from where it lies. An answer's buffer is whole
+#: packets (raspberrypi/linux#3389), with one to spare for a header that is longer, and for CRC and pad.
+ROOM = Room(
+    request_head=HEADER_SIZE,
+    request_tail=CRC_SIZE + PAD_SIZE,
+    reply_head=HEADER_SIZE,
+    reply_tail=PACKET,
+    reply_multiple=PACKET,
+)
 #: 1 more than the largest sequence or epoch.
 MODULUS = 1 << 32
 

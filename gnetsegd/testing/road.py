@@ -17,14 +17,14 @@ import numpy as np
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from .. import camera_loop
 from ..cameras import CameraInfo, CaptureRequest
 from ..config import CameraConfig, PublishConfig
 from ..frame import FrameSpec, Geometry
-from ..mailbox import Mailbox, Pool
 from ..message import MaskHeader, pack_mask, parse_header
-from ..pipeline import Pipeline
-from ..publisher import Publisher
+from ..road import camera_loop
+from ..road.mailbox import Mailbox, Pool
+from ..road.pipeline import Pipeline
+from ..road.publisher import Publisher
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -208,7 +208,7 @@ class Road:
         self._pictures = pictures
         self._pixels = np.zeros(bundle.input.shape, np.uint8)
         self._labels = np.zeros((bundle.mask.height, bundle.mask.width), np.uint8)
-        self.pool = Pool(bundle.input, bundle.mask.size_bytes, DEPTH_FRAMES)
+        self.pool = Pool(bundle.input, bundle.mask.size_bytes, DEPTH_FRAMES, accelerator.room)
         self.mailbox = Mailbox()
         self.publisher = Publisher("cam0")
         self.source = NumberedCamera(pictures, live=live, period_s=period_s)
@@ -225,7 +225,7 @@ class Road:
         self.reader = Reader(self._endpoint, self._expected, self._on_mask)
         self.source.unread = lambda: self.publisher.masks - self.reader.masks
         while not self.publisher.watched:
-            self.publisher.service()
+            self.publisher.poll_subscriptions()
             time.sleep(0.001)
         # The camera's thread looks its camera up by name when it opens it.
         with mock.patch.object(camera_loop, "find", return_value=self.source):

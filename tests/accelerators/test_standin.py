@@ -66,7 +66,7 @@ def test_the_mask_is_the_tensor_itself_each_for_its_own_frame() -> None:
     for number, frame in enumerate(frames):
         frame.sequence = number
         frame.pixels[:] = random.integers(0, 256, bundle.input.shape, np.uint8)
-        assert accelerator.wait(1)
+        assert accelerator.wait_for_credit(1)
         accelerator.submit(frame)
         mask = accelerator.collect(1)
         assert isinstance(mask, Mask)
@@ -82,12 +82,12 @@ def test_it_takes_no_second_frame_before_the_first_is_answered_and_gives_all_bac
     accelerator = StandinAccelerator(bundle, StandinOptions(threads=1))
     accelerator.open()
     frame = Frame(bundle.input, bundle.mask.size_bytes)
-    assert accelerator.wait(1)
-    assert accelerator.wait(1), "asking twice is not taking twice"
+    assert accelerator.wait_for_credit(1)
+    assert accelerator.wait_for_credit(1), "asking twice is not taking twice"
     accelerator.submit(frame)
-    assert not accelerator.wait(0.01)
+    assert not accelerator.wait_for_credit(0.01)
     assert accelerator.collect(1) is not None
-    assert accelerator.wait(1)
+    assert accelerator.wait_for_credit(1)
     assert accelerator.collect(0.01) is None
     accelerator.submit(frame)
     assert accelerator.close() == [frame]
@@ -106,13 +106,13 @@ def test_a_network_that_fails_gives_its_frame_back_and_may_be_opened_again(
             raise RuntimeError("out of memory")
 
         broken.setattr(TfliteNetwork, "run", fail)
-        assert accelerator.wait(1)
+        assert accelerator.wait_for_credit(1)
         accelerator.submit(frame)
         with pytest.raises(TransientError, match="out of memory"):
             accelerator.collect(1)
         assert accelerator.close() == [frame]
     accelerator.open()
-    assert accelerator.wait(1)
+    assert accelerator.wait_for_credit(1)
     accelerator.submit(frame)
     assert isinstance(accelerator.collect(1), Mask)
 

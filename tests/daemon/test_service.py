@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
-from gnetsegd import daemon, health, service
 from gnetsegd.config import load as load_config
 from gnetsegd.errors import PermanentError
 from gnetsegd.model import load_bundle
-from gnetsegd.publisher import Publisher
+from gnetsegd.process import daemon
+from gnetsegd.process import sd_notify as service
+from gnetsegd.road import health
+from gnetsegd.road.publisher import Publisher
 
 from .conftest import MODELS
 
@@ -238,8 +240,8 @@ def test_the_advice_for_a_silent_accelerator_fits_it(backend: str, advice: str) 
 
 
 def test_the_unit_waits_longer_than_the_daemons_own_limits() -> None:
-    from gnetsegd.camera_loop import BEAT_S, GRACE_S
     from gnetsegd.config import CameraConfig
+    from gnetsegd.road.camera_loop import BEAT_S, GRACE_S
 
     unit = (Path(__file__).parents[2] / "systemd" / "gnetsegd.service").read_text()
     lines = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line and not line.startswith("#"))

@@ -80,7 +80,7 @@ def test_an_answer_fits_in_the_reply_buffer_of_a_frame() -> None:
     from gnetsegd.frame import HEADROOM, Frame
 
     for mask_bytes in (1, 476, 480, 484, 512, 6272, 50176, 50177):
-        frame = Frame(FrameSpec(8, 8), mask_bytes)
+        frame = Frame(FrameSpec(8, 8), mask_bytes, h.ROOM)
         assert HEADROOM - h.HEADER_SIZE + h.in_buffer_size(mask_bytes) <= len(frame.reply), mask_bytes
 
 

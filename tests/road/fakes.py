@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from gnetsegd.accelerators import Accelerator
 from gnetsegd.cameras import CameraInfo, CaptureRequest
 from gnetsegd.errors import CameraStalled
 from gnetsegd.frame import HEADROOM, Frame, FrameSpec, Geometry, Loss, Mask, MaskFormat, ModelInfo
@@ -79,7 +80,7 @@ class ScriptedCamera:
         self._script.closed += 1
 
 
-class EchoAccelerator:
+class EchoAccelerator(Accelerator):
     """Gives each frame's own pixels back as its mask.
 
     ``fate`` maps a sequence number to an exception (raised by ``collect``) or to a text (a Loss).
@@ -101,7 +102,7 @@ class EchoAccelerator:
         self._granted = False
         return self.info
 
-    def wait(self, timeout_s: float) -> bool:
+    def wait_for_credit(self, timeout_s: float) -> bool:
         self._granted = self._granted or self._free.acquire(timeout=timeout_s)
         return self._granted
 

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from gnetsegd import backoff
-from gnetsegd.backoff import LOUD_ATTEMPTS, QUIET_EVERY, Backoff
+from gnetsegd.road import backoff
+from gnetsegd.road.backoff import LOUD_ATTEMPTS, QUIET_EVERY, Backoff
 
 
 @pytest.fixture

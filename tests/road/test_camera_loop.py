@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from gnetsegd import camera_loop, plugins
-from gnetsegd.camera_loop import CameraLoop
+from gnetsegd import plugins
 from gnetsegd.config import CameraConfig
 from gnetsegd.errors import CameraStalled, EndOfVideo, PermanentError, TransientError
-from gnetsegd.mailbox import Mailbox, Pool
+from gnetsegd.road import camera_loop
+from gnetsegd.road.camera_loop import CameraLoop
+from gnetsegd.road.mailbox import Mailbox, Pool
 
 from .fakes import MASK, SPEC, NoOptions, Script, wait_until
 

@@ -6,7 +6,7 @@ import itertools
 import threading
 
 from gnetsegd.frame import Frame, FrameSpec
-from gnetsegd.mailbox import Mailbox, Pool
+from gnetsegd.road.mailbox import Mailbox, Pool
 
 SPEC = FrameSpec(8, 8)
 

@@ -14,10 +14,10 @@ import zmq
 from gnetsegd.config import PublishConfig
 from gnetsegd.errors import PermanentError, TransientError
 from gnetsegd.frame import HEADROOM
-from gnetsegd.mailbox import Mailbox, Pool
 from gnetsegd.message import parse_header
-from gnetsegd.pipeline import Pipeline
-from gnetsegd.publisher import Publisher
+from gnetsegd.road.mailbox import Mailbox, Pool
+from gnetsegd.road.pipeline import Pipeline
+from gnetsegd.road.publisher import Publisher
 
 from .fakes import MASK, SPEC, EchoAccelerator, wait_until
 
@@ -39,7 +39,7 @@ class Road:
         self.reader.setsockopt(zmq.RCVHWM, 100_000)
         self.reader.setsockopt(zmq.SUBSCRIBE, b"mask/")
         self.reader.connect(endpoint)
-        wait_until(lambda: self.publisher.service() or self.publisher.watched)
+        wait_until(lambda: self.publisher.poll_subscriptions() or self.publisher.watched)
         self.pipeline.start()
         wait_until(lambda: self.pipeline.state != "opening" or self.pipeline.fatal is not None)
 
@@ -165,8 +165,8 @@ class Reluctant(EchoAccelerator):
         super().__init__()
         self.willing = threading.Event()
 
-    def wait(self, timeout_s: float) -> bool:
-        return self.willing.wait(timeout_s) and super().wait(timeout_s)
+    def wait_for_credit(self, timeout_s: float) -> bool:
+        return self.willing.wait(timeout_s) and super().wait_for_credit(timeout_s)
 
 
 def test_the_frame_that_is_submitted_is_the_newest_at_that_moment(roads: Any) -> None:

@@ -12,12 +12,12 @@ import pytest
 import zmq
 from zmq.auth import create_certificates, load_certificate
 
-from gnetsegd import endpoints
 from gnetsegd.config import PublishConfig
 from gnetsegd.errors import ConfigError, PermanentError
 from gnetsegd.frame import HEADROOM, Frame, FrameSpec, Mask, ModelInfo
 from gnetsegd.message import parse_header
-from gnetsegd.publisher import Publisher
+from gnetsegd.road import zmq_endpoints as endpoints
+from gnetsegd.road.publisher import Publisher
 
 from .fakes import MASK, SPEC, wait_until
 
@@ -64,7 +64,7 @@ def test_a_mask_goes_out_as_one_part_with_its_own_frames_numbers(
 ) -> None:
     publisher.open(PublishConfig(endpoints=[ipc_endpoint]))
     reader = subscribe(context, ipc_endpoint, b"mask/cam0\0")
-    wait_until(lambda: publisher.service() or publisher.watched)
+    wait_until(lambda: publisher.poll_subscriptions() or publisher.watched)
     publisher.publish(mask(), losses=2)
     message = receive(reader)
     assert not reader.getsockopt(zmq.RCVMORE)
@@ -80,7 +80,7 @@ def test_the_backend_and_the_fallback_of_every_mask_are_its_own(
 ) -> None:
     publisher.open(PublishConfig(endpoints=[ipc_endpoint], send_hwm_messages=10))
     reader = subscribe(context, ipc_endpoint, b"mask/")
-    wait_until(lambda: publisher.service() or publisher.watched)
+    wait_until(lambda: publisher.poll_subscriptions() or publisher.watched)
     other = ModelInfo("other", "m", bytes(32), SPEC, MASK, ("a", "b"), fallback=True)
     for info in (INFO, other, INFO):
         publisher.publish(mask(info=info), 0)
@@ -95,7 +95,7 @@ def test_the_picture_goes_out_only_where_it_is_switched_on_and_wanted(
     publisher.open(PublishConfig(endpoints=[ipc_endpoint], send_hwm_messages=10))
     pictures = subscribe(context, ipc_endpoint, b"frame/")
     masks = subscribe(context, ipc_endpoint, b"mask/")
-    wait_until(lambda: publisher.service() or publisher.watched)
+    wait_until(lambda: publisher.poll_subscriptions() or publisher.watched)
     publisher.publish(mask(1), 0)
     assert parse_header(receive(masks)).sequence == 1
     assert not pictures.poll(50)
@@ -114,7 +114,7 @@ def test_a_late_joiner_is_welcomed_with_info(
     publisher.send_info({"labels": ["background", "person"]})
     reader = subscribe(context, ipc_endpoint, b"info/cam0\0")
     for _ in range(200):
-        publisher.service()
+        publisher.poll_subscriptions()
         if reader.poll(10):
             break
     assert b'"labels":["background","person"]' in receive(reader)
@@ -125,17 +125,17 @@ def test_it_knows_when_somebody_listens_and_when_the_last_one_has_gone(
 ) -> None:
     publisher.open(PublishConfig(endpoints=[ipc_endpoint]))
     info_only = subscribe(context, ipc_endpoint, b"info/")
-    publisher.service()
+    publisher.poll_subscriptions()
     assert not publisher.watched
     readers = [subscribe(context, ipc_endpoint, topic) for topic in (b"mask/", b"mask/cam0\0", b"")]
-    wait_until(lambda: publisher.service() or publisher.watched)
+    wait_until(lambda: publisher.poll_subscriptions() or publisher.watched)
     for reader in (*readers, info_only):
         assert publisher.watched
         reader.close()
         if reader is readers[-1]:
-            wait_until(lambda: publisher.service() or not publisher.watched)
+            wait_until(lambda: publisher.poll_subscriptions() or not publisher.watched)
             break
-        publisher.service()
+        publisher.poll_subscriptions()
 
 
 def test_a_hostile_subscriber_message_is_ignored(
@@ -146,7 +146,7 @@ def test_a_hostile_subscriber_message_is_ignored(
     peer.connect(ipc_endpoint)
     for junk in (b"", b"\xff" * 1000, b"\2hello", b"\1mask/"):
         peer.send(junk)
-    wait_until(lambda: publisher.service() or publisher.watched)
+    wait_until(lambda: publisher.poll_subscriptions() or publisher.watched)
 
 
 def test_the_ipc_socket_has_the_configured_mode_whatever_the_umask(
@@ -307,7 +307,7 @@ def test_with_curve_a_stranger_hears_nothing_and_a_known_client_hears_all(
         reader(stranger_secret),
         reader(client_secret),
     )
-    wait_until(lambda: publisher.service() or publisher.watched)
+    wait_until(lambda: publisher.poll_subscriptions() or publisher.watched)
     publisher.publish(mask(), 0)
     assert parse_header(receive(known)).sequence == 5
     assert not plain.poll(100)
@@ -337,7 +337,7 @@ def test_the_picture_is_the_luminance_whatever_the_network_takes(
 ) -> None:
     publisher.open(PublishConfig(endpoints=[ipc_endpoint], frames=True))
     reader = subscribe(context, ipc_endpoint, b"frame/")
-    wait_until(lambda: publisher.service() or publisher.watched)
+    wait_until(lambda: publisher.poll_subscriptions() or publisher.watched)
     spec = FrameSpec(16, 16, pixel_format)
     frame = Frame(spec, MASK.size_bytes)
     frame.pixels[:] = pixel

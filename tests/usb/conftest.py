@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from gnetseg_device.networks import FakeNetwork
 
-from gnetsegd import camera_loop, pipeline
 from gnetsegd.link.model_upload import ModelRecord
 from gnetsegd.model import ModelBundle
+from gnetsegd.road import camera_loop, pipeline
 from gnetsegd.testing.road import Road
 
 from .model import MODEL

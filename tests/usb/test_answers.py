@@ -16,7 +16,7 @@ from gnetsegd.accelerators.usb import SKIPPED_MAX, UsbAccelerator
 from gnetsegd.errors import TransientError
 from gnetsegd.frame import Frame, Loss, Mask
 from gnetsegd.link.constants import FLAG_CRC, FLAG_LOST, Code, Type
-from gnetsegd.link.header import HEADER_SIZE, Header, message_size, pack_message, read_header
+from gnetsegd.link.header import HEADER_SIZE, ROOM, Header, message_size, pack_message, read_header
 from gnetsegd.message import unpack_mask
 from gnetsegd.testing.road import Pictures
 
@@ -64,10 +64,10 @@ def opened(**options: Any) -> tuple[UsbAccelerator, Tampering]:
 
 
 def send(accelerator: UsbAccelerator, number: int) -> Frame:
-    frame = Frame(MODEL.input, MODEL.mask.size_bytes)
+    frame = Frame(MODEL.input, MODEL.mask.size_bytes, ROOM)
     frame.sequence = number
     PICTURES.write(number, frame.pixels)
-    assert accelerator.wait(1.0)
+    assert accelerator.wait_for_credit(1.0)
     accelerator.submit(frame)
     return frame
 
@@ -244,7 +244,7 @@ def test_each_frame_comes_back_exactly_once_whatever_is_tampered_with() -> None:
     for number in range(60):
         if number % 7 == 3:
             backend.changes.append(lambda message: turned(message, sequence=5))
-        while accelerator.wait(0):
+        while accelerator.wait_for_credit(0):
             send(accelerator, sent)
             sent += 1
         result = collect(accelerator)

@@ -15,13 +15,14 @@ from gnetseg_device.device import MockDevice
 from gnetseg_device.faults import FAULTS
 from gnetseg_device.networks import FakeNetwork
 
-from gnetsegd import health
 from gnetsegd.accelerators import standin
 from gnetsegd.accelerators.auto import AutoAccelerator, AutoOptions
 from gnetsegd.accelerators.standin import StandinAccelerator, StandinOptions
 from gnetsegd.accelerators.usb import UsbAccelerator, UsbOptions
 from gnetsegd.frame import Frame, Loss
+from gnetsegd.link.header import ROOM
 from gnetsegd.link.model_upload import ModelRecord
+from gnetsegd.road import health
 
 from ..road.fakes import wait_until
 from .conftest import MakeRoad
@@ -242,19 +243,19 @@ def test_frames_of_both_are_answered_in_the_order_of_their_submission(
     device = MockDevice(model=MODEL)
     accelerator = searching(device)
     held = Held(monkeypatch, accelerator._preferred, "_greet")
-    frames = [Frame(MODEL.input, MODEL.mask.size_bytes) for _ in range(5)]
+    frames = [Frame(MODEL.input, MODEL.mask.size_bytes, ROOM) for _ in range(5)]
     # One is with the stand-in when the device comes; the device answers its two at once.
-    assert accelerator.wait(1.0)
+    assert accelerator.wait_for_credit(1.0)
     accelerator.submit(frames[0])
     held.leave.set()
     wait_until(lambda: accelerator._current is accelerator._preferred)
     for frame in frames[1:3]:
-        assert accelerator.wait(1.0)
+        assert accelerator.wait_for_credit(1.0)
         accelerator.submit(frame)
     back = [accelerator.collect(1.0) for _ in range(2)]
     assert [(mask.frame, mask.info.backend) for mask in back] == [(frames[0], "standin"), (frames[1], "usb")]
     # It goes while it has one; permission was given for it, and the next goes to the stand-in.
-    assert accelerator.wait(1.0)
+    assert accelerator.wait_for_credit(1.0)
     device.unplug()
     lost = accelerator.collect(1.0)
     assert isinstance(lost, Loss)
@@ -262,7 +263,7 @@ def test_frames_of_both_are_answered_in_the_order_of_their_submission(
     accelerator.submit(frames[3])
     mask = accelerator.collect(1.0)
     assert (mask.frame, mask.info.backend, mask.info.fallback) == (frames[3], "standin", True)
-    assert accelerator.wait(1.0)
+    assert accelerator.wait_for_credit(1.0)
     accelerator.submit(frames[4])
     assert accelerator.close() == [frames[4]]
 

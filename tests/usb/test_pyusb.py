@@ -15,6 +15,7 @@ from gnetseg_device.networks import NullNetwork
 
 from gnetsegd.accelerators.usb_port import UsbFault, UsbPort, _direct_transfer, classify
 from gnetsegd.frame import Frame, Mask, Memory
+from gnetsegd.link.header import ROOM
 
 from ..device.host import bundle
 from .model import driver
@@ -199,7 +200,7 @@ def test_nothing_of_a_frames_size_is_allocated_for_a_frame() -> None:
     device = MockDevice(model=BIG, network=NullNetwork)
     accelerator = driver(device, mask_bits=8, bundle=BIG, answer_timeout_s=5)
     accelerator.open()
-    frames = [Frame(BIG.input, BIG.mask.size_bytes) for _ in range(3)]
+    frames = [Frame(BIG.input, BIG.mask.size_bytes, ROOM) for _ in range(3)]
     pixels = BIG.input.size_bytes
 
     def exchange(count: int) -> int:
@@ -208,7 +209,7 @@ def test_nothing_of_a_frames_size_is_allocated_for_a_frame() -> None:
         for number in range(count):
             frame = frames[number % 3]
             frame.pixels[:] = number & 255
-            assert accelerator.wait(5)
+            assert accelerator.wait_for_credit(5)
             tracemalloc.reset_peak()
             before = tracemalloc.get_traced_memory()[0]
             accelerator.submit(frame)

@@ -12,6 +12,7 @@ from gnetseg_device.networks import tflite_network
 
 from gnetsegd.accelerators.standin import StandinAccelerator, StandinOptions
 from gnetsegd.frame import Frame, Mask
+from gnetsegd.link.header import ROOM
 from gnetsegd.message import unpack_mask
 from gnetsegd.model import ModelBundle, load_bundle
 
@@ -34,9 +35,9 @@ def masks(accelerator: Any, bundle: ModelBundle, many: list[Any]) -> list[Mask]:
     accelerator.open()
     found = []
     for picture in many:
-        frame = Frame(bundle.input, bundle.mask.size_bytes)
+        frame = Frame(bundle.input, bundle.mask.size_bytes, ROOM)
         frame.pixels[:] = picture
-        assert accelerator.wait(10)
+        assert accelerator.wait_for_credit(10)
         accelerator.submit(frame)
         result = accelerator.collect(10)
         assert isinstance(result, Mask)

@@ -12,6 +12,7 @@ from gnetseg_device.pyusb_backend import PyusbBackend
 
 from gnetsegd.accelerators import usb_port
 from gnetsegd.frame import Frame, Loss
+from gnetsegd.link.header import ROOM
 
 from ..road.fakes import wait_until
 from .model import MODEL, driver
@@ -39,7 +40,7 @@ class Gated(PyusbBackend):
 
 
 def frame() -> Frame:
-    return Frame(MODEL.input, MODEL.mask.size_bytes)
+    return Frame(MODEL.input, MODEL.mask.size_bytes, ROOM)
 
 
 def test_in_mends_the_link_only_after_out_has_come_back_from_its_transfer() -> None:
@@ -48,11 +49,11 @@ def test_in_mends_the_link_only_after_out_has_come_back_from_its_transfer() -> N
     accelerator = driver(device, backend, answer_timeout_s=0.5)
     accelerator.open()
     first, second = frame(), frame()
-    assert accelerator.wait(1.0)
+    assert accelerator.wait_for_credit(1.0)
     accelerator.submit(first)
     backend.events.clear()
     backend.gate.clear()
-    assert accelerator.wait(1.0)
+    assert accelerator.wait_for_credit(1.0)
     out = threading.Thread(target=accelerator.submit, args=(second,))
     out.start()
     wait_until(lambda: backend.events == ["out begins"])
@@ -64,7 +65,7 @@ def test_in_mends_the_link_only_after_out_has_come_back_from_its_transfer() -> N
     # Time for a request that must not come.
     time.sleep(0.05)
     assert backend.events == ["out begins"]
-    assert not accelerator.wait(0)
+    assert not accelerator.wait_for_credit(0)
     backend.gate.set()
     for thread in (out, into):
         thread.join(10)
@@ -72,17 +73,17 @@ def test_in_mends_the_link_only_after_out_has_come_back_from_its_transfer() -> N
     assert backend.events.index("out ends") < backend.events.index("request")
     assert [loss.frame for loss in back] == [first, second]
     assert all(isinstance(loss, Loss) for loss in back)
-    assert accelerator.wait(1.0)
+    assert accelerator.wait_for_credit(1.0)
     accelerator.close()
 
 
 def test_a_closed_accelerator_keeps_nobody_waiting_for_room() -> None:
     accelerator = driver(MockDevice(model=MODEL))
     accelerator.open()
-    while accelerator.wait(0):
+    while accelerator.wait_for_credit(0):
         accelerator.submit(frame())
     said: list[bool] = []
-    waiting = threading.Thread(target=lambda: said.append(accelerator.wait(30)))
+    waiting = threading.Thread(target=lambda: said.append(accelerator.wait_for_credit(30)))
     waiting.start()
     assert len(accelerator.close()) == 3
     waiting.join(10)

@@ -39,19 +39,19 @@ from gnetseg_device.engine import Limits
 from gnetseg_device.networks import NullNetwork
 from harness import finish, spread
 
-from gnetsegd import camera_loop
 from gnetsegd.accelerators.usb import UsbAccelerator, UsbOptions
 from gnetsegd.accelerators.usb_port import UsbPort, find
 from gnetsegd.accelerators.usb_session import Session
 from gnetsegd.cameras import CameraInfo, CaptureRequest
 from gnetsegd.config import CameraConfig, PublishConfig
 from gnetsegd.frame import HEADROOM, Frame, Geometry, Mask
-from gnetsegd.link.header import message_size
+from gnetsegd.link.header import ROOM, message_size
 from gnetsegd.link.model_upload import ModelRecord
-from gnetsegd.mailbox import Mailbox, Pool
 from gnetsegd.model import ModelBundle, load_bundle
-from gnetsegd.pipeline import Pipeline
-from gnetsegd.publisher import Publisher
+from gnetsegd.road import camera_loop
+from gnetsegd.road.mailbox import Mailbox, Pool
+from gnetsegd.road.pipeline import Pipeline
+from gnetsegd.road.publisher import Publisher
 
 ALL_CORES = os.sched_getaffinity(0)
 MODEL = Path(__file__).parents[2] / "tests" / "data" / "models" / "threshold-224"
@@ -108,7 +108,7 @@ def count_masks(endpoint: str, seconds: float) -> subprocess.Popen[str]:
 def received(subscriber: subprocess.Popen[str], publisher: Publisher) -> float:
     """What the subscriber counted, a second; the publisher is looked after meanwhile."""
     while subscriber.poll() is None:
-        publisher.service()
+        publisher.poll_subscriptions()
         time.sleep(0.05)
     assert subscriber.stdout is not None
     return float(json.loads(subscriber.stdout.read()))
@@ -118,7 +118,11 @@ def road_fps(bundle: ModelBundle, options: argparse.Namespace, in_flight: int) -
     """Masks a second through the whole road."""
     device = make_device(bundle, options.mbps, options.compute_ms / 1000)
     usb = UsbOptions(mask_bits=options.mask_bits, frames_in_flight=in_flight, answer_timeout_s=5.0)
-    publisher, pool, mailbox = Publisher("cam0"), Pool(bundle.input, bundle.mask.size_bytes, 4), Mailbox()
+    publisher, pool, mailbox = (
+        Publisher("cam0"),
+        Pool(bundle.input, bundle.mask.size_bytes, 4, ROOM),
+        Mailbox(),
+    )
     config = CameraConfig(driver="still", options={"still": None})
     camera_loop.find = lambda _group, _name: StillCamera
     camera = camera_loop.CameraLoop(config, pool, mailbox, lambda: True, lambda: None)
@@ -147,7 +151,7 @@ def serial_fps(bundle: ModelBundle, options: argparse.Namespace, mask_bits: int)
     usb = UsbOptions(mask_bits=mask_bits, frames_in_flight=1, answer_timeout_s=5.0)
     accelerator = UsbAccelerator(bundle, usb, backend=device.backend)
     info = accelerator.open()
-    camera, frame = StillCamera(None), Frame(bundle.input, bundle.mask.size_bytes)
+    camera, frame = StillCamera(None), Frame(bundle.input, bundle.mask.size_bytes, ROOM)
     publisher = Publisher("cam0")
     with tempfile.TemporaryDirectory(prefix="gs") as folder:
         endpoint = f"ipc://{folder}/masks.sock"
@@ -157,11 +161,11 @@ def serial_fps(bundle: ModelBundle, options: argparse.Namespace, mask_bits: int)
             while subscriber.poll() is None:
                 for _ in range(20):
                     camera.capture(frame)
-                    accelerator.wait(5.0)
+                    accelerator.wait_for_credit(5.0)
                     accelerator.submit(frame)
                     accelerator.collect(5.0)
                     publisher.publish(Mask(frame, info), 0)
-                publisher.service()
+                publisher.poll_subscriptions()
             assert subscriber.stdout is not None
             return float(json.loads(subscriber.stdout.read()))
         finally:
@@ -178,7 +182,7 @@ def bare_fps(bundle: ModelBundle, options: argparse.Namespace) -> float:
     (found,) = find((0x1209, 0x0001), device.backend)
     session = Session(UsbPort(found), bundle, 5.0)
     session.begin(options.mask_bits, payload_crc=False)
-    frame = Frame(bundle.input, bundle.mask.size_bytes)
+    frame = Frame(bundle.input, bundle.mask.size_bytes, ROOM)
     publisher = Publisher("cam0")
     with tempfile.TemporaryDirectory(prefix="gs") as folder:
         endpoint = f"ipc://{folder}/masks.sock"

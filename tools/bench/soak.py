@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+from gnetseg_device.bulk_endpoints import AWAY_S, REPLUG_AWAY_S
 from gnetseg_device.device import MockDevice
-from gnetseg_device.endpoints import AWAY_S, REPLUG_AWAY_S
 from gnetseg_device.faults import FAULTS, Injector
 from gnetseg_device.networks import FakeNetwork
 from harness import finish, percentile

@@ -20,7 +20,7 @@ from gnetsegd.accelerators.usb_session import Session
 from gnetsegd.errors import GnetsegError
 from gnetsegd.frame import Frame, FrameSpec, Loss, Mask, MaskFormat, Memory, ModelInfo
 from gnetsegd.link.constants import FLAG_CRC, Feature, Type
-from gnetsegd.link.header import HEADER_SIZE, Header, pack_message, read_header
+from gnetsegd.link.header import HEADER_SIZE, ROOM, Header, pack_message, read_header
 from gnetsegd.link.model_upload import ModelRecord
 from gnetsegd.link.requests import Capabilities
 from gnetsegd.message import pack_mask
@@ -189,11 +189,11 @@ def driver(data: bytes) -> None:
         accelerator.open_on(port, bits, crc)
     except GnetsegError:
         return
-    frames = [Frame(SPEC, MASK.size_bytes) for _ in range(6)]
+    frames = [Frame(SPEC, MASK.size_bytes, ROOM) for _ in range(6)]
     free, out, number = deque(frames), deque[Frame](), 0
     noise = np.frombuffer(hashlib.sha256(data).digest(), np.uint8).reshape(SPEC.shape)
     while not port.spent:
-        while free and accelerator.wait(0):
+        while free and accelerator.wait_for_credit(0):
             frame = free.popleft()
             number += 1
             frame.sequence = number

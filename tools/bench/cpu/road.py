@@ -17,15 +17,16 @@ from typing import Any
 
 import usb.backend.libusb1
 
-from gnetsegd import camera_loop
 from gnetsegd.accelerators.usb import UsbAccelerator, UsbOptions
 from gnetsegd.cameras import CameraInfo, CaptureRequest
 from gnetsegd.config import CameraConfig, PublishConfig
 from gnetsegd.frame import Frame, Geometry, Mask
-from gnetsegd.mailbox import Mailbox, Pool
+from gnetsegd.link.header import ROOM
 from gnetsegd.model import load_bundle
-from gnetsegd.pipeline import Pipeline
-from gnetsegd.publisher import Publisher
+from gnetsegd.road import camera_loop
+from gnetsegd.road.mailbox import Mailbox, Pool
+from gnetsegd.road.pipeline import Pipeline
+from gnetsegd.road.publisher import Publisher
 
 PACE_S = 0.02
 WARM_UP = 30
@@ -126,7 +127,7 @@ def by_calls(road: dict[str, Any], frames: int, in_steps: bool) -> int:
         part(2)
         mailbox.put(slot)
         part(3)
-        accelerator.wait(1.0)
+        accelerator.wait_for_credit(1.0)
         part(4)
         frame = mailbox.take(1.0)
         part(5)
@@ -150,7 +151,7 @@ def measure(backend: Any, model: str, publisher: Publisher, mode: str, mask_bits
     options = UsbOptions(mask_bits=mask_bits, answer_timeout_s=5.0)
     road: dict[str, Any] = {
         "accelerator": UsbAccelerator(bundle, options, backend),
-        "pool": Pool(bundle.input, bundle.mask.size_bytes, 4),
+        "pool": Pool(bundle.input, bundle.mask.size_bytes, 4, ROOM),
         "mailbox": Mailbox(),
         "publisher": publisher,
     }
@@ -164,7 +165,7 @@ def main() -> None:
     publisher.open(PublishConfig(endpoints=[endpoint]))
     print("BOUND", flush=True)
     while not publisher.watched:
-        publisher.service()
+        publisher.poll_subscriptions()
         time.sleep(0.01)
     name_threads()
     for measurement in measurements:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from .errors import ConfigError, PermanentError
+from ..errors import ConfigError, PermanentError
 
 if TYPE_CHECKING:
-    from .config import PublishConfig
+    from ..config import PublishConfig
 
 #: sockaddr_un.sun_path less its NUL.
 IPC_PATH_MAX_BYTES = 107

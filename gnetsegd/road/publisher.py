@@ -18,13 +18,13 @@ import numpy as np
 import zmq
 import zmq.backend
 
-from . import endpoints
-from .errors import ConfigError
-from .frame import Mask, ModelInfo
-from .message import FLAG_FALLBACK, HEADER, HEADER_SIZE, MAGIC, MAJOR, MINOR, new_session, pack_json, topic
+from ..errors import ConfigError
+from ..frame import Mask, ModelInfo
+from ..message import FLAG_FALLBACK, HEADER, HEADER_SIZE, MAGIC, MAJOR, MINOR, new_session, pack_json, topic
+from . import zmq_endpoints as endpoints
 
 if TYPE_CHECKING:
-    from .config import PublishConfig
+    from ..config import PublishConfig
 
 #: pyzmq's own ``send`` without the one around it, which looks for options that are not used here.
 _send = zmq.backend.Socket.send
@@ -180,7 +180,7 @@ class Publisher:
         self._message_size = HEADER_SIZE + mask.size_bytes
         self._info = info
 
-    def service(self) -> None:
+    def poll_subscriptions(self) -> None:
         """Take in who subscribed and who left; call it some times a second."""
         changed = False
         with self._lock:

@@ -18,18 +18,21 @@ from typing import Any
 
 import attrs
 
-from . import __version__, health, service
-from .accelerators import Accelerator
-from .camera_loop import GRACE_S, CameraLoop
-from .config import Config
-from .config import load as load_config
-from .errors import GnetsegError, TransientError
-from .mailbox import Mailbox, Pool
-from .message import INFO_SCHEMA, STATUS_SCHEMA
-from .model import ModelBundle, load_bundle
-from .pipeline import Pipeline
-from .plugins import find
-from .publisher import Publisher
+from .. import __version__
+from ..accelerators import Accelerator
+from ..config import Config
+from ..config import load as load_config
+from ..errors import GnetsegError, TransientError
+from ..link.header import ROOM
+from ..message import INFO_SCHEMA, STATUS_SCHEMA
+from ..model import ModelBundle, load_bundle
+from ..plugins import find
+from ..road import health
+from ..road.camera_loop import GRACE_S, CameraLoop
+from ..road.mailbox import Mailbox, Pool
+from ..road.pipeline import Pipeline
+from ..road.publisher import Publisher
+from . import sd_notify as service
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +103,7 @@ class Daemon:
 
     def _build(self, bundle: ModelBundle, sequence: int = 0) -> None:
         self._bundle = bundle
-        self._pool = Pool(bundle.input, bundle.mask.size_bytes, DEPTH_MAX_FRAMES)
+        self._pool = Pool(bundle.input, bundle.mask.size_bytes, DEPTH_MAX_FRAMES, ROOM)
         self._mailbox = Mailbox()
         self._camera = self._make_camera(sequence, 0)
         self._pipeline = self._make_pipeline(0)
@@ -118,12 +121,7 @@ class Daemon:
         )
 
         kind = find("gnetsegd.accelerators", section.driver)
-        made: Accelerator
-        if hasattr(kind, "from_options"):
-            made = kind.from_options(bundle, section.options)
-        else:
-            made = kind(bundle, section.options[section.driver])
-
+        made: Accelerator = kind.from_options(bundle, section.driver, section.options)
         return Pipeline(
             made, self._pool, self._mailbox, self._publisher, section.backoff_max_s,
             lambda: not self._ready, self._wake.set, losses,
@@ -156,7 +154,7 @@ class Daemon:
             if self._reload_wanted:
                 self._reload_wanted = False
                 self._reload()
-            self._publisher.service()
+            self._publisher.poll_subscriptions()
             self._camera.check()
             self._sleep_or_wake()
             if not self._ready and self._pipeline.results:
@@ -340,7 +338,7 @@ class Daemon:
         if new_slots:
             self._mailbox.steal()  # counted as displaced: no mask of the old size will come of it
             displaced = self._mailbox.displaced
-            self._pool = Pool(bundle.input, bundle.mask.size_bytes, DEPTH_MAX_FRAMES)
+            self._pool = Pool(bundle.input, bundle.mask.size_bytes, DEPTH_MAX_FRAMES, ROOM)
             self._mailbox = Mailbox()
             self._mailbox.displaced = displaced
         if new_camera:

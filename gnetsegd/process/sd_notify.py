@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-from .errors import PermanentError
+from ..errors import PermanentError
 
 #: The watchdog is fed at most this many times within its own interval.
 WATCHDOG_SHARE = 4

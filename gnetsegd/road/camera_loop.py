@@ -12,14 +12,14 @@ import threading
 import time
 from collections.abc import Callable
 
+from ..cameras import Camera, CameraInfo, CaptureRequest
+from ..cameras.pacing import check_rate
+from ..config import CameraConfig
+from ..errors import EndOfVideo, GnetsegError, PermanentError, TransientError, as_fatal
+from ..frame import Frame
+from ..plugins import find
 from .backoff import LOUD_ATTEMPTS, Backoff
-from .cameras import Camera, CameraInfo, CaptureRequest
-from .cameras.pacing import check_rate
-from .config import CameraConfig
-from .errors import EndOfVideo, GnetsegError, PermanentError, TransientError, as_fatal
-from .frame import Frame
 from .mailbox import Mailbox, Pool
-from .plugins import find
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from .flag import Flag
-from .frame import Frame, FrameSpec
+from ..flag import Flag
+from ..frame import NO_ROOM, Frame, FrameSpec, Room
 
 
 class Mailbox:
@@ -68,10 +68,9 @@ class Pool:
     One being filled, one in the mailbox, one being published, and those in flight.
     """
 
-    def __init__(self, spec: FrameSpec, mask_bytes: int, depth_frames: int) -> None:
+    def __init__(self, spec: FrameSpec, mask_bytes: int, depth_frames: int, room: Room = NO_ROOM) -> None:
         self.spec = spec
-        self._mask_bytes = mask_bytes
-        self._free = deque(Frame(spec, mask_bytes) for _ in range(depth_frames + 3))
+        self._free = deque(Frame(spec, mask_bytes, room) for _ in range(depth_frames + 3))
 
     def take(self) -> Frame | None:
         """A free slot, or None if all are out."""

@@ -10,10 +10,10 @@ import logging
 import threading
 from collections.abc import Callable
 
-from .accelerators import Accelerator
+from ..accelerators import Accelerator
+from ..errors import GnetsegError, PermanentError, TransientError, as_fatal
+from ..frame import Frame, Mask, ModelInfo
 from .backoff import LOUD_ATTEMPTS, Backoff
-from .errors import GnetsegError, PermanentError, TransientError, as_fatal
-from .frame import Frame, Mask, ModelInfo
 from .mailbox import Mailbox, Pool
 from .publisher import Publisher
 
@@ -48,7 +48,7 @@ class _Out:
             while not self._stop:
                 self.beats += 1
                 # First the permission, then the frame: so the frame is the newest there is.
-                if not accelerator.wait(WAIT_S):
+                if not accelerator.wait_for_credit(WAIT_S):
                     continue
                 frame = mailbox.take(WAIT_S)
                 if frame is not None:

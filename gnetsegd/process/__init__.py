@@ -1,0 +1,1 @@
+"""The process: its life, its report, reloads, and what it says to systemd."""

@@ -1,0 +1,1 @@
+"""The road: from the camera's frames through an accelerator to the published masks."""
