@@ -83,9 +83,5 @@ class Pool:
         """Bring a slot back."""
         self._free.append(frame)
 
-    def grow(self) -> None:
-        """One slot more, for one that a blocked thread will never bring back."""
-        self._free.append(Frame(self.spec, self._mask_bytes))
-
     def __len__(self) -> int:
         return len(self._free)
