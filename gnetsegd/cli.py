@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from . import __version__
-from .config import DEFAULT_PATH, load
-from .errors import as_fatal
+from .config import DEFAULT_PATH
+from .errors import HungError, as_fatal
 
 settings_option = click.option(
     "--set",
@@ -43,23 +43,35 @@ def run(config: Path | None, settings: tuple[str, ...]) -> None:
 
 
 @cli.command("check-config")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path), required=False)
 @settings_option
-def check_config(file: Path, settings: tuple[str, ...]) -> None:
-    """Check a configuration file, and the model that it names, without starting anything."""
-    from .model import load_bundle
-    from .road import zmq_endpoints as endpoints
+@click.option("--no-load", is_flag=True, help="Do not load the network: the file is for another machine.")
+@click.option(
+    "--running", is_flag=True, hidden=True, help="For a reload: the camera and the socket are in use."
+)
+def check_config(file: Path | None, settings: tuple[str, ...], no_load: bool, running: bool) -> None:
+    """Check a configuration by opening what the daemon would open: network, delegate, keys, camera."""
+    from .process import check
 
-    config = load(file, settings)
-    endpoints.check(config.publish)
-    bundle = load_bundle(config.model.bundle)
-    click.echo(
-        f"{file}: good ({config.camera.driver} camera, {config.accelerator.driver} accelerator, {bundle.id})"
-    )
+    for line in check.check(file, settings, load=not no_load, in_use=running):
+        click.echo(line)
+
+
+def _stand_on_something() -> None:
+    """Descriptors 0 to 2 are open: else the first socket would be taken for the standard output."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(fd, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 - a descriptor
 
 
 def main() -> None:
     """Entry point: every error is one sentence on stderr and a code of sysexits.h."""
+    _stand_on_something()
     # A reload that comes before the daemon listens is no reason to end.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -75,7 +87,9 @@ def main() -> None:
     except Exception as error:
         fatal = as_fatal(error, "gnetsegd")
         sentence = str(fatal) if fatal is not error else f"gnetsegd: {error}"
-        print(sentence, file=sys.stderr)
+        print(sentence, file=sys.stderr, flush=True)
+        if isinstance(error, HungError):
+            os._exit(fatal.exit_code)  # what hangs would keep the interpreter from ending in good order
         sys.exit(fatal.exit_code)
 
 

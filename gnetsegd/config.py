@@ -79,7 +79,7 @@ class CameraConfig:
         maximum=60,
     )
     backoff_max_s: float = option(
-        10.0, "the longest pause between two attempts to reopen it", unit="s", minimum=0.1, maximum=600
+        4.0, "the longest pause between two attempts to reopen it", unit="s", minimum=0.1, maximum=600
     )
     options: Any = attrs.field(factory=dict, metadata={"table": "gnetsegd.cameras"})
 
@@ -148,9 +148,14 @@ class PublishConfig:
 class IdleConfig:
     """What happens while nobody listens."""
 
-    sleep: bool = option(False, "put the camera to sleep while no one subscribes to mask or frame")
+    rest: bool = option(True, "let the network rest while no one subscribes to mask or frame")
+    sleep: bool = option(True, "put the camera to sleep, too, when that lasts")
     linger_s: float = option(
-        5.0, "how long after the last subscriber has gone", unit="s", minimum=0, maximum=3600
+        60.0,
+        "how long after the last subscriber has gone the camera sleeps",
+        unit="s",
+        minimum=0,
+        maximum=3600,
     )
 
 

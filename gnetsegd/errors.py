@@ -59,6 +59,10 @@ class CameraStalled(TransientError):
     """No frame came within the camera's time limit."""
 
 
+class HungError(TransientError):
+    """A call that cannot be interrupted does not return: the process ends, systemd brings a clean one."""
+
+
 class EndOfVideo(PermanentError):
     """A video source that does not loop has given its last frame: the daemon ends cleanly."""
 

@@ -48,7 +48,7 @@ INFO_SCHEMA = 1
 STATUS_SCHEMA = 1
 
 #: What ``status`` may say in ``state``; a later version may add to them.
-STATES = ("starting", "running", "idle", "no-camera", "no-accelerator", "stopping")
+STATES = ("starting", "running", "idle", "no-camera", "no-accelerator", "no-masks", "stopping")
 
 #: The fields that ``info`` always has, with their types; ``float`` takes whole numbers too.
 INFO_FIELDS: dict[str, Any] = {

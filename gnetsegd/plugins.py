@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from .errors import PermanentError
+from .text import clean
 
 _OWN = {
     "gnetsegd.cameras": {
@@ -61,6 +62,12 @@ def find(group: str, name: str) -> Any:
     except ImportError as error:
         raise PermanentError(
             f"{group.removeprefix('gnetsegd.')}: {name} needs a package that is not here "
-            f"({error}); install it"
+            f"({clean(str(error))}); install it"
+        ) from None
+    except Exception as error:
+        words = f"{type(error).__name__}: {clean(str(error))}"
+        raise PermanentError(
+            f"{group.removeprefix('gnetsegd.')}: {name} cannot be imported ({words}); "
+            "install versions of its packages that fit each other"
         ) from None
     raise PermanentError(f"{group}: there is no {name!r}; installed are {', '.join(names(group))}")

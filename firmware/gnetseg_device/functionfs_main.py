@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gnetsegd.errors import GnetsegError, PermanentError
-from gnetsegd.process import sd_notify as service
+from gnetsegd.process import logs, sd_notify
 
 from .descriptors import Identity
 
@@ -73,7 +73,7 @@ def main(
     udc: str, model: str | None, network: str, delegate: str, store: str | None, slots: int, serial: str
 ) -> None:
     """Be a gnetseg accelerator on this board's USB device port, until SIGTERM or Ctrl-C."""
-    service.set_up_logging("info")
+    logs.set_up_logging("info")
     try:
         _run(udc, model, networks(network, delegate), store, slots, serial or board_serial())
     except GnetsegError as error:
@@ -112,7 +112,7 @@ def _run(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    notifier = service.Notifier()
+    notifier = sd_notify.Notifier()
     kept = FolderStore(Path(store)) if store else ModelStore()
     if model:
         install(kept, load_bundle(model))

@@ -37,10 +37,33 @@ class Accelerator(ABC):
     #: Grows with every sign that a long ``open`` or ``collect`` gets on, such as a piece of a model uploaded.
     progress: int = 0
 
+    def signs_of_life(self) -> int:
+        """A number that changes while a long call gets on."""
+        return self.progress
+
     @classmethod
     def from_options(cls, bundle: ModelBundle, driver: str, options: dict[str, Any]) -> Self:
         """One made from the tables of the configuration, by name; ``driver`` is its own."""
         return cls(bundle, options[driver])  # type: ignore[call-arg]  # each class has its own constructor
+
+    @classmethod  # noqa: B027 - most need nothing
+    def prepare(cls) -> None:
+        """Import what ``prove`` needs; called before that, in the process that goes on."""
+
+    @classmethod  # noqa: B027 - most have nothing to prove
+    def prove(cls, bundle: ModelBundle, driver: str, options: dict[str, Any]) -> None:
+        """Load and run the network once, as far as that may crash the process; called in a child of it.
+
+        Raises ``PermanentError`` with the sentence that says why it cannot be used. A driver whose network
+        runs elsewhere has nothing to prove.
+        """
+
+    def attachments(self) -> frozenset[tuple[int, int]]:
+        """What is plugged in that may be this accelerator, by (bus, address); empty if there is none.
+
+        Cheap, and opens nothing: it is asked twice a second. One that cannot tell says that there is one.
+        """
+        return frozenset({(0, 0)})
 
     @abstractmethod
     def open(self) -> ModelInfo:

@@ -3,7 +3,8 @@
 An accelerator made of two. The stand-in is loaded from the beginning, so that it takes over with
 the next frame; the USB accelerator is looked for by a thread of its own, which opens it wholly
 (model on board, one picture answered) before the road changes over. Every mask says which of the
-two made it; the change is logged.
+two made it; the change is logged. On a machine that never had a USB accelerator the stand-in stands in for
+nothing, and no mask says so.
 """
 
 from __future__ import annotations
@@ -11,21 +12,33 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
+import time
 from collections import deque
 from typing import Any, ClassVar
 
 import attrs
 
 from ..config import option
-from ..errors import GnetsegError, TransientError
+from ..errors import AbsentError, GnetsegError, TransientError
 from ..flag import Flag
 from ..frame import Frame, Loss, Mask, ModelInfo
 from ..model import ModelBundle
+from ..quiet import Quiet
+from ..text import clean
 from . import Accelerator
 from .standin import StandinAccelerator, StandinOptions
 from .usb import UsbAccelerator, UsbOptions
+from .watch import MaskWatch
 
 log = logging.getLogger(__name__)
+
+#: One that served for less than this is trusted half as much at each loss: it is left alone twice as long, up
+#: to so long again. A stick that flaps costs a few changes a minute at first, and then one.
+LASTING_S = 60.0
+LEFT_ALONE_MAX_S = 60.0
+#: One that is plugged in and cannot be opened is tried again after pauses that double, up to this, in s. One
+#: that is plugged in anew is tried at once.
+RETRY_MAX_S = 10.0
 
 
 @attrs.frozen
@@ -34,7 +47,7 @@ class AutoOptions:
 
     search_interval_s: float = option(
         0.5,
-        "how often the USB accelerator is looked for while it is missing",
+        "how often is looked whether a USB accelerator was plugged in",
         unit="s",
         minimum=0.05,
         maximum=60,
@@ -62,8 +75,15 @@ class AutoAccelerator(Accelerator):
         self._switching = threading.Lock()
         self._fallback_info: ModelInfo | None = None
         self._lost: deque[Frame] = deque()
+        self._masks = 0
+        self._watch = MaskWatch(time.monotonic())
+        #: Why the stand-in serves in place of one that was there; empty if there was none.
         self._reason = ""
         self._changes = 0
+        self._was_there = False
+        self._served_from = 0.0
+        self._left_alone_s = 0.0
+        self._quiet = Quiet()
         self._stop = threading.Event()
         self._search: threading.Thread | None = None
 
@@ -74,20 +94,40 @@ class AutoAccelerator(Accelerator):
         standin: StandinOptions = options["standin"]
         return cls(UsbAccelerator(bundle, usb), StandinAccelerator(bundle, standin), options[driver])
 
+    @classmethod
+    def prepare(cls) -> None:
+        StandinAccelerator.prepare()
+
+    @classmethod
+    def prove(cls, bundle: ModelBundle, driver: str, options: dict[str, Any]) -> None:
+        StandinAccelerator.prove(bundle, driver, options)
+
+    def signs_of_life(self) -> int:
+        return self._preferred.signs_of_life() + self._fallback.signs_of_life()
+
+    def attachments(self) -> frozenset[tuple[int, int]]:
+        return self._preferred.attachments()
+
     def open(self) -> ModelInfo:
         """Open the stand-in, and the USB accelerator if it is there; errors are the stand-in's."""
         self.close()
         self._stop.clear()
-        info = dataclasses.replace(self._fallback.open(), fallback=True)
-        self._fallback_info = info
+        self._fallback_info = self._fallback.open()
+        # The preferred one is judged here, by its own limit.
+        self.answer_limit_s = max(self._preferred.answer_limit_s, self._fallback.answer_limit_s)
         self._current = self._fallback
-        try:
-            info = self._preferred.open()
-        except GnetsegError as error:
-            self._fall_back(str(error))
-        else:
-            self._current = self._preferred
+        info = self._try_preferred()
+        if info is None:
+            self._search_again(self._options.search_interval_s)
+            return self._serving_info()
+        self._take_preferred()
         return info
+
+    def _serving_info(self) -> ModelInfo:
+        assert self._fallback_info is not None, "open() comes first"
+        return self._fallback_info
+
+    # -- the way of a frame -----------------------------------------------------------------------
 
     def wait_for_credit(self, timeout_s: float) -> bool:
         self._waited_for = self._current
@@ -98,7 +138,7 @@ class AutoAccelerator(Accelerator):
             current = self._current
             self._order.append(current)
             if current is not self._waited_for:
-                # It changed since wait. Nothing is in flight there, so this room is taken at once.
+                # It changed since the wait. Nothing is in flight there, so this room is taken at once.
                 current.wait_for_credit(0)
             current.submit(frame)
             self._sent.set()
@@ -116,13 +156,36 @@ class AutoAccelerator(Accelerator):
             if source is self._fallback:
                 raise
             return self._change_to_fallback(str(error))
-        if result is None:
-            return None
-        self._order.popleft()
-        if source is self._fallback and isinstance(result, Mask):
-            assert self._fallback_info is not None
-            return Mask(result.frame, self._fallback_info)
+        if result is not None:
+            self._order.popleft()
+        if isinstance(result, Mask):
+            self._masks += 1
+            return Mask(result.frame, self._serving_info()) if source is self._fallback else result
+        if source is self._preferred:
+            self._judge(result)
         return result
+
+    def _judge(self, result: Loss | None) -> None:
+        """Give the preferred one up where frames go in and no masks come out: the next call changes over."""
+        watch = self._watch
+        watch.look(self._masks, result is not None, len(self._order), time.monotonic())
+        if watch.is_over(self._preferred.answer_limit_s):
+            why = f" (the last frame was lost: {result.reason})" if result is not None else ""
+            lost = self._change_to_fallback(
+                f"the USB accelerator takes frames and has given no mask for {watch.lasts_s:.1f} s{why}"
+            )
+            if lost is not None:
+                self._lost.appendleft(lost.frame)
+
+    # -- from one to the other --------------------------------------------------------------------
+
+    def _take_preferred(self) -> None:
+        """From now on frames go there."""
+        self._was_there = True
+        self._reason = ""
+        self._served_from = time.monotonic()
+        self._watch = MaskWatch(self._served_from)
+        self._current = self._preferred
 
     def _change_to_fallback(self, reason: str) -> Loss | None:
         with self._switching:
@@ -131,36 +194,79 @@ class AutoAccelerator(Accelerator):
             while self._order and self._order[0] is self._preferred:
                 self._order.popleft()
             self._lost.extend(self._preferred.close())
-        self._fall_back(reason)
+        self._changes += 1
+        self._miss(reason)
+        lasted = time.monotonic() - self._served_from >= LASTING_S
+        interval_s = self._options.search_interval_s
+        self._left_alone_s = (
+            interval_s if lasted else min(LEFT_ALONE_MAX_S, max(interval_s, 2 * self._left_alone_s))
+        )
+        self._search_again(self._left_alone_s)
         return Loss(self._lost.popleft(), reason) if self._lost else None
 
-    def _fall_back(self, reason: str) -> None:
-        self._reason = reason
-        self._changes += 1
-        log.warning(
-            "accelerator: %s; the stand-in takes over", reason,
-            extra={"GNETSEGD_BACKEND": "standin", "GNETSEGD_REASON": reason},
-        )  # fmt: skip
-        self._search = threading.Thread(target=self._look, name="search", daemon=True)
+    def _miss(self, reason: str) -> None:
+        """The stand-in serves in place of one that is there or was: from now on each mask says so."""
+        news = not self._reason
+        self._reason = clean(reason, 500)
+        self._flag(True)
+        if news and self._quiet.may_say():
+            log.warning(
+                "accelerator: %s; the stand-in takes over%s", self._reason, self._quiet.left_out(),
+                extra={"GNETSEGD_BACKEND": "standin", "GNETSEGD_REASON": self._reason},
+            )  # fmt: skip
+
+    def _flag(self, fallback: bool) -> None:
+        info = self._serving_info()
+        if info.fallback != fallback:
+            self._fallback_info = dataclasses.replace(info, fallback=fallback)
+
+    def _try_preferred(self) -> ModelInfo | None:
+        """Open the preferred one; None if it is not there or cannot be used, which is then told."""
+        try:
+            return self._preferred.open()
+        except AbsentError as error:
+            if self._was_there:
+                self._miss(str(error))
+            else:
+                self._reason = ""
+                self._flag(False)
+        except GnetsegError as error:
+            self._miss(str(error))
+        except Exception as error:
+            if not self._reason:
+                log.exception("accelerator: unexpected error while opening it")
+            self._miss(f"{type(error).__name__}: {error}")
+        return None
+
+    def _search_again(self, left_alone_s: float) -> None:
+        self._search = threading.Thread(target=self._look, args=(left_alone_s,), name="search", daemon=True)
         self._search.start()
 
-    def _look(self) -> None:
+    def _look(self, left_alone_s: float) -> None:
         """Until it is found: the thread ends with the change back."""
-        while not self._stop.wait(self._options.search_interval_s):
-            try:
-                self._preferred.open()
-            except GnetsegError as error:
-                self._reason = str(error)
+        tried: frozenset[tuple[int, int]] = frozenset()
+        retry_s = self._options.search_interval_s
+        retry_at = 0.0
+        pause_s = left_alone_s
+        while not self._stop.wait(pause_s):
+            pause_s = self._options.search_interval_s
+            there = self._preferred.attachments()
+            if not there or (there == tried and time.monotonic() < retry_at):
                 continue
-            except Exception:
-                log.exception("accelerator: unexpected error while looking for it")
+            if there != tried:
+                tried, retry_s = there, self._options.search_interval_s
+            if self._try_preferred() is None:
+                retry_at = time.monotonic() + retry_s
+                retry_s = min(RETRY_MAX_S, 2 * retry_s)
                 continue
             with self._switching:
                 # IN cannot fall back before this: no frame has gone there yet.
                 self._changes += 1
-                self._reason = ""
-                self._current = self._preferred
-            log.warning("accelerator: USB is back", extra={"GNETSEGD_BACKEND": "usb"})
+                self._take_preferred()
+            if self._quiet.may_say():
+                log.warning(
+                    "accelerator: USB is back%s", self._quiet.left_out(), extra={"GNETSEGD_BACKEND": "usb"}
+                )
             return
 
     def describe(self) -> dict[str, Any]:

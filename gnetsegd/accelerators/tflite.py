@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import ModelError, PermanentError
 from ..model import ModelBundle
+from ..text import clean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,17 +31,24 @@ FILE_IDENTIFIER = b"TFL3"
 
 def runtime() -> Any:
     """The module with ``Interpreter`` and ``load_delegate``; ``PermanentError`` if none is here."""
-    try:
-        from tflite_runtime import interpreter
-    except ImportError:
+    broken = ""
+    for package in ("tflite_runtime", "ai_edge_litert"):
         try:
-            from ai_edge_litert import interpreter
-        except ImportError:
-            raise PermanentError(
-                "the stand-in needs tflite-runtime or ai-edge-litert, and neither can be imported; "
-                "install gnetsegd[standin]"
-            ) from None
-    return interpreter
+            return import_module(f"{package}.interpreter")
+        except ModuleNotFoundError as error:
+            if not (error.name or "").startswith(package):
+                broken = f"{package} with numpy {np.__version__}: {error}"
+        except Exception as error:  # made for another numpy it fails with SystemError, AttributeError, ...
+            broken = f"{package} with numpy {np.__version__}: {type(error).__name__}: {error}"
+    if broken:
+        raise PermanentError(
+            f"the TFLite runtime cannot be imported ({clean(broken)}); install a runtime and a numpy that "
+            "fit each other, such as ai-edge-litert with numpy 2 or tflite-runtime with numpy below 2"
+        )
+    raise PermanentError(
+        "the stand-in needs tflite-runtime or ai-edge-litert, and neither can be imported; "
+        "install gnetsegd[standin]"
+    )
 
 
 class TfliteNetwork:
@@ -69,7 +78,7 @@ class TfliteNetwork:
             )
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
+            reason = clean(next(iter(str(error).splitlines()), "no reason given"))
             raise ModelError(
                 f"model {bundle.id}: {module.__name__.split('.')[0]} cannot load its file ({reason}); "
                 "export it again for this runtime"
@@ -81,17 +90,27 @@ class TfliteNetwork:
         self._output = self._interpreter.tensor(self._interpreter.get_output_details()[0]["index"])
         self._mask_shape = (bundle.mask.height, bundle.mask.width)
         self._picture_shape = tuple(self._interpreter.get_input_details()[0]["shape"])
+        self._id = bundle.id
+        self._classes = bundle.mask.classes
 
     def run(self, pixels: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
         """Infer one picture.
 
         ``pixels``: uint8 of the bundle's input shape; ``out``: writable uint8 of ``height * width``
         or (height, width), which receives one label a pixel. Two copies are made, into and out of
-        the tensors, since the interpreter owns their memory.
+        the tensors, since the interpreter owns their memory. Raises ``ModelError`` for a label that is no
+        class of the bundle's.
         """
         np.copyto(self._input(), pixels.reshape(self._picture_shape))
         self._interpreter.invoke()
-        np.copyto(out.reshape(self._mask_shape), self._output().reshape(self._mask_shape))
+        mask = self._output().reshape(self._mask_shape)
+        highest = int(mask.max())
+        if highest >= self._classes:
+            raise ModelError(
+                f"model {self._id}: it gives the label {highest}, but its model.toml names {self._classes} "
+                "classes; complete mask.classes"
+            )
+        np.copyto(out.reshape(self._mask_shape), mask)
 
 
 def load_delegate(

@@ -34,13 +34,15 @@ class CameraInfo(NamedTuple):
 
     A ``live`` camera goes on whether its frames are taken or not: the newest frame wins. From one
     that is not live (a file read as fast as possible) every frame is taken: it is asked for the
-    next one only when the road has room.
+    next one only when the road has room. One that would begin anew after a sleep, and so give again
+    what it gave before, sets ``may_sleep`` to False.
     """
 
     fps: float
     geometry: Geometry
     description: str
     live: bool = True
+    may_sleep: bool = True
 
 
 class Camera(Protocol):

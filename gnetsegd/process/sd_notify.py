@@ -1,26 +1,17 @@
-"""What the daemon says to systemd: readiness, state, watchdog, and the journal.
-
-Outside systemd all of this does nothing, and the log goes to stderr.
-"""
+"""What the daemon says to systemd: readiness, state, watchdog. Outside systemd all of this does nothing."""
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 import time
 
 from ..errors import PermanentError
+from ..text import clean
 
 #: The watchdog is fed at most this many times within its own interval.
 WATCHDOG_SHARE = 4
-
-LEVELS = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-}
+#: Of one assignment.
+MAX_CHARACTERS = 600
 
 
 class Notifier:
@@ -50,8 +41,9 @@ class Notifier:
         self.watchdog_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 if watched else 0.0
 
     def send(self, *assignments: str) -> None:
+        """Send ``NAME=value`` lines. A control character in one would begin a line of its own: it goes."""
         if self._notify is not None:
-            self._notify("\n".join(assignments))
+            self._notify("\n".join(clean(line, MAX_CHARACTERS) for line in assignments))
 
     def ready(self, status: str) -> None:
         self.send("READY=1", f"STATUS={status}")
@@ -77,35 +69,3 @@ class Notifier:
         if self.watchdog_s and now - self._fed_at >= self.watchdog_s / WATCHDOG_SHARE:
             self._fed_at = now
             self.send("WATCHDOG=1")
-
-
-def set_up_logging(level: str) -> None:
-    """Log to the journal with structured fields when stderr is the journal, else to stderr."""
-    root = logging.getLogger()
-    handler = _journal_handler() if _stderr_is_the_journal() else None
-    if handler is None:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
-    root.handlers[:] = [handler]
-    set_level(level)
-
-
-def set_level(level: str) -> None:
-    logging.getLogger().setLevel(LEVELS[level])
-
-
-def _stderr_is_the_journal() -> bool:
-    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
-    if not inode:
-        return False
-    stat = os.fstat(sys.stderr.fileno())
-    return (device, inode) == (str(stat.st_dev), str(stat.st_ino))
-
-
-def _journal_handler() -> logging.Handler | None:
-    try:
-        from systemd.journal import JournalHandler
-    except ImportError:
-        return None
-    handler: logging.Handler = JournalHandler(SYSLOG_IDENTIFIER="gnetsegd")
-    return handler

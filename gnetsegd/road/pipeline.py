@@ -1,37 +1,49 @@
 """The road from the mailbox through the accelerator to the publisher.
 
 Two threads: OUT takes the newest frame and submits it; IN collects answers, publishes them and
-brings the slots back. IN also opens the accelerator, and reopens it with back-off when it is lost.
+brings the slots back. IN also opens the accelerator, and reopens it with back-off when it is lost, or
+when it takes frames and gives no masks. While nobody wants masks, both rest.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from ..accelerators import Accelerator
-from ..errors import GnetsegError, PermanentError, TransientError, as_fatal
+from ..accelerators.watch import MaskWatch, limit_s
+from ..errors import TransientError
 from ..frame import Frame, Mask, ModelInfo
-from .backoff import LOUD_ATTEMPTS, Backoff
 from .mailbox import Mailbox, Pool
 from .publisher import Publisher
+from .supervisor import BEAT_S, REST_BEAT_S, Supervised
 
 log = logging.getLogger(__name__)
 
-#: How long a thread waits at one go, so that it sees a stop and shows that it is alive.
-WAIT_S = 0.25
+#: Without a sign of life for so long a call into the accelerator is taken for blocked, in s.
+OPEN_LIMIT_S = 30.0
+COLLECT_LIMIT_S = 5.0
+CLOSE_LIMIT_S = 5.0
+
+
+class NoMasks(TransientError):
+    """The accelerator takes frames and gives no masks."""
 
 
 class _Out:
     """The OUT thread of one opened accelerator."""
 
-    def __init__(self, accelerator: Accelerator, mailbox: Mailbox) -> None:
+    def __init__(self, accelerator: Accelerator, mailbox: Mailbox, wanted: threading.Event) -> None:
         self.submitted = 0
-        self.beats = 0
         self.error: Exception | None = None
+        #: The frame at which ``submit`` raised.
+        self.refused: Frame | None = None
         self._accelerator = accelerator
         self._mailbox = mailbox
+        self._wanted = wanted
+        self._stirred = threading.Event()
         self._stop = False
         self._thread = threading.Thread(target=self._run, name="out", daemon=True)
 
@@ -39,32 +51,41 @@ class _Out:
         self._thread.start()
 
     def stop(self) -> None:
+        """End the thread; where a call of it does not return, neither does this, which ``blocked`` tells."""
         self._stop = True
+        self.stir()
         self._thread.join()
 
+    def stir(self) -> None:
+        """Wake it from its rest, to look whether that is over."""
+        self._stirred.set()
+
     def _run(self) -> None:
-        accelerator, mailbox = self._accelerator, self._mailbox
+        accelerator, mailbox, wanted = self._accelerator, self._mailbox, self._wanted
+        frame: Frame | None = None
         try:
             while not self._stop:
-                self.beats += 1
-                # First the permission, then the frame: so the frame is the newest there is.
-                if not accelerator.wait_for_credit(WAIT_S):
+                if not wanted.is_set():
+                    self._stirred.wait(REST_BEAT_S)
+                    self._stirred.clear()
                     continue
-                frame = mailbox.take(WAIT_S)
+                # First the permission, then the frame: so the frame is the newest there is.
+                if not accelerator.wait_for_credit(BEAT_S):
+                    continue
+                frame = mailbox.take(BEAT_S)
                 if frame is not None:
                     self.submitted += 1
                     accelerator.submit(frame)
         except Exception as error:  # handed to IN, which closes the accelerator
+            self.refused = frame
             self.error = error
 
 
-class Pipeline:
-    """OUT and IN.
+class Pipeline(Supervised):
+    """OUT and IN; IN is the supervised thread, its states are opening, running and lost.
 
-    Read from other threads, written by IN alone: ``state`` (opening, running, lost), ``reason``,
-    ``info`` (of the last mask), ``results``, ``losses``, ``reopens``, ``beats``. ``fatal`` is the
-    error that ended it before ``may_fail_hard`` turned False. ``wake`` is called when the main
-    thread should look at once: at the first result, and at ``fatal``.
+    Beside those of ``Supervised``, written by IN alone: ``info`` (of the last mask), ``results``,
+    ``losses``, ``no_masks`` (frames go in and for some time no mask has come out).
     """
 
     def __init__(
@@ -78,34 +99,41 @@ class Pipeline:
         wake: Callable[[], None],
         losses: int = 0,
     ) -> None:
-        self._wake = wake
+        super().__init__(log, "accelerator", backoff_max_s, may_fail_hard, wake, "in")
         self.accelerator = accelerator
         self._pool = pool
         self._mailbox = mailbox
         self._publisher = publisher
-        self._may_fail_hard = may_fail_hard
-        self.state = "opening"
-        self.reason = ""
         self.info: ModelInfo | None = None
         self.results = 0
         self.losses = losses
-        self.reopens = 0
-        self.beats = 0
-        self.fatal: GnetsegError | None = None
+        self.no_masks = False
         self._out: _Out | None = None
         self._returned = 0
-        self._stop = threading.Event()
-        self._backoff = Backoff(log, "accelerator", backoff_max_s)
-        self._thread = threading.Thread(target=self._run, name="in", daemon=True)
+        self._answered = 0
+        self._watch = MaskWatch(time.monotonic())
+        self._wanted = threading.Event()
+        self._wanted.set()
 
-    def start(self) -> None:
-        self._thread.start()
+    def set_wanted(self, wanted: bool) -> None:
+        """Compute masks, or rest: then frames wait in the mailbox, the newest only."""
+        if not wanted:
+            self._wanted.clear()
+            return
+        self._wanted.set()
+        out = self._out
+        if out is not None:
+            out.stir()
+
+    @property
+    def resting(self) -> bool:
+        """Nobody wants masks, and none is under way."""
+        return not self._wanted.is_set() and self.in_flight == 0
 
     def stop(self, timeout_s: float) -> bool:
-        """End both threads; False if they did not end in time."""
         self._stop.set()
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        self._wanted.set()  # whoever rests sees the stop
+        return super().stop(timeout_s)
 
     @property
     def in_flight(self) -> int:
@@ -113,55 +141,56 @@ class Pipeline:
         out = self._out
         return out.submitted - self._returned if out is not None else 0
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            self.beats += 1
-            pause = self._backoff.remaining_s()
-            if pause > 0:
-                self._stop.wait(min(pause, WAIT_S))
-                continue
-            try:
-                self._session()
-            except Exception as error:
-                if self._may_fail_hard() and not isinstance(error, TransientError):
-                    self.fatal = as_fatal(error, "accelerator")
-                    self._wake()
-                    return
-                if not isinstance(error, GnetsegError) and self._backoff.failures < LOUD_ATTEMPTS:
-                    log.exception("accelerator: unexpected error")
-                self.state, self.reason = "lost", str(error) or type(error).__name__
-                self.reopens += 1
-                self._backoff.failed(error, slow=isinstance(error, PermanentError))
+    def signs_of_life(self) -> int:
+        return self.beats + self.accelerator.signs_of_life()
 
     def _session(self) -> None:
         """One opened accelerator, until it fails or the road stops."""
         accelerator = self.accelerator
-        out = _Out(accelerator, self._mailbox)
+        out = _Out(accelerator, self._mailbox, self._wanted)
+        first = self.results
+        self._enter("opening the accelerator", OPEN_LIMIT_S)
         try:
-            self.info = accelerator.open()
+            try:
+                self.info = accelerator.open()
+            except Exception:
+                self.no_masks = False  # it is not there, or does not even begin: that is another matter
+                raise
             self._returned = 0
+            self._watch = MaskWatch(time.monotonic())
             self._out = out
             out.start()
+            self._enter_collect()
             self.state, self.reason = "running", ""
+            self._wake()
             self._collect(accelerator, out)
+        except Exception:
+            if self.results != self._answered:
+                self._answered, self._served_until = self.results, time.monotonic()
+            if out.submitted and self.results == first:
+                self.no_masks = True
+            raise
         finally:
+            self._enter("closing the accelerator", CLOSE_LIMIT_S)
             if self._out is out:
                 out.stop()
                 self._out = None
-            for frame in accelerator.close():
+            left = accelerator.close()
+            if out.refused is not None and not any(frame is out.refused for frame in left):
+                left.append(out.refused)
+            for frame in left:
                 self._lose(frame)
 
     def _collect(self, accelerator: Accelerator, out: _Out) -> None:
         pool, publish = self._pool, self._publisher.publish
+        serving = False
         while not self._stop.is_set():
             self.beats += 1
             if out.error is not None:
                 raise out.error
-            result = accelerator.collect(WAIT_S)
-            if result is None:
-                continue
-            self._returned += 1
+            result = accelerator.collect(BEAT_S)
             if isinstance(result, Mask):
+                self._returned += 1
                 self.info = result.info
                 try:
                     publish(result, self.losses)
@@ -169,14 +198,42 @@ class Pipeline:
                     self._lose(result.frame)
                     raise
                 self.results += 1
-                if self.results == 1:
-                    self._wake()
-                if self._backoff.failures:
-                    self._backoff.succeeded()
                 pool.give(result.frame)
-            else:
+                if not serving:
+                    serving = True
+                    self._serving("running")
+                if self.no_masks:
+                    self.no_masks = False
+                continue
+            if result is not None:
+                self._returned += 1
                 log.debug("frame %d is lost: %s", result.frame.sequence, result.reason)
                 self._lose(result.frame)
+            self._judge(accelerator, result.reason if result is not None else "")
+            if self.resting:
+                self._enter("resting", REST_BEAT_S + BEAT_S + COLLECT_LIMIT_S)
+                self._wanted.wait(REST_BEAT_S)
+                self._enter_collect()
+
+    def _enter_collect(self) -> None:
+        answer_s = limit_s(self.accelerator.answer_limit_s)
+        self._enter("a call for the accelerator's answer", BEAT_S + max(COLLECT_LIMIT_S, answer_s))
+
+    def _judge(self, accelerator: Accelerator, lost_because: str) -> None:
+        """After an answer that is no mask: is it given up?"""
+        now = time.monotonic()
+        if self.results != self._answered:
+            self._answered, self._served_until = self.results, now
+        watch, answer_limit_s = self._watch, accelerator.answer_limit_s
+        watch.look(self.results, bool(lost_because), self.in_flight, now)
+        if watch.lasts_s > limit_s(answer_limit_s) / 2 and (lost_because or self.in_flight):
+            self.no_masks = True
+        if watch.is_over(answer_limit_s):
+            why = f" (the last frame was lost: {lost_because})" if lost_because else ""
+            raise NoMasks(
+                f"the accelerator takes frames and has given no mask for {watch.lasts_s:.1f} s{why}; "
+                f"{accelerator.advice}"
+            )
 
     def _lose(self, frame: Frame) -> None:
         self.losses += 1

@@ -10,21 +10,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
-from unittest import mock
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from ..cameras import CameraInfo, CaptureRequest
+from ..cameras import Camera, CameraInfo, CaptureRequest
 from ..config import CameraConfig, PublishConfig
 from ..frame import FrameSpec, Geometry
 from ..message import MaskHeader, pack_mask, parse_header
-from ..road import camera_loop
-from ..road.mailbox import Mailbox, Pool
-from ..road.pipeline import Pipeline
+from ..road import road
 from ..road.publisher import Publisher
+from ..road.road import DEPTH_MAX_FRAMES, Network, Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     from ..accelerators import Accelerator
     from ..model import ModelBundle
 
-DEPTH_FRAMES = 4
 #: Masks on their way to the reader. Of more than 1000 ZeroMQ drops some: no fault of the accelerator's.
 UNREAD_MAX = 300
 #: Odd, so that different numbers below 2**64 give different codes, and near ones unlike codes.
@@ -56,8 +53,10 @@ class Pictures:
         np.bitwise_or(self._base, turned, out=pixels.reshape(-1))
 
 
-class NumberedCamera:
+class NumberedCamera(Camera):
     """Gives picture n as frame n, as fast as they are taken; with ``live`` it does not wait for that."""
+
+    Options: ClassVar[type[Any]] = object
 
     def __init__(self, pictures: Pictures, *, live: bool = False, period_s: float = 0.0) -> None:
         self._pictures = pictures
@@ -69,9 +68,6 @@ class NumberedCamera:
         self.gate.set()
         #: How many masks the reader has still to take in.
         self.unread: Callable[[], int] = lambda: 0
-
-    def __call__(self, _options: Any) -> NumberedCamera:
-        return self
 
     def open(self, request: CaptureRequest) -> CameraInfo:
         del request
@@ -179,8 +175,8 @@ class Reader:
         self._context.destroy(linger=0)
 
 
-class Road:
-    """Camera, mailbox, pipeline, publisher and reader around one accelerator; a context manager.
+class Road(road.Road):
+    """The daemon's own road, with a numbered camera and a reader, around one accelerator; a context manager.
 
     ``network`` is what the masks are compared with: a network of the bundle that stands outside.
     """
@@ -202,42 +198,34 @@ class Road:
         self._hear = on_mask or self.seen.append
         self._changed = threading.Condition()
         self._newest_made_at = 0.0
-        self._bundle = bundle
-        self._network = network
+        self._expecting = network
         pictures = Pictures(bundle.input)
         self._pictures = pictures
         self._pixels = np.zeros(bundle.input.shape, np.uint8)
         self._labels = np.zeros((bundle.mask.height, bundle.mask.width), np.uint8)
-        self.pool = Pool(bundle.input, bundle.mask.size_bytes, DEPTH_FRAMES, accelerator.room)
-        self.mailbox = Mailbox()
-        self.publisher = Publisher("cam0")
-        self.source = NumberedCamera(pictures, live=live, period_s=period_s)
-        config = CameraConfig(driver="numbered", options={"numbered": None})
-        self.camera = camera_loop.CameraLoop(config, self.pool, self.mailbox, lambda: True, lambda: None)
-        self.pipeline = Pipeline(
-            accelerator, self.pool, self.mailbox, self.publisher, backoff_max_s, lambda: False, lambda: None
-        )
+        self.numbered = NumberedCamera(pictures, live=live, period_s=period_s)
+        source = Source(CameraConfig(driver="numbered", options={"numbered": None}), lambda: self.numbered)
+        made = Network(accelerator, bundle.input, bundle.mask.size_bytes, backoff_max_s)
+        super().__init__(source, made, Publisher("cam0"), lambda: False, lambda: None)
         self._endpoint = endpoint
         self.reader: Reader
 
     def __enter__(self) -> Road:
         self.publisher.open(PublishConfig(endpoints=[self._endpoint], send_hwm_messages=1000))
         self.reader = Reader(self._endpoint, self._expected, self._on_mask)
-        self.source.unread = lambda: self.publisher.masks - self.reader.masks
+        self.numbered.unread = lambda: self.publisher.masks - self.reader.masks
         while not self.publisher.watched:
             self.publisher.poll_subscriptions()
             time.sleep(0.001)
-        # The camera's thread looks its camera up by name when it opens it.
-        with mock.patch.object(camera_loop, "find", return_value=self.source):
-            self.camera.start()
-            while self.camera.state == "opening":
-                time.sleep(0.001)
+        self.camera.start()
+        while self.camera.state == "opening":
+            time.sleep(0.001)
         self.pipeline.start()
         return self
 
     def _expected(self, number: int) -> NDArray[np.uint8]:
         self._pictures.write(number, self._pixels)
-        self._network.run(self._pixels, self._labels)
+        self._expecting.run(self._pixels, self._labels)
         return self._labels
 
     def _on_mask(self, seen: Seen) -> None:
@@ -264,9 +252,8 @@ class Road:
                 )
 
     def __exit__(self, *_: object) -> None:
-        self.source.gate.set()
-        self.camera.stop(5)
-        ended = self.pipeline.stop(10)
+        self.numbered.gate.set()
+        ended = self.camera.stop(5) and self.pipeline.stop(10)
         self.reader.close()
         self.publisher.close()
         if not ended:
@@ -282,8 +269,8 @@ class Road:
                 f"connections, {reader.disconnections} disconnections"
             )
         slots = len(self.pool) + bool(self.mailbox)
-        if slots != DEPTH_FRAMES + 3:
-            found.append(f"{slots} of {DEPTH_FRAMES + 3} slots came back")
+        if slots != DEPTH_MAX_FRAMES + 3:
+            found.append(f"{slots} of {DEPTH_MAX_FRAMES + 3} slots came back")
         gone = pipeline.results + pipeline.losses + self.mailbox.displaced + bool(self.mailbox)
         if gone != self.camera.frames:
             found.append(f"{self.camera.frames} frames went in, {gone} are accounted for")

@@ -1,0 +1,53 @@
+"""``gnetsegd check-config``: open what the daemon would open, and say what is wrong in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..cameras import CaptureRequest
+from ..config import DEFAULT_PATH, Config
+from ..config import load as load_config
+from ..errors import TransientError
+from ..model import load_bundle
+from ..road import zmq_endpoints
+from ..road.camera_loop import DRIVER_SHARE
+from .daemon import warnings
+from .parts import make_network, make_source
+from .prove import prove
+
+
+def check(path: Path | None, settings: tuple[str, ...], *, load: bool, in_use: bool) -> list[str]:
+    """Lines for people; ``GnetsegError`` for what would not work.
+
+    ``load`` False leaves out what only the machine that it is for can do: the network, the camera. ``in_use``
+    says that a daemon runs with the same camera.
+    """
+    if path is None and DEFAULT_PATH.exists():
+        path = DEFAULT_PATH
+    config = load_config(path, settings)
+    zmq_endpoints.check(config.publish)
+    bundle = load_bundle(config.model.bundle)
+    make_network(config.accelerator, bundle)
+    lines = [f"warning: {words}" for words in warnings(config, 0.0)]
+    if load:
+        prove(bundle, config.accelerator, lambda: None)
+        if not in_use:
+            lines += _open_camera(config)
+    camera, accelerator = config.camera.driver, config.accelerator.driver
+    lines.append(f"{path or 'defaults'}: good ({camera} camera, {accelerator} accelerator, {bundle.id})")
+    return lines
+
+
+def _open_camera(config: Config) -> list[str]:
+    """Open the camera and close it again; what may come back is a warning only."""
+    section = config.camera
+    camera = make_source(section).make_camera()
+    spec = load_bundle(config.model.bundle).input
+    wait_s = DRIVER_SHARE * section.stall_timeout_s
+    try:
+        camera.open(CaptureRequest(spec, section.fps, section.geometry, wait_s))
+    except TransientError as error:
+        return [f"warning: camera {section.name}: {error}"]
+    finally:
+        camera.close()
+    return []

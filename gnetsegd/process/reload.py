@@ -1,0 +1,155 @@
+"""A changed configuration is taken over while the daemon runs; a bad one changes nothing.
+
+All of it happens in a thread of its own: the main thread waits for no file and no device. A fresh process
+checks the file first, with the network that it names, and nothing is given up before that has passed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import attrs
+
+from ..config import Config
+from ..config import load as load_config
+from ..errors import GnetsegError, PermanentError, TransientError
+from ..model import load_bundle
+from ..road.road import Network, Road, Source
+from . import logs
+from .parts import Setup, in_use, make_network, make_source
+from .prove import check_in_child
+
+log = logging.getLogger(__name__)
+
+#: How long the first attempt of a new camera and a new network is waited for, in s, before they are believed.
+VERDICT_LIMIT_S = 15.0
+VERDICT_LOOK_S = 0.02
+
+
+class _Change(NamedTuple):
+    """The parts that differ; None where one stays."""
+
+    source: Source | None
+    network: Network | None
+
+
+class Reloader:
+    """``setup`` is what runs now. ``fatal`` is set where an old part does not let go: no way leads back."""
+
+    def __init__(
+        self, setup: Setup, path: Path | None, settings: tuple[str, ...], road: Road, wake: Callable[[], None]
+    ) -> None:
+        self.setup = setup
+        self.fatal: GnetsegError | None = None
+        self._path = path
+        self._settings = settings
+        self._road = road
+        self._wake = wake
+        self._again = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self._thread is not None
+
+    def request(self) -> None:
+        """Begin a reload, or another one after that which is under way."""
+        if self._thread is not None:
+            self._again = True
+            return
+        self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
+        self._thread.start()
+
+    def finished(self) -> bool:
+        """True once after each reload; the main thread asks at each tick."""
+        if self._thread is None or self._thread.is_alive():
+            return False
+        self._thread = None
+        if self._again:
+            self._again = False
+            self.request()
+            return False
+        return True
+
+    def _run(self) -> None:
+        try:
+            check_in_child(str(self._path) if self._path else None, self._settings)
+            config = load_config(self._path, self._settings)
+            self._apply(Setup(config, load_bundle(config.model.bundle)))
+        except GnetsegError as error:
+            log.error("reload: %s; the running configuration stays", error)
+        except Exception as error:
+            log.error("reload: %s: %s; the running configuration stays", type(error).__name__, error)
+        else:
+            log.info("reload: done")
+        self._wake()
+
+    def _apply(self, new: Setup) -> None:
+        old = self.setup
+        if new.config.camera.name != old.config.camera.name:
+            raise GnetsegError("camera.name is part of the topics and changes only with a restart")
+        _check_rebind(new.config, old.config)
+        change = _Change(
+            make_source(new.config.camera)
+            if in_use(new.config.camera) != in_use(old.config.camera)
+            else None,
+            make_network(new.config.accelerator, new.bundle) if _other_network(new, old) else None,
+        )
+        before = _Change(self._road.source, self._road.network)
+        self._change(change)
+        self.setup = new
+        try:
+            self._wait_for_verdict(change)
+        except PermanentError:
+            self._change(
+                _Change(before.source if change.source else None, before.network if change.network else None)
+            )
+            self.setup = old
+            raise
+        logs.set_level(new.config.log.level)
+        self._road.publisher.set_frames(new.config.publish.frames)
+
+    def _change(self, change: _Change) -> None:
+        if change.source is None and change.network is None:
+            return
+        try:
+            self._road.change(change.source, change.network)
+        except TransientError as error:
+            self.fatal = error
+            raise
+
+    def _wait_for_verdict(self, change: _Change) -> None:
+        """Until the new parts' first attempts are over; ``PermanentError`` if one of them cannot work."""
+        camera, pipeline = self._road.camera, self._road.pipeline
+        deadline = time.monotonic() + VERDICT_LIMIT_S
+        while time.monotonic() < deadline:
+            if change.source is not None and isinstance(camera.error, PermanentError):
+                raise camera.error
+            if change.network is not None and isinstance(pipeline.error, PermanentError):
+                raise pipeline.error
+            camera_known = change.source is None or camera.attempts or camera.state == "sleeping"
+            if camera_known and (change.network is None or pipeline.state != "opening"):
+                return
+            time.sleep(VERDICT_LOOK_S)
+
+
+def _other_network(new: Setup, old: Setup) -> bool:
+    return (
+        in_use(new.config.accelerator) != in_use(old.config.accelerator)
+        or new.bundle.sha256 != old.bundle.sha256
+        or (new.bundle.input, new.bundle.mask, new.bundle.labels)
+        != (old.bundle.input, old.bundle.mask, old.bundle.labels)
+    )
+
+
+def _check_rebind(new: Config, old: Config) -> None:
+    same = attrs.evolve(
+        old.publish, frames=new.publish.frames, status_interval_s=new.publish.status_interval_s
+    )
+    if same != new.publish:
+        raise GnetsegError("publish: endpoints, modes and keys change only with a restart")

@@ -1,0 +1,44 @@
+"""A log that does not repeat itself: whatever fails again and again gets a few lines, then a few an hour."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+#: Lines that may come at once.
+BURST_LINES = 6
+#: One line more after so long: nine an hour.
+REFILL_S = 400.0
+
+
+class Quiet:
+    """A token bucket for one thing's log lines. One thread uses it."""
+
+    def __init__(
+        self,
+        burst_lines: int = BURST_LINES,
+        refill_s: float = REFILL_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._burst_lines = burst_lines
+        self._refill_s = refill_s
+        self._clock = clock
+        self._left = float(burst_lines)
+        self._at = clock()
+        self._left_out = 0
+
+    def may_say(self) -> bool:
+        """May one more line be written now?"""
+        now = self._clock()
+        self._left = min(self._burst_lines, self._left + (now - self._at) / self._refill_s)
+        self._at = now
+        if self._left < 1:
+            self._left_out += 1
+            return False
+        self._left -= 1
+        return True
+
+    def left_out(self) -> str:
+        """Words about the lines that were not written since the last that was; empty if there were none."""
+        count, self._left_out = self._left_out, 0
+        return f" ({count} lines like this were left out)" if count else ""
