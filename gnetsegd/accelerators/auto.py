@@ -233,8 +233,8 @@ class AutoAccelerator(Accelerator):
         except GnetsegError as error:
             self._miss(str(error))
         except Exception as error:
-            if not self._reason:
-                log.exception("accelerator: unexpected error while opening it")
+            if self._quiet.may_say():
+                log.exception("accelerator: unexpected error while opening it%s", self._quiet.left_out())
             self._miss(f"{type(error).__name__}: {error}")
         return None
 

@@ -34,6 +34,7 @@ def runtime() -> Any:
     broken = ""
     for package in ("tflite_runtime", "ai_edge_litert"):
         try:
+            import_module(package)
             return import_module(f"{package}.interpreter")
         except ModuleNotFoundError as error:
             if not (error.name or "").startswith(package):

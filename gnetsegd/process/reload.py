@@ -100,15 +100,13 @@ class Reloader:
             else None,
             make_network(new.config.accelerator, new.bundle) if _other_network(new, old) else None,
         )
-        before = _Change(self._road.source, self._road.network)
+        source, network = self._road.parts
         self._change(change)
         self.setup = new
         try:
             self._wait_for_verdict(change)
         except PermanentError:
-            self._change(
-                _Change(before.source if change.source else None, before.network if change.network else None)
-            )
+            self._change(_Change(source if change.source else None, network if change.network else None))
             self.setup = old
             raise
         logs.set_level(new.config.log.level)

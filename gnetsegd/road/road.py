@@ -62,8 +62,8 @@ class Road:
         self.publisher = publisher
         self._may_fail_hard = may_fail_hard
         self._wake = wake
-        self.source = source
-        self.network = network
+        self._source = source
+        self._network = network
         #: What parts that were replaced had counted.
         self._before: Counter[str] = Counter()
         self._wanted = True
@@ -73,14 +73,19 @@ class Road:
         self.camera = self._make_camera(0, 0)
         self.pipeline = self._make_pipeline(0)
 
+    @property
+    def parts(self) -> tuple[Source, Network]:
+        """What it is made of just now."""
+        return self._source, self._network
+
     # -- its parts --------------------------------------------------------------------------------
 
     def _make_pool(self) -> Pool:
-        network = self.network
+        network = self._network
         return Pool(network.input, network.mask_bytes, DEPTH_MAX_FRAMES, network.accelerator.room)
 
     def _make_camera(self, sequence: int, dropped: int) -> CameraLoop:
-        source = self.source
+        source = self._source
         made = CameraLoop(
             source.config, source.make_camera, self.pool, self.mailbox, self._may_fail_hard, self._wake,
             sequence, dropped,
@@ -89,7 +94,7 @@ class Road:
         return made
 
     def _make_pipeline(self, losses: int) -> Pipeline:
-        network = self.network
+        network = self._network
         made = Pipeline(
             network.accelerator, self.pool, self.mailbox, self.publisher, network.backoff_max_s,
             self._may_fail_hard, self._wake, losses,
@@ -105,15 +110,15 @@ class Road:
         """
         new_slots = network is not None and (
             (network.input, network.mask_bytes, network.accelerator.room)
-            != (self.network.input, self.network.mask_bytes, self.network.accelerator.room)
+            != (self._network.input, self._network.mask_bytes, self._network.accelerator.room)
         )
         new_camera = source is not None or new_slots
-        limit_s = self.source.config.stall_timeout_s + CHANGE_LIMIT_S
+        limit_s = self._source.config.stall_timeout_s + CHANGE_LIMIT_S
         if new_camera and not self.camera.stop(limit_s):
             raise TransientError("the camera does not let go of its thread; restarting")
         if network is not None and not self.pipeline.stop(CHANGE_LIMIT_S):
             raise TransientError("the accelerator does not let go of its frames; restarting")
-        self.source, self.network = source or self.source, network or self.network
+        self._source, self._network = source or self._source, network or self._network
         if new_slots:
             self.mailbox.steal()  # counted as displaced: no mask of the old size will come of it
             displaced = self.mailbox.displaced

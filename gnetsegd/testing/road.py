@@ -203,17 +203,17 @@ class Road(road.Road):
         self._pictures = pictures
         self._pixels = np.zeros(bundle.input.shape, np.uint8)
         self._labels = np.zeros((bundle.mask.height, bundle.mask.width), np.uint8)
-        self.numbered = NumberedCamera(pictures, live=live, period_s=period_s)
-        source = Source(CameraConfig(driver="numbered", options={"numbered": None}), lambda: self.numbered)
-        made = Network(accelerator, bundle.input, bundle.mask.size_bytes, backoff_max_s)
-        super().__init__(source, made, Publisher("cam0"), lambda: False, lambda: None)
+        self.source = NumberedCamera(pictures, live=live, period_s=period_s)
+        camera = Source(CameraConfig(driver="numbered", options={"numbered": None}), lambda: self.source)
+        network_parts = Network(accelerator, bundle.input, bundle.mask.size_bytes, backoff_max_s)
+        super().__init__(camera, network_parts, Publisher("cam0"), lambda: False, lambda: None)
         self._endpoint = endpoint
         self.reader: Reader
 
     def __enter__(self) -> Road:
         self.publisher.open(PublishConfig(endpoints=[self._endpoint], send_hwm_messages=1000))
         self.reader = Reader(self._endpoint, self._expected, self._on_mask)
-        self.numbered.unread = lambda: self.publisher.masks - self.reader.masks
+        self.source.unread = lambda: self.publisher.masks - self.reader.masks
         while not self.publisher.watched:
             self.publisher.poll_subscriptions()
             time.sleep(0.001)
@@ -252,7 +252,7 @@ class Road(road.Road):
                 )
 
     def __exit__(self, *_: object) -> None:
-        self.numbered.gate.set()
+        self.source.gate.set()
         ended = self.camera.stop(5) and self.pipeline.stop(10)
         self.reader.close()
         self.publisher.close()

@@ -12,7 +12,7 @@ from gnetseg_device.networks import FakeNetwork
 
 from gnetsegd.link.model_upload import ModelRecord
 from gnetsegd.model import ModelBundle
-from gnetsegd.road import camera_loop, pipeline
+from gnetsegd.road import camera_loop, pipeline, supervisor
 from gnetsegd.testing.road import Road
 
 from .model import MODEL
@@ -22,7 +22,8 @@ MakeRoad = Callable[..., contextlib.AbstractContextManager[Road]]
 
 @pytest.fixture(autouse=True)
 def _threads_that_stop_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "WAIT_S", 0.05)
+    monkeypatch.setattr(pipeline, "BEAT_S", 0.05)
+    monkeypatch.setattr(supervisor, "BEAT_S", 0.05)
     monkeypatch.setattr(camera_loop, "BEAT_S", 0.05)
 
 

@@ -67,9 +67,13 @@ def check_flags(running: Any) -> None:
         assert seen.fallback is (seen.backend == "standin")
 
 
-def test_unplugged_and_plugged_in_it_changes_over_within_a_second_each_way(
-    road: MakeRoad, words: Words
-) -> None:
+def check_nothing_was_lost(running: Any) -> None:
+    """Where there never was a device the stand-in stands in for nothing."""
+    assert not any(seen.fallback for seen in running.seen)
+    assert health.judge(running, True) == ("running", "")
+
+
+def test_unplugged_and_plugged_in_it_changes_over_within_a_second(road: MakeRoad, words: Words) -> None:
     device = MockDevice(model=MODEL)
     with road(auto(device)) as running:
         running.wait_for_masks(20)
@@ -79,7 +83,8 @@ def test_unplugged_and_plugged_in_it_changes_over_within_a_second_each_way(
             assert wait_for_backend(running, "standin", time.monotonic()) <= CHANGE_S
             running.wait_for_masks(20)
             device.plug(elsewhere=number == 1)
-            assert wait_for_backend(running, "usb", time.monotonic()) <= CHANGE_S
+            # One that was lost again within a minute is left alone for twice as long.
+            assert wait_for_backend(running, "usb", time.monotonic()) <= (number + 1) * CHANGE_S
             running.wait_for_masks(20)
         check_flags(running)
         assert running.pipeline.reopens == 0
@@ -98,14 +103,14 @@ def test_a_device_that_hangs_is_replaced_within_a_second_and_taken_back_when_it_
         device.inject("mute")
         assert wait_for_backend(running, "standin", time.monotonic()) <= CHANGE_S
         running.wait_for_masks(20)
-        state, reason = health.state(running.camera, running.pipeline, True)
+        state, reason = health.judge(running, True)
         assert state == "running"
         assert reason.startswith("on the stand-in: USB accelerator mock-0001: the device did not answer in ")
         device.clear("mute")
         assert wait_for_backend(running, "usb", time.monotonic()) <= CHANGE_S
         running.wait_for_masks(20)
         check_flags(running)
-        assert health.state(running.camera, running.pipeline, True) == ("running", "")
+        assert health.judge(running, True) == ("running", "")
     assert "did not answer in time; looking for it again; the stand-in takes over" in words()
 
 
@@ -122,17 +127,18 @@ def test_a_passing_fault_is_mended_without_a_change(road: MakeRoad) -> None:
         assert {seen.backend for seen in running.seen} == {"usb"}
 
 
-def test_it_starts_without_any_device_and_takes_one_that_is_plugged_in_later(road: MakeRoad) -> None:
+def test_on_a_machine_without_a_device_nothing_is_a_fallback_and_one_that_comes_later_is_taken(
+    road: MakeRoad,
+) -> None:
     device = MockDevice(model=MODEL)
     device.unplug()
     with road(auto(device)) as running:
         running.wait_for_masks(20)
         assert {seen.backend for seen in running.seen} == {"standin"}
-        _, reason = health.state(running.camera, running.pipeline, True)
-        assert "no USB accelerator 1209:0001 is plugged in" in reason
+        check_nothing_was_lost(running)
         device.plug()
         assert wait_for_backend(running, "usb", time.monotonic()) <= CHANGE_S
-        check_flags(running)
+        assert not any(seen.fallback for seen in running.seen)
 
 
 def test_without_pyusb_the_stand_in_serves_and_status_says_what_is_missing(
@@ -144,7 +150,7 @@ def test_without_pyusb_the_stand_in_serves_and_status_says_what_is_missing(
         running.wait_for_masks(20)
         assert {seen.backend for seen in running.seen} == {"standin"}
         check_flags(running)
-        _, reason = health.state(running.camera, running.pipeline, True)
+        _, reason = health.judge(running, True)
         assert "needs pyusb; install gnetsegd[usb] or python3-usb" in reason
     assert "needs pyusb" in words()
 
