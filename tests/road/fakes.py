@@ -37,6 +37,12 @@ class Script:
         self.sessions = list(sessions)
         self.opened = 0
         self.closed = 0
+        #: ("open" or "close", the event that lets it go).
+        self.hang: tuple[str, threading.Event] | None = None
+
+    def step(self, name: str) -> None:
+        if self.hang is not None and self.hang[0] == name:
+            self.hang[1].wait(20)
 
     def __call__(self, _options: Any) -> ScriptedCamera:
         return ScriptedCamera(self)
@@ -54,6 +60,7 @@ class ScriptedCamera:
 
     def open(self, request: CaptureRequest) -> CameraInfo:
         self._script.opened += 1
+        self._script.step("open")
         self._timeout_s = request.timeout_s
         session = self._script.sessions.pop(0) if self._script.sessions else []
         if isinstance(session, Exception):
@@ -78,6 +85,7 @@ class ScriptedCamera:
 
     def close(self) -> None:
         self._script.closed += 1
+        self._script.step("close")
 
 
 class EchoAccelerator(Accelerator):

@@ -1,8 +1,9 @@
-"""The camera's thread: gaps are counted, stalls are mended, a blocked library is left behind."""
+"""The camera's thread: gaps are counted, stalls are mended, a blocked library is told."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +12,6 @@ import pytest
 from gnetsegd import plugins
 from gnetsegd.config import CameraConfig
 from gnetsegd.errors import CameraStalled, EndOfVideo, PermanentError, TransientError
-from gnetsegd.road import camera_loop
 from gnetsegd.road.camera_loop import CameraLoop
 from gnetsegd.road.mailbox import Mailbox, Pool
 
@@ -21,20 +21,21 @@ Make = Callable[..., tuple[CameraLoop, Mailbox, Pool, list[Any]]]
 
 
 @pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+def start() -> Iterator[Make]:
     loops = []
 
-    def make(script: Script, hard: bool = False, take: bool = True, fps: float = 30.0) -> Any:
-        monkeypatch.setattr(camera_loop, "find", lambda _group, _name: script)
+    def make(
+        script: Script, hard: bool = False, take: bool = True, fps: float = 30.0, backoff_max_s: float = 0.1
+    ) -> Any:
         config = CameraConfig(
             driver="scripted",
             fps=fps,
             stall_timeout_s=0.1,
-            backoff_max_s=0.1,
+            backoff_max_s=backoff_max_s,
             options={"scripted": NoOptions()},
         )
         pool, mailbox, taken = Pool(SPEC, MASK.size_bytes, 4), Mailbox(), []
-        loop = CameraLoop(config, pool, mailbox, lambda: hard, lambda: None)
+        loop = CameraLoop(config, lambda: script(None), pool, mailbox, lambda: hard, lambda: None)
         loops.append(loop)
 
         def taker() -> None:
@@ -102,35 +103,65 @@ def test_the_end_of_a_video_is_no_error(start: Make) -> None:
     assert loop.reason == "the clip is over"
 
 
-def test_a_library_that_blocks_for_ever_is_left_behind_and_its_late_frame_is_not_used(
-    start: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(camera_loop, "GRACE_S", 0.05)
+def test_a_call_that_does_not_return_is_told_with_its_name_and_no_second_camera_is_made(start: Make) -> None:
     blocked = threading.Event()
-    script = Script([0, blocked, 777], [0, 1])
-    loop, mailbox, _, taken = start(script)
-    wait_until(lambda: loop.frames == 1)
-    wait_until(lambda: loop.check() or loop.abandoned == 1)
-    wait_until(lambda: loop.frames == 3 and not mailbox)
-    blocked.set()
-    # The blocked thread closes the camera that it had opened, and nothing else.
-    wait_until(lambda: script.closed >= 1)
-    assert 777 not in [sequence for sequence, _, _ in taken]
-    assert loop.next_sequence == 3
-
-
-def test_the_late_end_of_a_film_in_an_abandoned_thread_does_not_end_the_daemon(
-    start: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(camera_loop, "GRACE_S", 0.05)
-    blocked = threading.Event()
-    script = Script([0, blocked, EndOfVideo("over")], [0, 1])
+    script = Script([0, blocked, 1])
     loop, _, _, _ = start(script)
-    wait_until(lambda: loop.check() or loop.abandoned == 1)
-    wait_until(lambda: loop.frames == 3)
+    wait_until(lambda: loop.frames == 1)
+    wait_until(lambda: loop.blocked(time.monotonic()))
+    assert "a call for the camera's next frame has not returned for" in loop.blocked(time.monotonic())
+    assert script.opened == 1
     blocked.set()
-    wait_until(lambda: script.closed >= 1)
-    assert loop.state != "ended"
+    wait_until(lambda: loop.frames == 2)
+    assert loop.blocked(time.monotonic()) == ""
+
+
+@pytest.mark.parametrize(("step", "call"), [("open", "opening the camera"), ("close", "closing the camera")])
+def test_a_camera_that_hangs_as_it_opens_or_closes_is_told(start: Make, step: str, call: str) -> None:
+    leave = threading.Event()
+    script = Script([0, TransientError("gone")])
+    script.hang = (step, leave)
+    loop, _, _, _ = start(script)
+    wait_until(lambda: loop.blocked(time.monotonic()))
+    assert loop.blocked(time.monotonic()).startswith(call)
+    leave.set()
+
+
+def test_a_thread_that_is_to_stop_is_not_called_blocked(start: Make) -> None:
+    blocked = threading.Event()
+    loop, _, _, _ = start(Script([0, blocked, 1]))
+    wait_until(lambda: loop.blocked(time.monotonic()))
+    assert not loop.stop(0.05), "and whoever stops it hears that it did not end"
+    assert loop.blocked(time.monotonic()) == ""
+    blocked.set()
+
+
+def test_a_camera_that_flaps_is_opened_ever_more_rarely(start: Make) -> None:
+    script = Script(*([0, TransientError("gone")] for _ in range(100)))
+    loop, _, _, _ = start(script, backoff_max_s=60.0)
+    time.sleep(1.0)
+    # 0.1 + 0.2 + 0.4 + 0.8 s: one good frame each time is no stable service.
+    assert script.opened <= 5
+    assert loop.reopens >= 3
+
+
+def test_a_frame_that_no_newer_one_will_replace_is_not_kept_for_later(start: Make) -> None:
+    loop, mailbox, pool, _ = start(Script([0, 1, TransientError("gone")]), take=False)
+    wait_until(lambda: loop.state == "lost")
+    assert not mailbox
+    assert len(pool) == 7
+    assert mailbox.displaced == loop.frames == 2
+
+
+def test_a_missing_camera_stays_missing_and_keeps_its_reason_while_it_is_tried_again(start: Make) -> None:
+    states = set()
+    script = Script(*(TransientError("no camera is plugged in") for _ in range(50)))
+    loop, _, _, _ = start(script)
+    wait_until(lambda: loop.state == "lost")
+    until = script.opened + 4
+    while script.opened < until:
+        states.add((loop.state, loop.reason))
+    assert states == {("lost", "no camera is plugged in")}
 
 
 @pytest.mark.parametrize("fps", [0.0001, 5.0])
@@ -153,8 +184,6 @@ def test_a_sleeping_camera_is_closed_and_wakes_up_again(start: Make) -> None:
     loop.set_awake(False)
     wait_until(lambda: loop.state == "sleeping")
     assert script.closed == 1
-    beats = loop.beats
-    wait_until(lambda: loop.beats > beats)
     frames = loop.frames
     loop.set_awake(True)
     wait_until(lambda: loop.frames == frames + 3)
