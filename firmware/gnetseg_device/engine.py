@@ -74,11 +74,13 @@ class Limits:
 class Engine:
     """One device. See the module's docstring for who calls what.
 
-    ``store`` keeps the models, ``load_network`` makes a network of one.
+    ``store`` keeps the models, ``load_network`` makes a network of one. ``limits`` may be changed
+    between two calls, to offer less than the engine was made with: slots 0 is a device that cannot be
+    used now.
     """
 
     def __init__(self, store: ModelStore, load_network: NetworkFactory, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
+        self.limits = self._made_with = limits or Limits()
         self.store = store
         self._load_network = load_network
         self._queue: deque[Pending] = deque()
@@ -101,7 +103,7 @@ class Engine:
         self._power_up()
 
     def _power_up(self) -> None:
-        self._status = Status(slots=self.limits.slots)
+        self._status = Status()
         self._features = 0
         self._bits = 8
         self._clear(0)
@@ -119,7 +121,7 @@ class Engine:
     def _make_layout(self) -> None:
         model = self.store.active if self._loaded else None
         self._status.model_id = model.record.model_id if model else 0
-        self._layout = Layout(model, self._bits, self.limits.slots) if model else None
+        self._layout = Layout(model, self._bits, self._made_with.slots) if model else None
 
     def _clear(self, epoch: int) -> None:
         """Throw away whatever is under way; the next request is the first of ``epoch``."""
@@ -146,6 +148,7 @@ class Engine:
         if request == Request.CAPABILITIES:
             return self._capabilities().pack()[:length]
         if request == Request.GET_STATUS:
+            self._status.slots = self.limits.slots
             self._status.in_flight = min(len(self._queue), 255)
             self._status.upload_offset, self._status.upload_size = self.store.progress
             return self._status.pack()[:length]
@@ -184,7 +187,8 @@ class Engine:
         hello = parse_hello(data)
         if hello.major != c.MAJOR or not hello.epoch or hello.mask_bits not in self.limits.mask_bits:
             raise Stall(f"{hello} is not to be had")
-        if hello.features & ~self.limits.features:
+        # Not of the enumeration itself: Python 3.11 inverts only the bits that it has names for.
+        if hello.features & ~int(self.limits.features):
             raise Stall(f"features {hello.features:#x} are not all offered")
         self._clear(hello.epoch)
         self._status.state = State.IN_SESSION
@@ -235,12 +239,16 @@ class Engine:
             raise _LostWith(
                 Code.BAD_SEQUENCE, f"sequence {header.sequence} came, {status.next_sequence} was due"
             )
-        if len(self._queue) >= limits.slots * FLOOD_FACTOR:
+        if len(self._queue) >= self._made_with.slots * FLOOD_FACTOR:
             raise _LostWith(Code.NO_CREDIT, f"{len(self._queue)} requests in flight at {limits.slots} slots")
         status.next_sequence = (header.sequence + 1) % MODULUS
         self._current = Pending(header.type, header.sequence, header.format, header.model_id)
         self._verdict, self._length = None, header.length
         try:
+            if len(self._queue) >= limits.slots:
+                raise Refused(
+                    Code.NO_CREDIT, f"{len(self._queue)} requests in flight at {limits.slots} slots"
+                )
             if header.type == Type.FRAME:
                 return self._admit_frame(self._current, header)
             return self._admit_model(header)
@@ -250,8 +258,6 @@ class Engine:
 
     def _admit_frame(self, request: Pending, header: Header) -> memoryview:
         """Where the pixels shall go; ``Refused`` if the frame is answered with an ERROR."""
-        if len(self._queue) >= self.limits.slots:
-            raise Refused(Code.NO_CREDIT, f"{self.limits.slots} requests are in flight already")
         layout = self._layout
         if layout is None:
             raise Refused(Code.NO_MODEL, "there is no model; upload one")

@@ -11,7 +11,8 @@ import click
 
 from gnetsegd.errors import GnetsegError
 
-from .faults import FAULTS
+from . import faults
+from .faults import DEFAULT_RATE, FAULTS
 
 if TYPE_CHECKING:
     from gnetsegd.model import ModelBundle
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from .usbredir import UsbredirPeer
 
 DEFAULT_ADDRESS = "127.0.0.1:3240"
-#: How often a fault that happens to single transfers does so, unless told otherwise.
-DEFAULT_RATE = 0.01
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -35,24 +34,12 @@ def parse_address(text: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
-def parse_fault(text: str) -> tuple[str, float]:
-    """``NAME`` or ``NAME:RATE``; ``BadParameter`` that names the nearest fault or the range."""
-    name, colon, rate = text.partition(":")
-    if name not in FAULTS:
-        import difflib
-
-        near = difflib.get_close_matches(name, FAULTS, 1)
-        hint = f"did you mean {near[0]}?" if near else "--list-faults shows them all"
-        raise click.BadParameter(f"there is no fault {name!r}; {hint}")
-    if not colon:
-        return name, 1.0 if FAULTS[name].lasting else DEFAULT_RATE
+def parse_fault(text: str) -> tuple[str, float, float | None]:
+    """``faults.parse_fault`` for the command line: ``BadParameter`` with its sentence."""
     try:
-        value = float(rate)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise click.BadParameter(f"fault {name}: the rate {rate!r} is not a number from 0 to 1")
-    return name, value
+        return faults.parse_fault(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def fault_table() -> str:
@@ -109,12 +96,12 @@ def fault_table() -> str:
 )
 @click.option(
     "--fault",
-    "faults",
-    metavar="NAME[:RATE]",
+    "injected",
+    metavar="NAME[:NUMBER]",
     multiple=True,
     type=parse_fault,
     help=f"Inject a fault, with a probability at each opportunity (default {DEFAULT_RATE:g}, or always "
-    "for a lasting one). May be given again.",
+    "for a lasting one); for some the number is of frames or seconds. May be given again.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the faults' random numbers.")
 @click.option("--serial", default="mock-0001", show_default=True, help="The device's serial number.")
@@ -128,7 +115,7 @@ def main(
     link_mbps: float,
     compute_ms: float,
     slots: int,
-    faults: tuple[tuple[str, float], ...],
+    injected: tuple[tuple[str, float, float | None], ...],
     seed: int,
     serial: str,
     list_faults: bool,
@@ -153,8 +140,8 @@ def main(
         model=bundle, network=networks, serial=serial, link_mbytes_per_s=link_mbps,
         compute_s=compute_ms / 1000, limits=Limits(slots=slots), store=kept, seed=seed,
     )  # fmt: skip
-    for name, rate in faults:
-        device.inject(name, rate, count=None)
+    for name, rate, value in injected:
+        device.inject(name, rate, count=None, value=value)
     device.port.start_worker()
     server, words = _plug_into(usbredir, device) if usbredir else _serve_usbip(address, device)
     for number in (signal.SIGTERM, signal.SIGINT):
