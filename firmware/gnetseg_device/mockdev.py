@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .device import MockDevice
     from .model_store import ModelStore
     from .networks import NetworkFactory
+    from .remote import RemoteControl
     from .usbip_server import UsbipServer
     from .usbredir import UsbredirPeer
 
@@ -105,6 +106,9 @@ def fault_table() -> str:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the faults' random numbers.")
 @click.option("--serial", default="mock-0001", show_default=True, help="The device's serial number.")
+@click.option(
+    "--remote", metavar="SOCKET", help="Make a Unix socket there that plugs, unplugs and injects faults."
+)
 @click.option("--list-faults", is_flag=True, help="Show the faults and end.")
 def main(
     address: tuple[str, int],
@@ -118,6 +122,7 @@ def main(
     injected: tuple[tuple[str, float, float | None], ...],
     seed: int,
     serial: str,
+    remote: str | None,
     list_faults: bool,
 ) -> None:  # fmt: skip
     """A mock gnetseg accelerator: plug it in with `usbip attach` or QEMU, until SIGTERM or Ctrl-C.
@@ -142,6 +147,7 @@ def main(
     )  # fmt: skip
     for name, rate, value in injected:
         device.inject(name, rate, count=None, value=value)
+    control = _control(remote, device) if remote else None
     device.port.start_worker()
     server, words = _plug_into(usbredir, device) if usbredir else _serve_usbip(address, device)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -149,6 +155,8 @@ def main(
     click.echo(words)
     sys.stdout.flush()
     server.serve()
+    if control:
+        control.close()
     device.close()
     for name, count in sorted(device.injected.items()):
         click.echo(f"fault {name}: {count}")
@@ -178,6 +186,15 @@ def _plug_into(path: str, device: MockDevice) -> tuple[UsbredirPeer, str]:
 
     serial = device.port.identity.serial
     return UsbredirPeer(device.port, path), f"plugging {serial} into the QEMU at {path}"
+
+
+def _control(path: str, device: MockDevice) -> RemoteControl:
+    from .remote import RemoteControl
+
+    try:
+        return RemoteControl(device, path)
+    except OSError as error:
+        _fail(f"--remote {path}: {error.strerror or error}; give a path that is free", os.EX_CANTCREAT)
 
 
 def _load(model: str | None) -> ModelBundle | None:
