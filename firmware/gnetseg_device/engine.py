@@ -27,6 +27,7 @@ from gnetsegd.link.header import MODULUS, Header, pack_message, write_header, wr
 from gnetsegd.link.model_upload import (
     OFFSET_SIZE,
     RECORD_SIZE,
+    ModelRecord,
     pack_progress,
     parse_chunk,
     parse_record,
@@ -36,7 +37,7 @@ from gnetsegd.link.requests import Capabilities, Status, parse_epoch, parse_hell
 from .jobs import MODEL_REQUESTS, CommitJob, FrameJob, Job, Pending
 from .model_store import ModelStore, Refused
 from .parser import Lost, Parser
-from .slots import Layout
+from .slots import Layout, payload_sizes
 
 if TYPE_CHECKING:
     from .networks import Network, NetworkFactory
@@ -330,16 +331,26 @@ class Engine:
                 record = parse_record(payload[:RECORD_SIZE])
             except LinkError as error:
                 raise Refused(Code.MODEL_REFUSED, str(error)) from None
-            frame = record.input.size_bytes
-            if frame > self.limits.max_payload:
-                raise Refused(
-                    Code.MODEL_TOO_LARGE,
-                    f"its frames have {frame} bytes, this device takes {self.limits.max_payload}",
-                )
+            self._check_frames(record)
             wanted = self.store.begin(record)
         else:
             wanted = self.store.write(*parse_chunk(payload[: self._length]))
         self._answer(request, Type.MODEL_PROGRESS, pack_progress(wanted, self.store.progress[1]))
+
+    def _check_frames(self, record: ModelRecord) -> None:
+        """Could a frame of this model be sent to this device at all?"""
+        limits, sizes = self.limits, payload_sizes(record.input)
+        offered = [size for pixel, size in sizes.items() if pixel in limits.pixel_formats]
+        if not offered:
+            raise Refused(
+                Code.MODEL_REFUSED,
+                f"its frames are {record.input.pixel_format}, which this device does not take",
+            )
+        if min(offered) > limits.max_payload:
+            raise Refused(
+                Code.MODEL_TOO_LARGE,
+                f"its frames have {min(offered)} bytes, this device takes {limits.max_payload}",
+            )
 
     # -- jobs
 
@@ -405,7 +416,11 @@ class Engine:
         if job.refused:
             self.store.discard_upload()
             raise job.refused
-        self.store.activate(job.model)
+        try:
+            self.store.activate(job.model)
+        except Refused:
+            self.store.discard_upload()
+            raise
         self._network, self._loaded = job.network, job.model.record.sha256
         self._make_layout()
         self._answer(job.request, Type.MODEL_READY, job.model.record.pack())
@@ -445,8 +460,9 @@ class Engine:
     def _answer_error(self, request: Pending, refused: Refused, flags: int = 0) -> None:
         if request.is_model_request or self._features & Feature.PAYLOAD_CRC:
             flags |= c.FLAG_CRC
-        # Cut at a whole character.
-        text = str(refused).encode()[: c.MAX_SHORT_ANSWER].decode(errors="ignore").encode()
+        # Cut at a whole character. A file's name may hold what UTF-8 cannot.
+        whole = str(refused).encode(errors="replace")
+        text = whole[: c.MAX_SHORT_ANSWER].decode(errors="ignore").encode()
         request.message = memoryview(
             pack_message(
                 Type.ERROR, self._status.epoch, request.sequence, text, flags=flags, code=refused.code
