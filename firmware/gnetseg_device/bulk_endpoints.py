@@ -20,6 +20,7 @@ from .transfer import Cancel, Reason, TransferError
 #: How long an unplugged device stays away by itself, in seconds.
 AWAY_S = 0.5
 REPLUG_AWAY_S = 0.1
+FLAP_AWAY_S = 0.3
 #: Waits for the chip that are longer than this can be cut short by an unplug or an ABORT.
 _SHORT_S = 0.002
 _PULLS = frozenset({"unplug-out", "unplug-upload", "replug", "replug-elsewhere", "reboot-lost-model"})
@@ -45,6 +46,11 @@ class OutEndpoint:
             deadline = now + timeout_s if timeout_s else FOREVER
             with shared.changed:
                 shared.check(attachment, cancel)
+                while shared.defects.hangs:
+                    if not shared.wait(deadline):
+                        raise TransferError(Reason.TIMEOUT)
+                    shared.check(attachment, cancel)
+                shared.offer()
                 if ENDPOINT_OUT in shared.halted:
                     raise TransferError(Reason.STALL)
                 fault = self._draw(data)
@@ -52,7 +58,7 @@ class OutEndpoint:
                 end = shared.bus.reserve(now, len(passing))
                 before = shared.round
             if end > deadline:
-                return self._out_of_time(attachment, passing, now, end, deadline)
+                return self._out_of_time(attachment, passing, now, end, deadline, before)
             if end > now:
                 wait_until(end)
             with shared.changed:
@@ -102,15 +108,18 @@ class OutEndpoint:
         # A short write goes on as if all had passed.
 
     def _out_of_time(
-        self, attachment: int, data: memoryview, begun: float, end: float, deadline: float
+        self, attachment: int, data: memoryview, begun: float, end: float, deadline: float, before: int
     ) -> int:
         """The host's time is over in the middle: whole packets have passed."""
         wait_until(deadline)
         share = (deadline - begun) / (end - begun)
         passed = int(len(data) * share) // PACKET * PACKET
-        with self._shared.changed:
-            self._shared.check(attachment)
-            self._shared.engine.receive(data[:passed], deadline)
+        shared = self._shared
+        with shared.changed:
+            shared.check(attachment)
+            if shared.round == before:
+                shared.engine.receive(data[:passed], deadline)
+                shared.changed.notify_all()
         if not passed:
             raise TransferError(Reason.TIMEOUT)
         return passed
@@ -173,15 +182,17 @@ class InEndpoint:
         while True:
             # Again each time: the lock may have been given up since.
             shared.check(attachment, cancel)
-            if not self._outgoing:
-                self._fetch()
+            if shared.defects.hangs:
+                return None
+            while not self._outgoing and self._fetch():
+                pass  # an answer that never comes: the next one may be there
             if self._outgoing:
                 message = self._outgoing[0]
                 until = min(message.ready_at, deadline) - _SHORT_S
                 if until <= time.monotonic() or ENDPOINT_IN in shared.halted:
                     return message
                 shared.wait(until)
-            elif shared.working or not shared.compute_one():
+            elif shared.working or not (shared.compute_one() or shared.engine.answer()):
                 return None
 
     def _send(
@@ -251,28 +262,37 @@ class InEndpoint:
             message.data = message.data[: message.done + size]
         return size
 
-    def _fetch(self) -> None:
-        """Take the engine's next answer; with a fault, what comes instead of it."""
-        shared = self._shared
+    def _fetch(self) -> bool:
+        """Take the engine's next answer, if there is one; with a fault, what comes instead of it."""
+        shared, defects = self._shared, self._shared.defects
         request = shared.engine.answer()
         if request is None:
-            return
+            return False
         assert request.message is not None
         fault = ""
+        if request.kind == Type.FRAME:
+            if defects.flaps():
+                shared.unplug(FLAP_AWAY_S, False)
+                raise TransferError(Reason.NO_DEVICE)
+            defects.count_frame()
+        elif request.kind == Type.MODEL_COMMIT and (longer_s := defects.commit_s()):
+            request.tag = time.monotonic() + longer_s
         if shared.faults.armed:
             waiting = 0 if self._held else shared.engine.in_flight
             fault = shared.faults.draw("answer", impossible=impossible_for(request.message, waiting))
-        if not fault and not self._held:
+        if not (fault or self._held or shared.faults.defective):
             self._outgoing.append(_Outgoing(request.message, request.tag, owed=True))
-            return
+            return True
         # From here on the bytes are copied: the engine may use the slot again.
         message, ready_at = bytes(request.message), request.tag
         shared.engine.sent()
         if fault == "reordered-sequence":
             self._held = _Outgoing(memoryview(message), ready_at, owed=False)
-            return
-        for data in spoil(fault, message, shared.faults.random) if fault else [message]:
+            return True
+        coming = spoil(fault, message, shared.faults.random) if fault else [message]
+        for data in defects.answers(request.kind, coming):
             self._outgoing.append(_Outgoing(memoryview(data), ready_at, owed=False))
         if self._held:
             self._outgoing.append(self._held)
             self._held = None
+        return True

@@ -97,14 +97,24 @@ class MockDevice:
         """Pull the cable; with ``back_after_s`` it comes back by itself."""
         self.port.unplug(back_after_s, elsewhere=elsewhere)
 
-    def inject(self, name: str, rate: float = 1.0, *, count: int | None = 1, after: int = 0) -> None:
+    def inject(
+        self,
+        name: str,
+        rate: float = 1.0,
+        *,
+        count: int | None = 1,
+        after: int = 0,
+        value: float | None = None,
+    ) -> None:
         """Arm a fault of ``faults.FAULTS``: by default it happens once, at the next opportunity.
 
-        ``count=None`` is until ``clear``; a lasting fault is always that.
+        ``count=None`` is until ``clear``; a lasting fault is always that. ``value`` is a number in the
+        fault's own unit, for those that have one.
         """
         from .faults import FAULTS
 
-        self.port.faults.arm(name, rate, count=None if FAULTS[name].lasting else count, after=after)
+        lasting = FAULTS[name].lasting
+        self.port.faults.arm(name, rate, count=None if lasting else count, after=after, value=value)
 
     def clear(self, name: str | None = None) -> None:
         """Disarm one fault, or all."""

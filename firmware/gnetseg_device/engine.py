@@ -27,6 +27,7 @@ from gnetsegd.link.header import MODULUS, Header, pack_message, write_header, wr
 from gnetsegd.link.model_upload import (
     OFFSET_SIZE,
     RECORD_SIZE,
+    ModelRecord,
     pack_progress,
     parse_chunk,
     parse_record,
@@ -36,7 +37,7 @@ from gnetsegd.link.requests import Capabilities, Status, parse_epoch, parse_hell
 from .jobs import MODEL_REQUESTS, CommitJob, FrameJob, Job, Pending
 from .model_store import ModelStore, Refused
 from .parser import Lost, Parser
-from .slots import Layout
+from .slots import Layout, payload_sizes
 
 if TYPE_CHECKING:
     from .networks import Network, NetworkFactory
@@ -74,11 +75,13 @@ class Limits:
 class Engine:
     """One device. See the module's docstring for who calls what.
 
-    ``store`` keeps the models, ``load_network`` makes a network of one.
+    ``store`` keeps the models, ``load_network`` makes a network of one. ``limits`` may be changed
+    between two calls, to offer less than the engine was made with: slots 0 is a device that cannot be
+    used now.
     """
 
     def __init__(self, store: ModelStore, load_network: NetworkFactory, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
+        self.limits = self._made_with = limits or Limits()
         self.store = store
         self._load_network = load_network
         self._queue: deque[Pending] = deque()
@@ -101,7 +104,7 @@ class Engine:
         self._power_up()
 
     def _power_up(self) -> None:
-        self._status = Status(slots=self.limits.slots)
+        self._status = Status()
         self._features = 0
         self._bits = 8
         self._clear(0)
@@ -119,7 +122,7 @@ class Engine:
     def _make_layout(self) -> None:
         model = self.store.active if self._loaded else None
         self._status.model_id = model.record.model_id if model else 0
-        self._layout = Layout(model, self._bits, self.limits.slots) if model else None
+        self._layout = Layout(model, self._bits, self._made_with.slots) if model else None
 
     def _clear(self, epoch: int) -> None:
         """Throw away whatever is under way; the next request is the first of ``epoch``."""
@@ -146,6 +149,7 @@ class Engine:
         if request == Request.CAPABILITIES:
             return self._capabilities().pack()[:length]
         if request == Request.GET_STATUS:
+            self._status.slots = self.limits.slots
             self._status.in_flight = min(len(self._queue), 255)
             self._status.upload_offset, self._status.upload_size = self.store.progress
             return self._status.pack()[:length]
@@ -184,7 +188,8 @@ class Engine:
         hello = parse_hello(data)
         if hello.major != c.MAJOR or not hello.epoch or hello.mask_bits not in self.limits.mask_bits:
             raise Stall(f"{hello} is not to be had")
-        if hello.features & ~self.limits.features:
+        # Not of the enumeration itself: Python 3.11 inverts only the bits that it has names for.
+        if hello.features & ~int(self.limits.features):
             raise Stall(f"features {hello.features:#x} are not all offered")
         self._clear(hello.epoch)
         self._status.state = State.IN_SESSION
@@ -235,12 +240,16 @@ class Engine:
             raise _LostWith(
                 Code.BAD_SEQUENCE, f"sequence {header.sequence} came, {status.next_sequence} was due"
             )
-        if len(self._queue) >= limits.slots * FLOOD_FACTOR:
+        if len(self._queue) >= self._made_with.slots * FLOOD_FACTOR:
             raise _LostWith(Code.NO_CREDIT, f"{len(self._queue)} requests in flight at {limits.slots} slots")
         status.next_sequence = (header.sequence + 1) % MODULUS
         self._current = Pending(header.type, header.sequence, header.format, header.model_id)
         self._verdict, self._length = None, header.length
         try:
+            if len(self._queue) >= limits.slots:
+                raise Refused(
+                    Code.NO_CREDIT, f"{len(self._queue)} requests in flight at {limits.slots} slots"
+                )
             if header.type == Type.FRAME:
                 return self._admit_frame(self._current, header)
             return self._admit_model(header)
@@ -250,8 +259,6 @@ class Engine:
 
     def _admit_frame(self, request: Pending, header: Header) -> memoryview:
         """Where the pixels shall go; ``Refused`` if the frame is answered with an ERROR."""
-        if len(self._queue) >= self.limits.slots:
-            raise Refused(Code.NO_CREDIT, f"{self.limits.slots} requests are in flight already")
         layout = self._layout
         if layout is None:
             raise Refused(Code.NO_MODEL, "there is no model; upload one")
@@ -324,16 +331,26 @@ class Engine:
                 record = parse_record(payload[:RECORD_SIZE])
             except LinkError as error:
                 raise Refused(Code.MODEL_REFUSED, str(error)) from None
-            frame = record.input.size_bytes
-            if frame > self.limits.max_payload:
-                raise Refused(
-                    Code.MODEL_TOO_LARGE,
-                    f"its frames have {frame} bytes, this device takes {self.limits.max_payload}",
-                )
+            self._check_frames(record)
             wanted = self.store.begin(record)
         else:
             wanted = self.store.write(*parse_chunk(payload[: self._length]))
         self._answer(request, Type.MODEL_PROGRESS, pack_progress(wanted, self.store.progress[1]))
+
+    def _check_frames(self, record: ModelRecord) -> None:
+        """Could a frame of this model be sent to this device at all?"""
+        limits, sizes = self.limits, payload_sizes(record.input)
+        offered = [size for pixel, size in sizes.items() if pixel in limits.pixel_formats]
+        if not offered:
+            raise Refused(
+                Code.MODEL_REFUSED,
+                f"its frames are {record.input.pixel_format}, which this device does not take",
+            )
+        if min(offered) > limits.max_payload:
+            raise Refused(
+                Code.MODEL_TOO_LARGE,
+                f"its frames have {min(offered)} bytes, this device takes {limits.max_payload}",
+            )
 
     # -- jobs
 
@@ -399,7 +416,11 @@ class Engine:
         if job.refused:
             self.store.discard_upload()
             raise job.refused
-        self.store.activate(job.model)
+        try:
+            self.store.activate(job.model)
+        except Refused:
+            self.store.discard_upload()
+            raise
         self._network, self._loaded = job.network, job.model.record.sha256
         self._make_layout()
         self._answer(job.request, Type.MODEL_READY, job.model.record.pack())
@@ -439,8 +460,9 @@ class Engine:
     def _answer_error(self, request: Pending, refused: Refused, flags: int = 0) -> None:
         if request.is_model_request or self._features & Feature.PAYLOAD_CRC:
             flags |= c.FLAG_CRC
-        # Cut at a whole character.
-        text = str(refused).encode()[: c.MAX_SHORT_ANSWER].decode(errors="ignore").encode()
+        # Cut at a whole character. A file's name may hold what UTF-8 cannot.
+        whole = str(refused).encode(errors="replace")
+        text = whole[: c.MAX_SHORT_ANSWER].decode(errors="ignore").encode()
         request.message = memoryview(
             pack_message(
                 Type.ERROR, self._status.epoch, request.sequence, text, flags=flags, code=refused.code

@@ -11,7 +11,8 @@ import click
 
 from gnetsegd.errors import GnetsegError
 
-from .faults import FAULTS
+from . import faults
+from .faults import DEFAULT_RATE, FAULTS
 
 if TYPE_CHECKING:
     from gnetsegd.model import ModelBundle
@@ -19,12 +20,11 @@ if TYPE_CHECKING:
     from .device import MockDevice
     from .model_store import ModelStore
     from .networks import NetworkFactory
+    from .remote import RemoteControl
     from .usbip_server import UsbipServer
     from .usbredir import UsbredirPeer
 
 DEFAULT_ADDRESS = "127.0.0.1:3240"
-#: How often a fault that happens to single transfers does so, unless told otherwise.
-DEFAULT_RATE = 0.01
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -35,24 +35,12 @@ def parse_address(text: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
-def parse_fault(text: str) -> tuple[str, float]:
-    """``NAME`` or ``NAME:RATE``; ``BadParameter`` that names the nearest fault or the range."""
-    name, colon, rate = text.partition(":")
-    if name not in FAULTS:
-        import difflib
-
-        near = difflib.get_close_matches(name, FAULTS, 1)
-        hint = f"did you mean {near[0]}?" if near else "--list-faults shows them all"
-        raise click.BadParameter(f"there is no fault {name!r}; {hint}")
-    if not colon:
-        return name, 1.0 if FAULTS[name].lasting else DEFAULT_RATE
+def parse_fault(text: str) -> tuple[str, float, float | None]:
+    """``faults.parse_fault`` for the command line: ``BadParameter`` with its sentence."""
     try:
-        value = float(rate)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise click.BadParameter(f"fault {name}: the rate {rate!r} is not a number from 0 to 1")
-    return name, value
+        return faults.parse_fault(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def fault_table() -> str:
@@ -109,15 +97,18 @@ def fault_table() -> str:
 )
 @click.option(
     "--fault",
-    "faults",
-    metavar="NAME[:RATE]",
+    "injected",
+    metavar="NAME[:NUMBER]",
     multiple=True,
     type=parse_fault,
     help=f"Inject a fault, with a probability at each opportunity (default {DEFAULT_RATE:g}, or always "
-    "for a lasting one). May be given again.",
+    "for a lasting one); for some the number is of frames or seconds. May be given again.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the faults' random numbers.")
 @click.option("--serial", default="mock-0001", show_default=True, help="The device's serial number.")
+@click.option(
+    "--remote", metavar="SOCKET", help="Make a Unix socket there that plugs, unplugs and injects faults."
+)
 @click.option("--list-faults", is_flag=True, help="Show the faults and end.")
 def main(
     address: tuple[str, int],
@@ -128,9 +119,10 @@ def main(
     link_mbps: float,
     compute_ms: float,
     slots: int,
-    faults: tuple[tuple[str, float], ...],
+    injected: tuple[tuple[str, float, float | None], ...],
     seed: int,
     serial: str,
+    remote: str | None,
     list_faults: bool,
 ) -> None:  # fmt: skip
     """A mock gnetseg accelerator: plug it in with `usbip attach` or QEMU, until SIGTERM or Ctrl-C.
@@ -153,8 +145,9 @@ def main(
         model=bundle, network=networks, serial=serial, link_mbytes_per_s=link_mbps,
         compute_s=compute_ms / 1000, limits=Limits(slots=slots), store=kept, seed=seed,
     )  # fmt: skip
-    for name, rate in faults:
-        device.inject(name, rate, count=None)
+    for name, rate, value in injected:
+        device.inject(name, rate, count=None, value=value)
+    control = _control(remote, device) if remote else None
     device.port.start_worker()
     server, words = _plug_into(usbredir, device) if usbredir else _serve_usbip(address, device)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -162,6 +155,8 @@ def main(
     click.echo(words)
     sys.stdout.flush()
     server.serve()
+    if control:
+        control.close()
     device.close()
     for name, count in sorted(device.injected.items()):
         click.echo(f"fault {name}: {count}")
@@ -191,6 +186,15 @@ def _plug_into(path: str, device: MockDevice) -> tuple[UsbredirPeer, str]:
 
     serial = device.port.identity.serial
     return UsbredirPeer(device.port, path), f"plugging {serial} into the QEMU at {path}"
+
+
+def _control(path: str, device: MockDevice) -> RemoteControl:
+    from .remote import RemoteControl
+
+    try:
+        return RemoteControl(device, path)
+    except OSError as error:
+        _fail(f"--remote {path}: {error.strerror or error}; give a path that is free", os.EX_CANTCREAT)
 
 
 def _load(model: str | None) -> ModelBundle | None:

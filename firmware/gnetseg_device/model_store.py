@@ -176,7 +176,9 @@ class FolderStore(ModelStore):
             raise Refused(Code.STORAGE_FULL, f"the model cannot be written: {error.strerror}") from None
 
     def _unpersist(self, sha256: bytes) -> None:
-        (self._folder / f"{sha256.hex()}.model").unlink(missing_ok=True)
+        # What cannot be removed is room that is lost, and no reason to lose the model that serves.
+        with contextlib.suppress(OSError):
+            (self._folder / f"{sha256.hex()}.model").unlink()
 
 
 def _read_model(path: Path, capacity: int) -> StoredModel | None:
@@ -194,8 +196,13 @@ def _read_model(path: Path, capacity: int) -> StoredModel | None:
 
 def _replace(path: Path, data: bytes) -> None:
     beside = path.with_name(path.name + ".new")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink()  # half a file would keep the room that is missing
+        raise

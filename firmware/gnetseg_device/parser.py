@@ -57,16 +57,33 @@ class Parser:
                 position = self._take_header(data, position, tag)
 
     def _hunt(self, data: memoryview) -> int:
-        """The position of the first header of the epoch at the beginning of a packet, or the end."""
-        for start in range(0, len(data) - HEADER_SIZE + 1, PACKET):
-            try:
-                header = Header(*read_header(data, start))
-            except LinkError:
-                continue
-            if header.epoch == self._epoch:
+        """The position of the first header of the epoch at the beginning of a packet, or the end.
+
+        What may be the first of two pieces of it is kept in ``_head``, and the position is then in its rest.
+        """
+        kept, self._head_size = self._head_size, 0
+        rest = HEADER_SIZE - kept
+        if kept and len(data) >= rest:
+            self._head[kept:] = data[:rest]
+            if self._is_due(memoryview(self._head), 0):
+                self._hunting, self._head_size = False, kept
+                return 0
+        for start in range(0, len(data), PACKET):
+            piece = data[start : start + HEADER_SIZE]
+            if len(piece) < HEADER_SIZE:
+                self._head_size = len(piece)
+                self._head[: len(piece)] = piece
+            elif self._is_due(data, start):
                 self._hunting = False
                 return start
         return len(data)
+
+    def _is_due(self, data: memoryview, start: int) -> bool:
+        """Is there a good header of the epoch?"""
+        try:
+            return Header(*read_header(data, start)).epoch == self._epoch
+        except LinkError:
+            return False
 
     def _take_header(self, data: memoryview, position: int, tag: float) -> int:
         try:

@@ -25,6 +25,8 @@ from .transfer import Cancel, Place, Reason, TransferError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+#: How long the kernel itself waits for endpoint 0 where its caller gives no time limit, in seconds.
+KERNEL_CONTROL_S = 5.0
 _SET_CONFIGURATION = (0x00, 9)
 _CLEAR_ENDPOINT_FEATURE = (0x02, 1)
 
@@ -119,12 +121,14 @@ class Port:
         self._place = Place(bus, port, next(self._addresses))
         self._shared.plugged = True
         self._shared.attachment += 1
+        self._shared.defects.power_up()
         self._back_at = None
         self.on_change()
 
     def _restart(self) -> None:
         """After the engine threw everything away: so does the port."""
         self._in.restart()
+        self._shared.defects.restart()
         self._shared.chip.reset()
         self._shared.round += 1
         self._lock.notify_all()
@@ -147,12 +151,24 @@ class Port:
 
     # -- endpoint 0
 
-    def control_in(self, attachment: int, request_type: int, request: int, value: int, length: int) -> bytes:
-        """A control IN transfer; raises STALL, NO_DEVICE."""
+    def control_in(
+        self,
+        attachment: int,
+        request_type: int,
+        request: int,
+        value: int,
+        length: int,
+        timeout_s: float = 0.0,
+    ) -> bytes:
+        """A control IN transfer; raises STALL, NO_DEVICE, TIMEOUT.
+
+        A device that does not answer lets ``timeout_s`` pass; 0 is for a caller that waits by itself.
+        """
         with self._lock:
-            self._shared.check(attachment)
+            self._begin_control(attachment, timeout_s)
             if request_type != REQUEST_IN:
-                standard = standard_request(self.identity, request_type, request, value)
+                identity = self._shared.defects.identity(self.identity)
+                standard = standard_request(identity, request_type, request, value)
                 if standard is None:
                     raise TransferError(Reason.STALL)
                 return standard[:length]
@@ -163,11 +179,18 @@ class Port:
             return self._spoil_capabilities(data) if request == Request.CAPABILITIES else data
 
     def control_out(
-        self, attachment: int, request_type: int, request: int, value: int, index: int, data: bytes
+        self,
+        attachment: int,
+        request_type: int,
+        request: int,
+        value: int,
+        index: int,
+        data: bytes,
+        timeout_s: float = 0.0,
     ) -> None:
-        """A control OUT transfer; raises STALL, NO_DEVICE."""
+        """A control OUT transfer; like ``control_in``."""
         with self._lock:
-            self._shared.check(attachment)
+            self._begin_control(attachment, timeout_s)
             if request_type != REQUEST_OUT:
                 if standard_request(self.identity, request_type, request, value) is None:
                     raise TransferError(Reason.STALL)
@@ -185,16 +208,33 @@ class Port:
     def clear_halt(self, attachment: int, endpoint: int) -> None:
         """End a STALL of a bulk endpoint."""
         with self._lock:
-            self._shared.check(attachment)
+            self._begin_control(attachment, KERNEL_CONTROL_S)
             self._clear_halt(endpoint)
 
     def reset(self, attachment: int) -> None:
-        """A reset of the port: no session, no halted endpoint; the attachment stays."""
+        """A reset of the port: no session, no halted endpoint; the attachment stays.
+
+        NO_DEVICE if the device does not say afterwards what it is, as the kernel asks.
+        """
         with self._lock:
             self._shared.check(attachment)
+            if self._shared.defects.control():
+                raise TransferError(Reason.NO_DEVICE)
             self._shared.halted.clear()
             self.engine.control_out(Request.SOFT_RESET, b"")
             self._restart()
+
+    def _begin_control(self, attachment: int, timeout_s: float) -> None:
+        """Every request on endpoint 0 comes by here; raises what ends it before the device looks at it."""
+        shared = self._shared
+        shared.check(attachment)
+        does = shared.defects.control()
+        if does == "stall":
+            raise TransferError(Reason.STALL)
+        if does == "mute":
+            shared.sleep(attachment, None, time.monotonic() + timeout_s)
+            raise TransferError(Reason.TIMEOUT)
+        shared.offer()
 
     def _clear_halt(self, endpoint: int) -> None:
         self._shared.halted.discard(endpoint)
@@ -206,13 +246,11 @@ class Port:
             raise TransferError(Reason.STALL)
         if fault == "other-major":
             spoiled[4:6] = b"\2\0"
-        elif fault == "no-credit":
-            spoiled[12] = 0
         elif fault == "older-minor":
             spoiled[5] = 0
             spoiled[6:8] = CAPABILITIES_SIZE_1_0.to_bytes(2, "little")
             del spoiled[CAPABILITIES_SIZE_1_0:]
-        return bytes(spoiled)
+        return self._shared.defects.capabilities(bytes(spoiled))
 
     # -- the bulk endpoints
 

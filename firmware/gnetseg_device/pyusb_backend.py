@@ -22,7 +22,7 @@ from usb.core import USBError, USBTimeoutError
 from gnetsegd.link import constants as c
 
 from .descriptors import ENDPOINT_IN, ENDPOINT_OUT, INTERFACE
-from .port import Port
+from .port import KERNEL_CONTROL_S, Port
 from .transfer import Reason, TransferError
 
 if TYPE_CHECKING:
@@ -228,16 +228,14 @@ class PyusbBackend(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no 
         data: Any,
         timeout: int,
     ) -> int:
-        del timeout
         self._alive(dev_handle)
-        port, buffer = dev_handle.port, _memory(data)
+        port, attachment, buffer = dev_handle.port, dev_handle.attachment, _memory(data)
+        limit_s = timeout / 1000 if timeout else KERNEL_CONTROL_S
         try:
             if not bmRequestType & 0x80:
-                port.control_out(
-                    dev_handle.attachment, bmRequestType, bRequest, wValue, wIndex, bytes(buffer)
-                )
+                port.control_out(attachment, bmRequestType, bRequest, wValue, wIndex, bytes(buffer), limit_s)
                 return len(buffer)
-            answer = port.control_in(dev_handle.attachment, bmRequestType, bRequest, wValue, len(buffer))
+            answer = port.control_in(attachment, bmRequestType, bRequest, wValue, len(buffer), limit_s)
         except TransferError as error:
             raise usb_error(error.reason) from None
         buffer[: len(answer)] = answer

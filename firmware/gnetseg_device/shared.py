@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .bus import Bus, Chip
+from .defects import Defects
 from .engine import Engine
 from .faults import Injector
 from .jobs import FrameJob
@@ -27,6 +28,7 @@ class Shared:
     Attributes
     ----------
     changed : the lock, and the bell that is rung when anything happens
+    defects : what a broken device does with all of it
     halted : addresses of the bulk endpoints that STALL
     round : counts what ends everything under way: ABORT, HELLO, resets, unplugging
     attachment : counts the times it was plugged in
@@ -39,6 +41,7 @@ class Shared:
         self.bus = bus
         self.chip = chip
         self.faults = faults
+        self.defects = Defects(faults, engine)
         self.changed = threading.Condition()
         self.halted: set[int] = set()
         self.round = 0
@@ -46,6 +49,10 @@ class Shared:
         self.plugged = True
         self.working = False
         self.unplug: Callable[[float | None, bool], None] = lambda _after, _elsewhere: None
+
+    def offer(self) -> None:
+        """Before the engine is asked anything: what it offers now."""
+        self.engine.limits = self.defects.offered()
 
     def check(self, attachment: int, cancel: Cancel | None = None) -> None:
         """Raises NO_DEVICE after the attachment is gone, CANCELLED if that was asked for."""
@@ -69,8 +76,12 @@ class Shared:
 
     def compute_one(self) -> bool:
         """Run the next job, if there is one; the lock is given up while the network computes."""
+        had_answer = self.engine.answer() is not None
         job = self.engine.take_job()
         if job is None:
+            # A request that was refused when its turn came has its answer now: nothing else tells of it.
+            if not had_answer and self.engine.answer() is not None:
+                self.changed.notify_all()
             return False
         self.changed.release()
         try:

@@ -14,6 +14,14 @@ from .model_store import StoredModel
 YUV420 = PIXEL_FORMAT_CODES["YUV420"]
 
 
+def payload_sizes(spec: FrameSpec) -> dict[int, int]:
+    """Bytes of a picture for this input, by each pixel format code in which it may be sent."""
+    sizes = {PIXEL_FORMAT_CODES[spec.pixel_format]: spec.size_bytes}
+    if spec.pixel_format == "YUV444" and not (spec.width % 2 or spec.height % 2):
+        sizes[YUV420] = FrameSpec(spec.width, spec.height, "YUV420").size_bytes
+    return sizes
+
+
 class Layout:
     """The active model in one session: what its frames and masks look like, and their slots.
 
@@ -32,11 +40,8 @@ class Layout:
         self.spec = spec
         self.mask = MaskFormat(labels.width, labels.height, bits, labels.classes)
         self.fits = labels.classes <= 1 << bits
-        self.payload_sizes = {PIXEL_FORMAT_CODES[spec.pixel_format]: spec.size_bytes}
-        self.upsampled = None
-        if spec.pixel_format == "YUV444" and not (spec.width % 2 or spec.height % 2):
-            self.payload_sizes[YUV420] = FrameSpec(spec.width, spec.height, "YUV420").size_bytes
-            self.upsampled = np.zeros(spec.shape, np.uint8)
+        self.payload_sizes = payload_sizes(spec)
+        self.upsampled = np.zeros(spec.shape, np.uint8) if YUV420 in self.payload_sizes else None
         self.packer = MaskPacker(self.mask) if bits < 8 else None
         self.labels = np.zeros((labels.height, labels.width), np.uint8)
         # One more than may be in flight: a frame that was aborted while the network had it.

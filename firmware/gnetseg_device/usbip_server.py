@@ -171,6 +171,8 @@ class _Attached(SocketDevice[_Urb]):
                 answer = self._bulk_in(submit.length, urb.cancel)
                 count = len(answer)
         except TransferError as error:
+            if submit.endpoint == 0 and error.reason is Reason.TIMEOUT:
+                return  # it does not answer: the kernel unlinks the URB when it has waited long enough
             status, count = _STATUS.get(error.reason, -errno.EIO), error.count if submit.is_out else 0
         with self._lock:
             if self._pending.pop(submit.sequence, None) is None:

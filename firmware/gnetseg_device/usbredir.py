@@ -162,6 +162,8 @@ class _Plugged(SocketDevice[_Transfer]):
                 data = self._port.control_in(self._attachment, kind, request, value, asked.length)
                 count = len(data)
         except TransferError as error:
+            if error.reason is Reason.TIMEOUT:
+                return  # it does not answer: QEMU cancels the request when the guest has waited long enough
             status = _STATUS.get(error.reason, Status.IO_ERROR)
         self._send(self._codec.pack_control(number, asked, status, count, data))
 

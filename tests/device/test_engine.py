@@ -13,7 +13,7 @@ import pytest
 from gnetseg_device.device import install
 from gnetseg_device.engine import Engine, Limits, Stall
 from gnetseg_device.jobs import Job
-from gnetseg_device.model_store import FolderStore, ModelStore
+from gnetseg_device.model_store import FolderStore, ModelStore, Refused
 from gnetseg_device.networks import FakeNetwork
 from gnetseg_device.pixels import upsample_yuv420
 from numpy.typing import NDArray
@@ -176,6 +176,54 @@ def test_header_and_payload_may_be_transfers_of_their_own() -> None:
     assert [header.type for header, _ in wire.answers()] == [Type.RESULT] * 2
 
 
+@pytest.mark.parametrize("cut", [1, 13, 28, 31])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_header_may_come_in_two_pieces(cut: int, first: bool) -> None:
+    wire = Wire()
+    if not first:
+        wire.frame(1)
+    sequence = 1 if first else 2
+    message = memoryview(frame_message(A, PIXELS, sequence))
+    for piece in (message[:cut], message[cut:]):
+        wire.engine.receive(piece)
+    wire.frame(sequence + 1)
+    answers = wire.answers()
+    assert [header.sequence for header, _ in answers] == [1, 2, *([] if first else [3])]
+    assert {payload for _, payload in answers} == {expected(A, PIXELS).tobytes()}
+
+
+def test_a_message_may_come_byte_by_byte_once_its_epoch_has_begun() -> None:
+    wire = Wire(features=c.Feature.PAYLOAD_CRC)
+    wire.frame(1, flags=c.FLAG_CRC)
+    wire.send(frame_message(A, PIXELS, 2, flags=c.FLAG_CRC), piece=1)
+    assert [header.type for header, _ in wire.answers()] == [Type.RESULT] * 2
+
+
+def test_a_bad_header_in_two_pieces_loses_the_epoch_as_one_in_one_does() -> None:
+    wire = Wire()
+    wire.frame(1)
+    wire.answers()
+    message = bytearray(frame_message(A, PIXELS, 2))
+    message[12] ^= 1
+    wire.engine.receive(memoryview(message)[:10])
+    wire.engine.receive(memoryview(message)[10:])
+    header, _ = wire.answer()
+    assert (header.code, header.flags) == (Code.BAD_HEADER, c.FLAG_LOST)
+
+
+@pytest.mark.parametrize("cut", [1, 20, 31])
+def test_half_a_header_of_an_old_epoch_is_never_joined_to_a_new_one(cut: int) -> None:
+    wire = Wire()
+    wire.frame(1)
+    wire.answers()
+    wire.engine.receive(memoryview(frame_message(A, PIXELS, 2))[:cut])
+    wire.abort(2)
+    # What was still in a buffer comes after the ABORT: the tail of the old message, less than a header long.
+    wire.engine.receive(memoryview(frame_message(A, PIXELS, 2))[-cut:])
+    wire.frame(1, epoch=2)
+    assert wire.answer()[0].type == Type.RESULT
+
+
 def test_two_messages_may_come_in_one_read() -> None:
     wire = Wire()
     wire.send(frame_message(A, PIXELS, 1) + frame_message(A, PIXELS, 2))
@@ -311,6 +359,54 @@ def test_after_the_largest_sequence_comes_zero() -> None:
     wire.frame(0xFFFFFFFF)
     wire.frame(0)
     assert [header.sequence for header, _ in wire.answers()] == [0xFFFFFFFF, 0]
+
+
+def test_a_refused_request_uses_up_its_sequence_and_its_place_in_the_order() -> None:
+    wire = Wire(limits=Limits(slots=1))
+    wire.frame(1)
+    wire.frame(2)
+    wire.send(pack_message(0x55, EPOCH, 3))
+    wire.frame(4)
+    assert [(header.sequence, header.code) for header, _ in wire.answers()] == [
+        (1, 0), (2, Code.NO_CREDIT), (3, Code.NO_CREDIT), (4, Code.NO_CREDIT)
+    ]  # fmt: skip
+    wire.frame(5)
+    assert wire.answer()[0].type == Type.RESULT
+
+
+def test_a_model_request_needs_a_credit_like_any_other() -> None:
+    wire = Wire(limits=Limits(slots=2))
+    wire.frame(1)
+    wire.frame(2)
+    wire.send(pack_message(Type.MODEL_BEGIN, EPOCH, 3, ModelRecord.of(B).pack(), flags=c.FLAG_CRC))
+    assert [header.code for header, _ in wire.answers()] == [0, 0, Code.NO_CREDIT]
+    assert wire.status().upload_size == 0
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_far_more_than_was_granted_is_four_times_as_much(slots: int) -> None:
+    wire = Wire(limits=Limits(slots=slots))
+    for sequence in range(1, 4 * slots + 1):
+        wire.frame(sequence)
+    assert wire.status().state == State.IN_SESSION
+    wire.frame(4 * slots + 1)
+    assert wire.status().state == State.LOST
+    header, _ = wire.answers()[-1]
+    assert (header.code, header.flags, header.sequence) == (Code.NO_CREDIT, c.FLAG_LOST, 0)
+
+
+def test_a_device_that_offers_no_slots_refuses_everything_and_keeps_the_place() -> None:
+    wire = Wire(limits=Limits(slots=2))
+    wire.engine.limits = Limits(slots=0)
+    for sequence in range(1, 8):
+        wire.frame(sequence)
+        assert wire.code() == Code.NO_CREDIT
+    assert wire.status().slots == 0
+    wire.engine.control_out(Request.HELLO, Hello(2, 1).pack())  # lays its buffers out anew
+    wire.engine.limits = Limits(slots=2)
+    wire.frame(1, epoch=2)
+    wire.frame(2, epoch=2)
+    assert [header.type for header, _ in wire.answers()] == [Type.RESULT] * 2
 
 
 # -- epochs
@@ -570,6 +666,28 @@ def test_a_network_that_throws_costs_one_frame_and_not_the_device() -> None:
     assert b"too hot" in text
 
 
+@pytest.mark.parametrize("offered", [0, 1, 2, 3])
+@pytest.mark.parametrize("asked", [1, 2, 3, 4, 5, 8, 1 << 31])
+def test_hello_refuses_each_feature_that_was_not_offered_named_or_not(offered: int, asked: int) -> None:
+    wire = Wire(limits=Limits(features=c.Feature(offered)), hello=False)
+    if asked & ~offered:
+        with pytest.raises(Stall, match="not all offered"):
+            wire.engine.control_out(Request.HELLO, Hello(1, features=asked).pack())
+        assert wire.status().state == State.NO_SESSION
+    else:
+        wire.engine.control_out(Request.HELLO, Hello(1, features=asked).pack())
+
+
+def test_a_longer_hello_of_a_later_minor_is_taken_and_a_refused_one_changes_nothing() -> None:
+    wire = Wire()
+    wire.engine.control_out(Request.HELLO, Hello(7, minor=9).pack() + b"and more")
+    assert wire.status().epoch == 7
+    with pytest.raises(Stall):
+        wire.engine.control_out(Request.HELLO, Hello(8, mask_bits=3).pack())
+    wire.frame(1, epoch=7)
+    assert wire.answer()[0].type == Type.RESULT
+
+
 def test_hello_refuses_what_was_not_offered() -> None:
     limits = Limits(mask_bits=(8,), features=0)
     for hello in (
@@ -692,6 +810,9 @@ def test_a_model_that_does_not_load_is_refused_and_the_old_one_stays() -> None:
         (Type.MODEL_COMMIT, bytes(32), Code.NO_UPLOAD),
         (Type.MODEL_BEGIN, bytes(64), Code.MODEL_REFUSED),
         (Type.MODEL_BEGIN, bytes(63), Code.BAD_FORMAT),
+        (Type.MODEL_BEGIN, bytes(65), Code.BAD_FORMAT),
+        (Type.MODEL_BEGIN, b"", Code.BAD_FORMAT),
+        (Type.MODEL_COMMIT, bytes(33), Code.BAD_FORMAT),
         (Type.MODEL_COMMIT, bytes(31), Code.BAD_FORMAT),
         (Type.MODEL_CHUNK, b"123", Code.BAD_FORMAT),
     ],
@@ -714,6 +835,18 @@ def test_a_model_that_is_too_large_is_refused_at_begin() -> None:
     assert small.model(Type.MODEL_BEGIN, 1, ModelRecord.of(B).pack())[0].code == Code.MODEL_TOO_LARGE
     narrow = Wire(None, limits=Limits(max_payload=511))
     assert narrow.model(Type.MODEL_BEGIN, 1, ModelRecord.of(B).pack())[0].code == Code.MODEL_TOO_LARGE
+
+
+def test_a_model_whose_frames_the_device_does_not_take_is_refused_at_begin() -> None:
+    luminance = Limits(pixel_formats=(0,))
+    assert Wire(limits=luminance).model(Type.MODEL_BEGIN, 1, ModelRecord.of(A).pack())[0].code == 0
+    for pixel in ("RGB", "YUV444"):
+        record = ModelRecord.of(bundle(b"colour", pixel=pixel)).pack()
+        assert Wire(limits=luminance).model(Type.MODEL_BEGIN, 1, record)[0].code == Code.MODEL_REFUSED
+    # Half the bytes of YUV444: for these it takes, and has room.
+    record = ModelRecord.of(bundle(b"colour", pixel="YUV444")).pack()
+    subsampled = Limits(pixel_formats=(1,), max_payload=32 * 16 * 3 // 2)
+    assert Wire(limits=subsampled).model(Type.MODEL_BEGIN, 1, record)[0].type == Type.MODEL_PROGRESS
 
 
 def test_model_messages_without_their_crc_are_refused() -> None:
@@ -799,9 +932,52 @@ def test_a_write_that_fails_leaves_the_old_model(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr("gnetseg_device.model_store._replace", full)
     assert wire.model(Type.MODEL_COMMIT, sequence, B.sha256)[0].code == Code.STORAGE_FULL
+    assert wire.status().upload_size == 0, "the upload is over, as the protocol says of STORAGE_FULL"
     wire.frame(sequence + 1)
     assert wire.answer()[1] == expected(A, PIXELS).tobytes()
     assert FolderStore(tmp_path).active == store.active
+
+
+def test_a_write_that_breaks_off_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FolderStore(tmp_path)
+    install(store, A)
+    before = sorted(tmp_path.iterdir())
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(Refused, match="No space left"):
+        install(store, B)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_model_that_cannot_be_removed_keeps_nothing_from_working(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FolderStore(tmp_path, capacity=30)
+    wire = Wire(A, store=store)
+
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", read_only)
+    large = bundle(b"b" * 25)
+    sequence = wire.upload(large)
+    assert wire.model(Type.MODEL_COMMIT, sequence, large.sha256)[0].type == Type.MODEL_READY
+
+
+def test_an_errors_words_are_utf_8_whatever_a_network_says() -> None:
+    class Foreign(FakeNetwork):
+        def run(self, *_: object) -> None:
+            raise OSError("no such file: caf\udce9 " + "ä" * 300)
+
+    wire = Wire(network=Foreign)
+    wire.frame(1)
+    header, text = wire.answer()
+    assert header.code == Code.NETWORK_FAILED
+    assert "no such file: caf? ä" in text.decode()
+    assert len(text) <= c.MAX_SHORT_ANSWER
 
 
 def test_old_models_make_room_but_never_the_active_one() -> None:

@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[2]
     ("arguments", "sentence"),
     [
         (["--fault", "stal-in"], "there is no fault 'stal-in'; did you mean stall-in?"),
+        (["--fault", "flap-after:-1"], "'-1' is not a number of frames, 0 to"),
+        (["--network", "fake", "--remote", "/proc/nowhere/s"], "--remote /proc/nowhere/s: No such file"),
         (["--fault", "stall-in:2"], "the rate '2' is not a number from 0 to 1"),
         (["--fault", "stall-in:often"], "the rate 'often' is not a number from 0 to 1"),
         (["--usbip", "here"], "'here' is not HOST:PORT, for example 127.0.0.1:3240"),

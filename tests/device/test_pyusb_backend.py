@@ -19,7 +19,7 @@ from gnetseg_device.pyusb_backend import Host, usb_error
 from gnetseg_device.transfer import Reason
 
 from gnetsegd.link import constants as c
-from gnetsegd.link.constants import Request, Type
+from gnetsegd.link.constants import Code, Request, Type
 from gnetsegd.link.header import HEADER_SIZE, in_buffer_size, pack_message
 from gnetsegd.link.model_upload import pack_chunk
 from gnetsegd.link.requests import parse_capabilities
@@ -329,3 +329,33 @@ def test_a_model_goes_up_over_the_cable_in_chunks() -> None:
     host.write(frame_message(MODEL, PIXELS, 4))
     assert split(host.read())[1] == expected(MODEL, PIXELS).tobytes()
     assert HEADER_SIZE == 32
+
+
+@pytest.mark.parametrize("worker", [True, False])
+def test_a_request_that_is_refused_when_its_turn_comes_is_answered_at_once(worker: bool) -> None:
+    mock = MockDevice(model=MODEL)
+    if worker:
+        mock.port.start_worker()
+    host = UsbHost(mock)
+    host.hello()
+    for sequence in (1, 2):
+        host.write(pack_message(Type.MODEL_COMMIT, EPOCH, sequence, bytes(32), flags=c.FLAG_CRC))
+        header, _ = split(host.read(timeout_ms=5000))
+        assert (header.type, header.code, header.sequence) == (Type.ERROR, Code.NO_UPLOAD, sequence)
+    mock.close()
+
+
+def test_what_passed_before_the_time_was_over_is_answered_at_once() -> None:
+    mock = MockDevice(model=MODEL, link_mbytes_per_s=1)
+    host = UsbHost(mock)
+    host.hello()
+    host.write(frame_message(MODEL, picture(MODEL), 1))
+    host.read()
+    answers: list[bytes] = []
+    reader = threading.Thread(target=lambda: answers.append(host.read(timeout_ms=20_000)))
+    reader.start()
+    # 100 ms of bytes, of which the first are no header.
+    assert host.write(bytes(100_000), timeout_ms=20) < 100_000
+    reader.join()
+    header, _ = split(answers[0])
+    assert (header.code, header.flags) == (Code.BAD_HEADER, c.FLAG_LOST)
