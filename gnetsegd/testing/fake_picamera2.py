@@ -52,11 +52,11 @@ class Rig:
     busy : another program holds it
     stalled : no frame comes, every wait runs into its limit
     error : raised by the next calls of the library
-    fails : names of methods that raise, such as start, cancel_all_and_flush, close
+    fails : names of methods that raise, such as _initialize_camera, start, cancel_all_and_flush, close
     hang : methods that never return, such as __init__, start, wait, close
     flap_after_frames : so many frames after its start it is lost and comes back (0: never)
     absent_looks : how often libcamera finds no camera before it has come back
-    owner : the object that has acquired the camera; a second one is refused
+    owner : ``id`` of the object that has acquired the camera; a second one is refused
     unusable : how many of the next frames have a buffer too short to hold them
     lose : how many frames the sensor loses before the next one
     skip : how many frames complete before the next one while nobody asks for them
@@ -77,7 +77,7 @@ class Rig:
         self.fails: set[str] = set()
         self.hang = Hang()
         self.flap_after_frames = self.absent_looks = 0
-        self.owner: Any = None
+        self.owner: int | None = None
         self.looks_left = 0
         self.unusable = 0
         self.lose = 0
@@ -175,7 +175,8 @@ class FakePicamera2:
                 raise RuntimeError("Camera in Running state trying acquire() requiring state Available")
         except (OSError, RuntimeError) as error:
             raise RuntimeError("Camera __init__ sequence did not complete.") from error
-        self.rig.owner = self
+        self.rig.owner = id(self)
+        self._check("_initialize_camera")  # one that fails here holds the camera until it is forgotten
         self.camera_config: dict[str, Any] = {}
         self.camera_properties = {
             "Model": self.rig.model,
@@ -336,6 +337,10 @@ class FakePicamera2:
         self._unmap()  # BufferError when someone still holds a view of a buffer
         self.is_open = False
         self.rig.owner = None
+
+    def __del__(self) -> None:
+        if self.rig.owner == id(self):
+            self.rig.owner = None
 
     def _check(self, method: str, outside: bool = True) -> None:
         self.rig.hang.here(method)

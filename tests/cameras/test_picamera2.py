@@ -284,6 +284,15 @@ def test_an_error_while_a_picture_is_copied_leaves_the_camera_free(
     assert not rig.cameras[0].is_open
 
 
+def test_a_camera_that_failed_while_it_was_made_is_free_again(rig, request_of):
+    rig.fails = {"_initialize_camera"}
+    with pytest.raises(TransientError, match="_initialize_camera failed") as caught:
+        opened(request_of(SPEC))
+    assert rig.owner is None, caught.value  # while the error, with all that it holds, is still there
+    rig.fails = set()
+    opened(request_of(SPEC))
+
+
 def test_a_request_that_cannot_be_given_back_does_not_hide_the_first_error(
     rig, request_of, frame, monkeypatch
 ):

@@ -521,6 +521,49 @@ def test_a_driver_that_tells_an_impossible_picture_is_refused(told, webcam, requ
     assert webcam.opened == 0
 
 
+@pytest.mark.parametrize(
+    ("method", "name", "kind", "words"),
+    [
+        ("_request_buffers", "count", TransientError, "no memory for pictures"),
+        ("_query", "length", PermanentError, "hold no picture"),
+    ],
+)
+def test_a_driver_that_gives_no_buffers_is_named(method, name, kind, words, request_of, monkeypatch):
+    real = getattr(FakeDevice, method)
+
+    def nothing(self, structure):
+        real(self, structure)
+        setattr(structure, name, 0)
+
+    monkeypatch.setattr(FakeDevice, method, nothing)
+    webcam = FakeWebcam(("MJPG",), ((64, 48),))
+    with pytest.raises(kind, match=words):
+        opened(webcam, request_of(FrameSpec(64, 48)))
+    assert (webcam.opened, webcam.mapped) == (0, 0)
+
+
+@pytest.mark.parametrize(("interruptions", "passes"), [(3, True), (1000, False)])
+def test_a_request_that_signals_interrupt_is_repeated_but_not_for_ever(interruptions, passes, monkeypatch):
+    device, calls = v4l2.CharacterDevice("/dev/null"), []
+
+    def ioctl(*_):
+        calls.append(1)
+        assert len(calls) < 500
+        if len(calls) <= interruptions:
+            raise InterruptedError
+
+    monkeypatch.setattr("gnetsegd.cameras.v4l2_ioctl.fcntl.ioctl", ioctl)
+    try:
+        if passes:
+            device.ioctl(v4l2.QUERYCAP, v4l2.Capability())
+        else:
+            with pytest.raises(InterruptedError):
+                device.ioctl(v4l2.QUERYCAP, v4l2.Capability())
+    finally:
+        device.close()
+    assert len(calls) == (4 if passes else v4l2.INTERRUPTIONS_MAX)
+
+
 @pytest.mark.parametrize("wrong", [{"width": 640}, {"height": 480}])
 def test_a_width_without_a_height_is_refused_with_the_file_and_both_keys(wrong):
     words = r"test: camera\.v4l2\.width .* camera\.v4l2\.height .*both"
