@@ -263,7 +263,10 @@ def structure(table: dict[str, Any], kind: type[T], where: str, prefix: str = ""
             fits = False
         if not fits:
             raise ConfigError(f"{where}: {name} is {value!r}; allowed is {allowed(field, wanted)}")
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ConfigError as error:  # values that do not go together
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def _table(value: Any, where: str, name: str) -> dict[str, Any]:

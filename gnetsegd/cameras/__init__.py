@@ -13,6 +13,9 @@ from ..frame import Frame, FrameSpec, Geometry
 
 GROUP = "gnetsegd.cameras"
 
+#: How long the ``open`` of a driver takes at most, where it can say so itself.
+OPEN_LIMIT_S = 10.0
+
 GEOMETRY_MODES = ("center-crop", "letterbox", "stretch")
 
 
@@ -20,7 +23,7 @@ class CaptureRequest(NamedTuple):
     """What the road wants of a camera.
 
     ``fps`` is the wanted rate, 0 for the camera's own; ``geometry`` is one of ``GEOMETRY_MODES``;
-    ``timeout_s`` is how long one ``capture`` may wait for a frame.
+    ``timeout_s`` is how long one ``capture`` may wait for a frame, all its waiting together.
     """
 
     spec: FrameSpec
@@ -54,8 +57,9 @@ class Camera(Protocol):
     def open(self, request: CaptureRequest) -> CameraInfo:
         """Start the stream.
 
-        Raises ``PermanentError`` (with a sysexits code) for what a person has to mend, such as a
-        file that is not there, and ``TransientError`` for what may come back.
+        Raises ``AbsentError`` where the camera is simply not there (yet), ``PermanentError`` (with a
+        sysexits code) for what a person has to mend, such as a file that is not there or a package
+        that is missing, and ``TransientError`` for what may come back.
         """
 
     def capture(self, frame: Frame) -> None:
@@ -68,4 +72,7 @@ class Camera(Protocol):
         """
 
     def close(self) -> None:
-        """Stop the stream and free the device; may be called at any time and more than once."""
+        """Stop the stream and free the device; may be called at any time and more than once.
+
+        Never raises: it is called while an error is on its way, which must not be lost.
+        """

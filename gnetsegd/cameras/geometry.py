@@ -28,6 +28,15 @@ class Fit(NamedTuple):
     geometry: Geometry
 
 
+def check_pair(table: str, width_key: str, width: int, height_key: str, height: int) -> None:
+    """``ConfigError`` for a width without a height, or the other way round; 0 is none."""
+    if bool(width) != bool(height):
+        raise ConfigError(
+            f"{table}.{width_key} is {width} and {table}.{height_key} is {height}; "
+            "set both, or leave both at 0"
+        )
+
+
 def _even(length: float, limit: int) -> int:
     """``length`` in whole pixels, even where it is less than ``limit``: chroma comes in pairs."""
     rounded = 2 * round(length / 2)

@@ -29,9 +29,12 @@ class MonotonicClock:
             time.sleep(left_ns / NS_PER_S)
 
 
-def wait_until(clock: Clock, due_ns: int, timeout_s: float, what: str) -> None:
-    """Sleep until ``due_ns``; ``CameraStalled`` after ``timeout_s`` when it is further away."""
-    limit_ns = clock.now_ns() + int(timeout_s * NS_PER_S)
+def wait_until(clock: Clock, due_ns: int, timeout_s: float, what: str, begun_ns: int | None = None) -> None:
+    """Sleep until ``due_ns``; ``CameraStalled`` after ``timeout_s`` when it is further away.
+
+    ``begun_ns`` is when the ``timeout_s`` began, None for now.
+    """
+    limit_ns = (clock.now_ns() if begun_ns is None else begun_ns) + int(timeout_s * NS_PER_S)
     if due_ns > limit_ns:
         clock.sleep_until(limit_ns)
         raise CameraStalled(f"{what}: no frame is due within {timeout_s:g} s; raise camera.stall_timeout_s")

@@ -7,6 +7,7 @@ read.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -18,10 +19,12 @@ import attrs
 import numpy as np
 
 from ..config import option
-from ..errors import CameraStalled, PermanentError, TransientError
+from ..errors import AbsentError, CameraStalled, PermanentError, TransientError
+from ..text import clean
 from . import CameraInfo, CaptureRequest
-from .geometry import Fit, Rect, fit, region
+from .geometry import Fit, Rect, check_pair, fit, region
 from .planes import GREY, planes_of, rows_of
+from .tracebacks import forget_locals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +38,11 @@ NS_PER_US = 1_000
 
 #: The slowest that a camera may become by itself (``fps = 0``), in dim light.
 SLOWEST_US = 66_667
+
+#: So many errors of a chain are looked at.
+_CAUSES_MAX = 8
+#: What libcamera says to the second object of one process that wants the camera.
+_HELD_HERE = "trying acquire() requiring state Available"
 
 
 @attrs.frozen
@@ -56,6 +64,9 @@ class Picamera2Options:
         4, "buffers of the camera; fewer save memory, more bridge a busy machine", minimum=2, maximum=16
     )
 
+    def __attrs_post_init__(self) -> None:
+        check_pair("camera.picamera2", "sensor_width", self.sensor_width, "sensor_height", self.sensor_height)
+
 
 class Picamera2Camera:
     """A camera of the Pi. ``sensor_timestamp_ns`` is libcamera's SensorTimestamp."""
@@ -76,8 +87,9 @@ class Picamera2Camera:
     def open(self, request: CaptureRequest) -> CameraInfo:
         """Start the camera.
 
-        ``PermanentError``: 69 picamera2 is not installed or not a camera of the Pi, 66 no such
-        camera, 75 in use by another program; ``TransientError`` for the rest.
+        ``AbsentError``: 66 no such camera (yet). ``PermanentError``: 69 picamera2 is not installed or
+        not a camera of the Pi, 77 not permitted. ``TransientError``: 75 in use by another program, and
+        the rest. picamera2 offers no limit for this, nor for closing: it may block for ever.
         """
         self.close()
         picamera2, libcamera = _load()
@@ -88,6 +100,7 @@ class Picamera2Camera:
             raise
         except Exception as error:  # the library raises whatever happens to it
             self.close()
+            forget_locals(error)  # one that failed while it was made holds the camera until it is gone
             raise _not_opened(self._options.camera_num, error) from error
 
     def capture(self, frame: Frame) -> None:
@@ -103,32 +116,40 @@ class Picamera2Camera:
                 "if it stays so, check its cable and power"
             ) from None
         except Exception as error:
-            raise TransientError(
-                f"camera {self._options.camera_num}: {error or type(error).__name__}"
-            ) from error
+            forget_locals(error)
+            raise TransientError(f"camera {self._options.camera_num}: {_words(error)}") from error
         try:
             self._read(completed, frame)
-        except (AttributeError, KeyError, RuntimeError, ValueError) as error:
-            raise TransientError(f"camera {self._options.camera_num}: unreadable buffer: {error}") from error
-        finally:
-            # Before this the camera cannot use the buffer again.
-            completed.release()
+        except Exception as error:
+            forget_locals(error)  # else close() could not unmap what they are views of
+            with contextlib.suppress(Exception):  # the reason is what failed first
+                completed.release()
+            raise TransientError(
+                f"camera {self._options.camera_num}: unreadable buffer: {_words(error)}"
+            ) from error
+        try:
+            completed.release()  # before this the camera cannot use the buffer again
+        except Exception as error:
+            raise TransientError(f"camera {self._options.camera_num}: {_words(error)}") from error
 
     def close(self) -> None:
+        """Never raises; what fails is logged, and does not keep the rest from being freed."""
         picam2, self._picam2 = self._picam2, None
         self._request = None
         if picam2 is None:
             return
-        try:
-            picam2.cancel_all_and_flush()  # a job still waiting for a frame would never end
-            picam2.close()
-        except Exception as error:
-            log.warning("camera %d: closing it failed: %s", self._options.camera_num, error)
+        # A job still waiting for a frame would never end.
+        for free in (picam2.cancel_all_and_flush, picam2.close):
+            try:
+                free()
+            except Exception as error:
+                forget_locals(error)
+                log.warning("camera %d: closing it failed: %s", self._options.camera_num, _words(error))
 
     def _start(self, factory: Any, libcamera: Any, request: CaptureRequest) -> CameraInfo:
         number = self._options.camera_num
         if number >= len(factory.global_camera_info()):
-            raise PermanentError(
+            raise AbsentError(
                 f"there is no camera {number}; check its cable, and what rpicam-hello --list-cameras shows",
                 os.EX_NOINPUT,
             )
@@ -151,7 +172,7 @@ class Picamera2Camera:
         self._sequence = -1
         self._stride = int(picam2.camera_config["main"]["stride"])
         fps = US_PER_S / controls["FrameDurationLimits"][0]
-        model = picam2.camera_properties.get("Model", "camera")
+        model = clean(str(picam2.camera_properties.get("Model", "camera")))
         description = f"{model} {inner.width}x{inner.height} stride {self._stride} at {fps:.4g} frames/s"
         return CameraInfo(fps, geometry, description)
 
@@ -181,8 +202,8 @@ class Picamera2Camera:
             main = picam2.camera_config["main"]
             if main["format"] != pixel_format or tuple(main["size"]) != size:
                 raise PermanentError(
-                    f"camera {options.camera_num} offers {main['format']} {main['size']} instead of "
-                    f"{pixel_format} {size}; use a model with another input size"
+                    f"camera {options.camera_num} offers {clean(str(main['format']))} {main['size']} "
+                    f"instead of {pixel_format} {size}; use a model with another input size"
                 )
             left, top, width, height = picam2.camera_controls["ScalerCrop"][1]
             source, inner, _ = fit(request.geometry, width, height, spec.width, spec.height)
@@ -249,30 +270,35 @@ class Picamera2Camera:
         return 1 if self._sequence < 0 else max(1, by_number, by_time)
 
 
+def _words(error: BaseException) -> str:
+    return clean(str(error)) or type(error).__name__
+
+
 def _load() -> tuple[Any, Any]:
     try:
         return import_module("picamera2"), import_module("libcamera")
-    except (ImportError, ValueError) as error:  # ValueError: numpy of another version than apt's
+    except Exception as error:  # numpy of another version than apt's: ValueError, SystemError, ...
         raise PermanentError(
-            f"picamera2 cannot be imported ({error}): apt install python3-picamera2, "
+            f"picamera2 cannot be imported ({_words(error)}): apt install python3-picamera2, "
             "and make a virtual environment with --system-site-packages and numpy below 2"
         ) from None
 
 
 def _not_opened(number: int, error: Exception) -> PermanentError | TransientError:
     """picamera2 wraps libcamera's error in its own: look through the chain for the reason."""
-    words, cause = [], error
-    while cause is not None:
-        words.append(str(cause) or type(cause).__name__)
+    words: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(words) < _CAUSES_MAX:
+        words.append(_words(cause))
+        if _HELD_HERE in words[-1]:
+            return TransientError(f"camera {number} is still open in this process; restart gnetsegd")
         if getattr(cause, "errno", None) == errno.EBUSY or "busy" in words[-1].lower():
-            return PermanentError(
-                f"camera {number} is in use by another program; end that one", os.EX_TEMPFAIL
-            )
+            return TransientError(f"camera {number} is in use by another program; end that one")
         if getattr(cause, "errno", None) in (errno.EACCES, errno.EPERM):
             return PermanentError(
                 f"camera {number}: this user may not open it; add the user to the group video", os.EX_NOPERM
             )
-        cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
+        cause = cause.__cause__ or cause.__context__
     return TransientError(f"camera {number} could not be started: {': '.join(words)}")
 
 

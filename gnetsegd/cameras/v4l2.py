@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 from collections.abc import Callable
 from ctypes import c_int32
@@ -17,17 +18,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from ..config import option
-from ..errors import CameraStalled, PermanentError, TransientError
+from ..errors import AbsentError, CameraStalled, PermanentError, TransientError
+from ..text import clean
 from . import CameraInfo, CaptureRequest
 from . import v4l2_ioctl as v4l2
+from .geometry import check_pair
 from .pacing import NS_PER_S, Clock, MonotonicClock
+from .tracebacks import forget_locals
 from .v4l2_formats import COMPRESSED, LAYOUTS, Mode, choose, modes_of
 from .v4l2_reader import Reader
 
 if TYPE_CHECKING:
     from ..frame import Frame
 
+log = logging.getLogger(__name__)
+
 _WRAP = 1 << 32
+#: A picture that a driver says is wider or higher is none.
+_LONGEST_SIDE_PIXELS = 16384
 
 
 @attrs.frozen
@@ -56,6 +64,9 @@ class V4l2Options:
     input: int = option(-1, "which input of a capture card; -1 leaves it as it is", minimum=-1, maximum=63)
     buffer_count: int = option(4, "buffers in the driver", minimum=2, maximum=32)
 
+    def __attrs_post_init__(self) -> None:
+        check_pair("camera.v4l2", "width", self.width, "height", self.height)
+
 
 class V4l2Camera:
     """A webcam. ``sequence`` and ``sensor_timestamp_ns`` are the driver's own."""
@@ -81,11 +92,14 @@ class V4l2Camera:
     def open(self, request: CaptureRequest) -> CameraInfo:
         """Start the stream.
 
-        ``PermanentError``: 66 no such device, 69 not a camera that can be used, 75 in use by
-        another program, 77 not permitted; ``TransientError`` for the rest.
+        ``AbsentError``: 66 no such device (yet). ``PermanentError``: 66 a path that can be none, 69
+        not a camera that can be used, 77 not permitted. ``TransientError``: 75 in use by another
+        program, and the rest. Each request of the driver is bounded by the kernel (5 s for a webcam).
         """
         self.close()
         path = self._options.device
+        if "\0" in path:
+            raise _no_such_path(path)
         try:
             self._device = device = self._open_device(path)
             self._check_capabilities(device)
@@ -120,13 +134,8 @@ class V4l2Camera:
                         "if it stays so, plug it in again"
                     )
                 buffer = self._newest(device)
-                try:
-                    good = not buffer.flags & v4l2.BUF_FLAG_ERROR and reader.read(
-                        self._memory[buffer.index], buffer.bytesused, frame.pixels
-                    )
-                finally:
-                    device.ioctl(v4l2.QBUF, buffer)
-                self._number(buffer, frame)
+                good = self._read(reader, buffer, frame)
+                device.ioctl(v4l2.QBUF, buffer)
                 if good:
                     return
         except BlockingIOError:
@@ -134,9 +143,10 @@ class V4l2Camera:
         except OSError as error:
             if error.errno == errno.ENODEV:
                 raise TransientError(f"{self._options.device}: the camera has been unplugged") from None
-            raise TransientError(f"{self._options.device}: {error.strerror or error}") from None
+            raise TransientError(f"{self._options.device}: {_words(error)}") from None
 
     def close(self) -> None:
+        """Never raises; a part that cannot be freed does not keep the others."""
         device, self._device = self._device, None
         memory, self._memory = self._memory, []
         self._request = self._reader = None
@@ -144,9 +154,25 @@ class V4l2Camera:
             return
         with contextlib.suppress(OSError):  # it was not streaming, or is gone
             device.ioctl(v4l2.STREAMOFF, c_int32(v4l2.BUF_TYPE_VIDEO_CAPTURE))
-        for each in memory:
-            each.close()
-        device.close()
+        for free in (*(each.close for each in memory), device.close):
+            try:
+                free()
+            except Exception as error:
+                log.warning("%s: closing it failed: %s", self._options.device, _words(error))
+
+    def _read(self, reader: Reader, buffer: Any, frame: Frame) -> bool:
+        """Number the frame and fill its pixels; False for a picture that arrived damaged."""
+        # Before the buffer goes back: QBUF may fill the same structure anew.
+        self._number(buffer, frame)
+        if buffer.flags & v4l2.BUF_FLAG_ERROR:
+            return False
+        try:
+            return reader.read(self._memory[buffer.index], buffer.bytesused, frame.pixels)
+        except Exception as error:
+            forget_locals(error)  # else close() could not unmap what they are views of
+            raise TransientError(
+                f"{self._options.device}: a picture cannot be read: {_words(error)}"
+            ) from error
 
     def _check_capabilities(self, device: v4l2.Device) -> None:
         path, capability = self._options.device, v4l2.Capability()
@@ -211,7 +237,14 @@ class V4l2Camera:
         # A driver may give another size or format than asked for: what it says is what comes.
         if name not in LAYOUTS and name not in COMPRESSED:
             raise PermanentError(
-                f"{self._options.device}: gives {name} in place of {mode.pixel_format}; choose another"
+                f"{self._options.device}: gives {clean(name)} in place of {mode.pixel_format}; choose another"
+            )
+        row_bytes = pix.width * LAYOUTS[name].planes[0][3] if name in LAYOUTS else 0
+        sides = range(1, _LONGEST_SIDE_PIXELS + 1)
+        if pix.width not in sides or pix.height not in sides or pix.bytesperline < row_bytes:
+            raise PermanentError(
+                f"{self._options.device}: says that it gives {pix.width}x{pix.height} pixels in rows of "
+                f"{pix.bytesperline} bytes, which cannot be; choose another format or size"
             )
         if pix.field > v4l2.FIELD_NONE:
             raise PermanentError(
@@ -239,10 +272,12 @@ class V4l2Camera:
             count=self._options.buffer_count, type=v4l2.BUF_TYPE_VIDEO_CAPTURE, memory=v4l2.MEMORY_MMAP
         )
         device.ioctl(v4l2.REQBUFS, wanted)
+        if not wanted.count:
+            raise TransientError(f"{self._options.device}: its driver has no memory for pictures")
         for index in range(wanted.count):
             buffer = v4l2.Buffer(index=index, type=v4l2.BUF_TYPE_VIDEO_CAPTURE, memory=v4l2.MEMORY_MMAP)
             device.ioctl(v4l2.QUERYBUF, buffer)
-            if buffer.length < size_bytes:
+            if buffer.length < max(1, size_bytes):
                 raise PermanentError(f"{self._options.device}: its driver gives buffers that hold no picture")
             self._memory.append(device.map(buffer.length, buffer.m.offset))
             device.ioctl(v4l2.QBUF, buffer)
@@ -251,13 +286,15 @@ class V4l2Camera:
     def _newest(self, device: v4l2.Device) -> Any:
         """The newest of the buffers that are ready; older ones go straight back to the driver."""
         newest = self._dequeue(device)
-        while True:
+        # As many as there can be: a driver that is faster than this loop would keep it for ever.
+        for _ in range(len(self._memory) - 1):
             try:
                 following = self._dequeue(device)
             except BlockingIOError:
                 return newest
             device.ioctl(v4l2.QBUF, newest)
             newest = following
+        return newest
 
     @staticmethod
     def _dequeue(device: v4l2.Device) -> Any:
@@ -274,27 +311,42 @@ class V4l2Camera:
             self._sequence += step if 0 < step < _WRAP // 2 else 1
         self._driver_sequence = buffer.sequence
         frame.sequence = self._sequence
-        if buffer.flags & v4l2.BUF_FLAG_TIMESTAMP_MASK == v4l2.BUF_FLAG_TIMESTAMP_MONOTONIC:
-            frame.sensor_timestamp_ns = buffer.timestamp_s * NS_PER_S + buffer.timestamp_us * 1000
-        else:
-            frame.sensor_timestamp_ns = self._clock.now_ns()
+        now_ns = self._clock.now_ns()
+        stamp_ns = buffer.timestamp_s * NS_PER_S + buffer.timestamp_us * 1000
+        monotonic = buffer.flags & v4l2.BUF_FLAG_TIMESTAMP_MASK == v4l2.BUF_FLAG_TIMESTAMP_MONOTONIC
+        # A time to come, or before the clock began, is no time of this clock whatever the driver says.
+        frame.sensor_timestamp_ns = stamp_ns if monotonic and 0 < stamp_ns <= now_ns else now_ns
+
+
+def _words(error: Exception) -> str:
+    return clean(str(getattr(error, "strerror", None) or error)) or type(error).__name__
+
+
+def _no_such_path(path: str) -> PermanentError:
+    return PermanentError(
+        f"{clean(path)}: can be no camera; set camera.v4l2.device "
+        "(v4l2-ctl --list-devices shows what there is)",
+        os.EX_NOINPUT,
+    )
 
 
 def _not_opened(path: str, error: OSError) -> PermanentError | TransientError:
     match error.errno:
-        case errno.ENOENT | errno.ENXIO | errno.ENODEV | errno.ENOTDIR | errno.EISDIR:
-            return PermanentError(
+        case errno.ENOENT | errno.ENXIO | errno.ENODEV:
+            return AbsentError(
                 f"{path}: there is no such camera; plug it in, or set camera.v4l2.device "
                 "(v4l2-ctl --list-devices shows what there is)",
                 os.EX_NOINPUT,
             )
+        case errno.ENOTDIR | errno.EISDIR | errno.ELOOP | errno.ENAMETOOLONG:
+            return _no_such_path(path)
         case errno.EACCES | errno.EPERM:
             return PermanentError(
                 f"{path}: this user may not open it; add the user to the group video", os.EX_NOPERM
             )
         case errno.EBUSY:
-            return PermanentError(
-                f"{path}: is in use by another program; end that one (fuser {path} shows it)", os.EX_TEMPFAIL
+            return TransientError(
+                f"{path}: is in use by another program; end that one (fuser {path} shows it)"
             )
         case errno.ENOSPC:
             return PermanentError(
@@ -302,4 +354,4 @@ def _not_opened(path: str, error: OSError) -> PermanentError | TransientError:
                 "height or camera.fps, or set camera.v4l2.pixel_format to MJPG",
                 os.EX_UNAVAILABLE,
             )
-    return TransientError(f"{path}: could not be started: {error.strerror or error}")
+    return TransientError(f"{path}: could not be started: {_words(error)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,6 +44,12 @@ LAYOUTS = {
 
 #: Every frame a JPEG picture; taken only when there is nothing else that fits.
 COMPRESSED = ("MJPG", "JPEG")
+
+
+#: A driver's list is read up to here; none is as long, but one that is broken may never end.
+ENTRIES_MAX = 256
+#: As many modes are looked at; a webcam has some dozens.
+MODES_MAX = 1024
 
 
 class Mode(NamedTuple):
@@ -100,10 +107,12 @@ def choose(modes: list[Mode], spec: FrameSpec, fps: float) -> Mode | None:
 
 def modes_of(device: v4l2.Device, spec: FrameSpec) -> list[Mode]:
     """Every mode of the device; of sizes in steps the one that is nearest to the frame's."""
-    modes = []
+    modes: list[Mode] = []
     for pixel_format in _enumerate(device, v4l2.ENUM_FMT, v4l2.FmtDesc(type=v4l2.BUF_TYPE_VIDEO_CAPTURE)):
         number = pixel_format.pixelformat
         for width, height in _sizes(device, number, spec):
+            if len(modes) == MODES_MAX:
+                return modes
             fps = _fastest(device, number, width, height)
             modes.append(Mode(v4l2.fourcc_name(number), width, height, fps))
     return modes
@@ -111,13 +120,15 @@ def modes_of(device: v4l2.Device, spec: FrameSpec) -> list[Mode]:
 
 def _enumerate(device: v4l2.Device, request: int, entry: Any) -> Any:
     """Fill ``entry`` with each of a list that ends with an error; it is the same object each time."""
-    while True:
+    for index in range(ENTRIES_MAX):
+        entry.index = index
         try:
             device.ioctl(request, entry)
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                raise  # unplugged: the list has no end of its own
             return
         yield entry
-        entry.index += 1
 
 
 def _sizes(device: v4l2.Device, number: int, spec: FrameSpec) -> list[tuple[int, int]]:

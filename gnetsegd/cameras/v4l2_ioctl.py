@@ -8,6 +8,7 @@ either.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import mmap
 import os
@@ -249,12 +250,19 @@ class Device(Protocol):
         """Fill ``argument``, a structure; ``OSError`` as the kernel says."""
 
     def map(self, length: int, offset: int) -> Any:
-        """Memory of a driver's buffer: readable by ``numpy.frombuffer``, with ``close()``."""
+        """Memory of a driver's buffer: readable by ``numpy.frombuffer``, with ``close()``.
+
+        ``close`` raises ``BufferError`` while there is a view of it.
+        """
 
     def wait(self, timeout_s: float) -> bool:
         """Whether a buffer is ready before the time is over; ``OSError`` when none can come."""
 
     def close(self) -> None: ...
+
+
+#: Signals may interrupt one ioctl so many times before it counts as failed.
+INTERRUPTIONS_MAX = 100
 
 
 class CharacterDevice:
@@ -266,12 +274,13 @@ class CharacterDevice:
         self._poll.register(self._fd, select.POLLIN)
 
     def ioctl(self, request: int, argument: Any) -> None:
-        while True:
+        for _ in range(INTERRUPTIONS_MAX):
             try:
                 fcntl.ioctl(self._fd, request, argument, True)
                 return
             except InterruptedError:
                 continue
+        raise InterruptedError(errno.EINTR, os.strerror(errno.EINTR))
 
     def map(self, length: int, offset: int) -> Any:
         return mmap.mmap(self._fd, length, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=offset)

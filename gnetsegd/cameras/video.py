@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
 from ..config import option
-from ..errors import EndOfVideo, PermanentError, TransientError
-from . import CameraInfo, CaptureRequest, pyav
-from .clips import Clip, Picture
+from ..errors import CameraStalled, EndOfVideo, PermanentError, TransientError
+from ..text import clean
+from . import OPEN_LIMIT_S, CameraInfo, CaptureRequest, pyav
+from .clips import Clip, Picture, named
 from .pacing import NS_PER_S, Clock, MonotonicClock, check_rate, wait_until
 from .scale import Scaler
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..frame import Frame
+
+log = logging.getLogger(__name__)
 
 #: The rate of pictures, and of files that tell none, when camera.fps is 0 as well.
 DEFAULT_FPS = 25.0
@@ -65,17 +70,26 @@ class VideoCamera:
         self._by_file_time = False
         self._due_ns: int | None = None
         self._time_s: float | None = None
+        self._begun_ns = 0  # when the present call of open or capture began
+        self._limit_s = 0.0  # and how long it may take
 
     def open(self, request: CaptureRequest) -> CameraInfo:
-        """``PermanentError``: 66 missing, 77 not readable, 65 corrupt, 78 badly configured."""
+        """``PermanentError``: 66 missing, 77 not readable, 65 corrupt, 78 badly configured.
+
+        ``CameraStalled`` when no picture is found within ``OPEN_LIMIT_S``.
+        """
         self.close()
-        clip = Clip(self._options.path, self._options.decoder_threads)
+        self._begun_ns, self._limit_s = self._clock.now_ns(), OPEN_LIMIT_S
+        clip = Clip(self._options.path, self._options.decoder_threads, self._check_time)
         self._scaler = Scaler(request.spec, request.geometry)
         self._pictures = self._endless(clip) if self._options.loop else clip.pictures()
         try:
             first = next(self._pictures)  # so that a broken file is told here
             fps = self._rate(clip, request)
             geometry = self._scaler.fit(first.image).geometry
+        except pyav.load().FFmpegError as error:
+            self.close()
+            raise _not_converted(first, error) from None
         except BaseException:
             self.close()
             raise
@@ -86,32 +100,42 @@ class VideoCamera:
         self._longest_step_ns = max(self._period_ns, int(longest_s * NS_PER_S))
         self._by_file_time = self._options.rate == "file" and not clip.is_pictures
         image = first.image
-        description = f"{clip.path} {image.width}x{image.height} {image.format.name}"
+        description = f"{named(clip.path)} {image.width}x{image.height} {image.format.name}"
         return CameraInfo(fps, geometry, description, live=fps > 0)
 
     def capture(self, frame: Frame) -> None:
         if self._request is None or self._scaler is None:
             raise TransientError("video: the camera is not open")
+        self._begun_ns, self._limit_s = self._clock.now_ns(), self._request.timeout_s
         picture, due_ns = self._take()
         try:
             self._scaler.scale(picture.image, frame.pixels)
         except pyav.load().FFmpegError as error:
-            raise PermanentError(
-                f"{picture.path}: a frame cannot be converted ({error}); convert the file", os.EX_DATAERR
-            ) from None
+            raise _not_converted(picture, error) from None
         if self._period_ns:
-            wait_until(self._clock, due_ns, self._request.timeout_s, f"{picture.path}")
+            wait_until(self._clock, due_ns, self._limit_s, named(picture.path), self._begun_ns)
         else:
             due_ns = self._clock.now_ns()
         self._waiting = None
         frame.sequence, frame.sensor_timestamp_ns = self._sequence, due_ns
 
     def close(self) -> None:
+        """Never raises."""
         pictures, self._pictures = self._pictures, None
         self._request = self._scaler = self._waiting = None
         close = getattr(pictures, "close", None)
         if close is not None:
-            close()  # a generator: this closes the file it holds
+            try:
+                close()  # a generator: this closes the file it holds
+            except Exception as error:
+                log.warning("%s: closing it failed: %s", named(Path(self._options.path)), clean(str(error)))
+
+    def _check_time(self) -> None:
+        if self._clock.now_ns() - self._begun_ns > self._limit_s * NS_PER_S:
+            raise CameraStalled(
+                f"{named(Path(self._options.path))}: no picture in it is found within {self._limit_s:g} s; "
+                "convert the file, or raise camera.stall_timeout_s"
+            )
 
     def _rate(self, clip: Clip, request: CaptureRequest) -> float:
         """Frames per second, 0 for as fast as taken. The clip's first picture has been read."""
@@ -120,7 +144,7 @@ class VideoCamera:
         own = 0.0 if clip.is_pictures else clip.fps
         wanted, other = (own, request.fps) if self._options.rate == "file" else (request.fps, own)
         fps = wanted or other or DEFAULT_FPS
-        check_rate(fps, request.timeout_s, f"{clip.path}")
+        check_rate(fps, request.timeout_s, named(clip.path))
         return fps
 
     def _take(self) -> tuple[Picture, int]:
@@ -131,7 +155,7 @@ class VideoCamera:
         set back, for else no picture would ever be in time.
         """
         assert self._request is not None
-        begun_ns = before_ns = self._clock.now_ns()
+        before_ns = self._begun_ns
         patience_ns = int(self._request.timeout_s * NS_PER_S / 2)
         while True:
             picture = self._next()
@@ -140,7 +164,7 @@ class VideoCamera:
             now_ns = self._clock.now_ns()
             if not self._period_ns or now_ns < due_ns + self._period_ns:
                 return picture, due_ns
-            if now_ns - before_ns >= self._period_ns or now_ns - begun_ns >= patience_ns:
+            if now_ns - before_ns >= self._period_ns or now_ns - self._begun_ns >= patience_ns:
                 self._due_ns = now_ns
                 return picture, now_ns
             before_ns = now_ns
@@ -151,7 +175,7 @@ class VideoCamera:
         if picture is None and self._pictures is not None:
             picture = next(self._pictures, None)
         if picture is None:
-            raise EndOfVideo(f"{self._options.path}: it is over")
+            raise EndOfVideo(f"{named(Path(self._options.path))}: it is over")
         return picture
 
     def _schedule(self, picture: Picture) -> int:
@@ -169,3 +193,10 @@ class VideoCamera:
     def _endless(clip: Clip) -> Iterator[Picture]:
         while True:  # cannot spin: a pass without a picture is an error
             yield from clip.pictures()
+
+
+def _not_converted(picture: Picture, error: Exception) -> PermanentError:
+    return PermanentError(
+        f"{named(picture.path)}: a frame cannot be converted ({clean(str(error))}); convert the file",
+        os.EX_DATAERR,
+    )

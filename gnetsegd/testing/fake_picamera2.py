@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..cameras.pacing import Clock, MonotonicClock
+from .hang import Hang
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,10 +47,16 @@ class Rig:
 
     Attributes
     ----------
+    model : libcamera's name of the sensor
     present : whether there is a camera at all (False: unplugged, or never there)
     busy : another program holds it
     stalled : no frame comes, every wait runs into its limit
     error : raised by the next calls of the library
+    fails : names of methods that raise, such as _initialize_camera, start, cancel_all_and_flush, close
+    hang : methods that never return, such as __init__, start, wait, close
+    flap_after_frames : so many frames after its start it is lost and comes back (0: never)
+    absent_looks : how often libcamera finds no camera before it has come back
+    owner : ``id`` of the object that has acquired the camera; a second one is refused
     unusable : how many of the next frames have a buffer too short to hold them
     lose : how many frames the sensor loses before the next one
     skip : how many frames complete before the next one while nobody asks for them
@@ -62,10 +69,16 @@ class Rig:
     def __init__(
         self, pad_stride_to: int = 64, has_scaler_crops: bool = False, clock: Clock | None = None
     ) -> None:
+        self.model = "imx219"
         self.present = True
         self.busy = False
         self.stalled = False
         self.error: Exception | None = None
+        self.fails: set[str] = set()
+        self.hang = Hang()
+        self.flap_after_frames = self.absent_looks = 0
+        self.owner: int | None = None
+        self.looks_left = 0
         self.unusable = 0
         self.lose = 0
         self.skip = 0
@@ -151,17 +164,22 @@ class FakePicamera2:
     def __init__(
         self, camera_num: int = 0, verbose_console: Any = None, tuning: Any = None, allocator: Any = None
     ) -> None:
-        self._check()
+        self.is_open = False
+        self._check("__init__")
         if camera_num >= len(self.global_camera_info()):
             raise RuntimeError(f"No camera number {camera_num} found")
-        if self.rig.busy:
-            try:
+        try:
+            if self.rig.busy:
                 raise OSError(16, "Device or resource busy")
-            except OSError as error:
-                raise RuntimeError("Camera __init__ sequence did not complete.") from error
+            if self.rig.owner is not None:
+                raise RuntimeError("Camera in Running state trying acquire() requiring state Available")
+        except (OSError, RuntimeError) as error:
+            raise RuntimeError("Camera __init__ sequence did not complete.") from error
+        self.rig.owner = id(self)
+        self._check("_initialize_camera")  # one that fails here holds the camera until it is forgotten
         self.camera_config: dict[str, Any] = {}
         self.camera_properties = {
-            "Model": "imx219",
+            "Model": self.rig.model,
             "PixelArraySize": PIXEL_ARRAY,
             "ColorFilterArrangement": 0,
         }
@@ -173,6 +191,8 @@ class FakePicamera2:
         self.controls: dict[str, Any] = {}
         self._mode = MODES[0]
         self._jobs: list[Job] = []
+        self._given = 0  # frames since the start
+        self._lost = False
         self._sensor_sequence = -1
         self._isp_sequence = -1
         self._last_ns = 0
@@ -208,7 +228,7 @@ class FakePicamera2:
         sensor: Any = {},  # noqa: B006
         use_case: str = "video",
     ) -> dict[str, Any]:
-        self._check()
+        self._check("create_video_configuration")
         for key in main:
             if key not in ("format", "size", "stride", "preserve_ar"):
                 raise ValueError(f"Bad key {key!r}")
@@ -228,7 +248,7 @@ class FakePicamera2:
         }
 
     def configure(self, camera_config: Any = None) -> None:
-        self._check()
+        self._check("configure")
         if self.started:
             raise RuntimeError("Camera must be stopped before configuring")
         config = dict(camera_config, main=dict(camera_config["main"]))
@@ -252,36 +272,41 @@ class FakePicamera2:
         self.controls = dict(config["controls"])
 
     def set_controls(self, controls: Any) -> None:
-        self._check()
+        self._check("set_controls")
         for name in controls:
             if name not in self.camera_controls:
                 raise RuntimeError(f"Control {name} is not advertised by libcamera")
         self.controls |= controls
 
     def start(self, config: Any = None, show_preview: Any = False) -> None:
-        self._check()
+        self._check("start")
         if config is not None:
             self.configure(config)
         if not self.camera_config:
             raise RuntimeError("Camera has not been configured")
         self.started = True
+        self._given = 0
         self._last_ns = self.rig.clock.now_ns()
 
     def capture_request(self, wait: Any = None, signal_function: Any = None, flush: Any = None) -> Any:
-        self._check()
+        self._check("capture_request")
         job = Job()
         self._jobs.append(job)
         return job if wait is False else self.wait(job)
 
     def wait(self, job: Job, timeout: float | None = None) -> Any:
-        self._check()
+        self._check("wait")
         rig = self.rig
-        if rig.stalled or not rig.present or not self.started or not self.free:
+        if rig.flap_after_frames and self._given >= rig.flap_after_frames and not self._lost:
+            self._lost = True
+            rig.looks_left = rig.absent_looks
+        if rig.stalled or self._lost or not rig.present or not self.started or not self.free:
             if timeout is None:
                 raise AssertionError("this wait would never return")
             rig.clock.sleep_until(rig.clock.now_ns() + round(timeout * 1e9))
             raise TimeoutError
         self._jobs.remove(job)
+        self._given += 1
         frame_ns = 1000 * self.controls["FrameDurationLimits"][0]
         # Frames that went by while nobody asked were completed and thrown away (queue=False).
         missed = max(0, (rig.clock.now_ns() - self._last_ns) // frame_ns - 1)
@@ -293,11 +318,13 @@ class FakePicamera2:
         return CompletedRequest(self._complete(), self)
 
     def cancel_all_and_flush(self) -> None:
+        self._check("cancel_all_and_flush", outside=False)
         for job in self._jobs:
             job.cancelled = True
         self._jobs = []
 
     def stop(self) -> None:
+        self._check("stop", outside=False)
         self.started = False
 
     def close(self) -> None:
@@ -305,13 +332,22 @@ class FakePicamera2:
             return
         if self._jobs:
             raise AssertionError("closed with a job still waiting: the real one might wait for ever")
+        self._check("close", outside=False)
         self.stop()
-        self.is_open = False
         self._unmap()  # BufferError when someone still holds a view of a buffer
+        self.is_open = False
+        self.rig.owner = None
 
-    def _check(self) -> None:
-        if self.rig.error is not None:
+    def __del__(self) -> None:
+        if self.rig.owner == id(self):
+            self.rig.owner = None
+
+    def _check(self, method: str, outside: bool = True) -> None:
+        self.rig.hang.here(method)
+        if outside and self.rig.error is not None:
             raise self.rig.error
+        if method in self.rig.fails:
+            raise RuntimeError(f"{method} failed")
 
     def _unmap(self) -> None:
         for memory in self.allocator.mapped_buffers.values():
@@ -362,11 +398,10 @@ def installed(rig: Rig) -> Iterator[Rig]:
     def global_camera_info() -> list[dict[str, Any]]:
         if rig.error is not None:
             raise rig.error
-        return (
-            [{"Model": "imx219", "Location": 2, "Rotation": 180, "Id": "i2c", "Num": 0}]
-            if rig.present
-            else []
-        )
+        if not rig.present or rig.looks_left:
+            rig.looks_left = max(0, rig.looks_left - 1)
+            return []
+        return [{"Model": rig.model, "Location": 2, "Rotation": 180, "Id": "i2c", "Num": 0}]
 
     bound = type(
         "Picamera2", (FakePicamera2,), {"rig": rig, "global_camera_info": staticmethod(global_camera_info)}

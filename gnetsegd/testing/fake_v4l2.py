@@ -6,13 +6,17 @@
     webcam.vanished = True              # somebody has pulled the plug
 
 A picture's luminance at (row, column) is ``16 + (row + 2 * column + sequence) % 220``; bytes of
-padding are 0xEE. It checks what it is told as a driver does: wrong requests give EINVAL or ENOTTY.
+padding are 0xEE. It checks what it is told as a driver does: wrong requests give EINVAL or ENOTTY, a
+second one that wants to stream gets EBUSY. The camera is free again when its descriptor is closed *and*
+its buffers are unmapped, and a buffer cannot be unmapped while there is a view of it.
 """
 
 from __future__ import annotations
 
 import errno
+import mmap
 import os
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +24,15 @@ import numpy as np
 from ..cameras import v4l2_ioctl as v4l2
 from ..cameras.pacing import NS_PER_S, Clock
 from .clock import FakeClock
+from .hang import Hang
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PADDING = 0xEE
 _PAGE = 4096
+#: Requests for the one that streams alone.
+_EXCLUSIVE = ("S_FMT", "REQBUFS", "QBUF", "DQBUF", "STREAMON", "STREAMOFF")
 
 
 def luminance(sequence: int, width: int, height: int) -> NDArray[np.uint8]:
@@ -51,7 +58,13 @@ class FakeWebcam:
     capabilities : as QUERYCAP gives them
     inputs, input : how many inputs it has, and the one that is selected
     stalled : no frame comes
-    vanished : unplugged
+    vanished : unplugged; descriptors that were open then stay dead after it came back
+    node : the one path where it is found, None for any; change it while it is unplugged
+    held : another program streams from it
+    flap_after_frames : so many frames after STREAMON it is lost and comes back (0: never)
+    absent_opens : how many attempts to open it fail before it has come back
+    hang : calls that never return: open, wait, close, or a request such as STREAMON, DQBUF, STREAMOFF
+    owner : the descriptor that streams, or whose buffers are still mapped
     lose : how many frames are lost before the next
     damaged : how many of the next frames come with the error flag
     short : how many of the next frames are cut short
@@ -78,7 +91,14 @@ class FakeWebcam:
         self.counts = True
         self.open_errno = self.format_errno = self.buffers_errno = 0
         self.capabilities = v4l2.CAP_VIDEO_CAPTURE | v4l2.CAP_STREAMING
-        self.stalled = self.vanished = False
+        self.stalled = self._vanished = False
+        self.node: str | None = None
+        self.held = False
+        self.flap_after_frames = self.absent_opens = 0
+        self.hang = Hang()
+        self.owner: FakeDevice | None = None
+        self.pluggings = 0  # how often it was lost
+        self._opens_left = 0
         self.lose = self.damaged = self.short = 0
         self.jpeg: Any = None
         self.clock: Clock = clock if clock is not None else FakeClock()
@@ -90,25 +110,51 @@ class FakeWebcam:
         self.sequence = 0
         self.pix: Any = None
 
+    @property
+    def vanished(self) -> bool:
+        return self._vanished
+
+    @vanished.setter
+    def vanished(self, gone: bool) -> None:
+        if gone and not self._vanished:
+            self.lose_all()
+        self._vanished = gone
+
+    def lose_all(self) -> None:
+        """Every descriptor that is open is dead from now on."""
+        self.pluggings += 1
+        self.owner = None
+        self._opens_left = self.absent_opens
+
     def open(self, path: str) -> FakeDevice:
         """As ``CharacterDevice``."""
+        self.hang.here("open")
         if self.open_errno:
             raise OSError(self.open_errno, os.strerror(self.open_errno), path)
-        if self.vanished:
+        if self._vanished or self._opens_left or self.node not in (None, path):
+            self._opens_left = max(0, self._opens_left - 1)
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
         self.opened += 1
         return FakeDevice(self)
 
 
-class _Memory(bytearray):
-    """A mapped buffer that notices when it is unmapped twice."""
+class _Memory(mmap.mmap):
+    """A mapped buffer that notices when it is unmapped twice; at the latest it is when it is forgotten."""
 
-    owner: FakeWebcam | None = None
+    device: FakeDevice | None
 
     def close(self) -> None:
-        assert self.owner is not None, "unmapped twice"
-        self.owner.mapped -= 1
-        self.owner = None
+        assert self.device is not None, "unmapped twice"
+        super().close()  # BufferError while there is a view of it
+        self._unmapped()
+
+    def __del__(self) -> None:
+        self._unmapped()
+
+    def _unmapped(self) -> None:
+        device, self.device = self.device, None
+        if device is not None:
+            device.unmapped()
 
 
 class FakeDevice:
@@ -116,45 +162,73 @@ class FakeDevice:
 
     def __init__(self, webcam: FakeWebcam) -> None:
         self._cam = webcam
-        self._memory: list[_Memory] = []
+        self._plugging = webcam.pluggings
+        self._closed = False
+        self._mapped = 0
+        self._given = 0  # frames since STREAMON
+        self._lengths: list[int] = []
+        self._memory: dict[int, weakref.ref[_Memory]] = {}
         self._queued: list[int] = []
         self._streaming = False
         self._last_ns = 0
         self._calls = {
-            v4l2.QUERYCAP: self._capability,
-            v4l2.ENUM_FMT: self._format_entry,
-            v4l2.ENUM_FRAMESIZES: self._size_entry,
-            v4l2.ENUM_FRAMEINTERVALS: self._interval_entry,
-            v4l2.S_FMT: self._set_format,
-            v4l2.S_INPUT: self._set_input,
-            v4l2.G_PARM: self._parm,
-            v4l2.S_PARM: self._set_parm,
-            v4l2.REQBUFS: self._request_buffers,
-            v4l2.QUERYBUF: self._query,
-            v4l2.QBUF: self._queue,
-            v4l2.DQBUF: self._dequeue,
-            v4l2.STREAMON: self._stream_on,
-            v4l2.STREAMOFF: self._stream_off,
+            v4l2.QUERYCAP: ("QUERYCAP", self._capability),
+            v4l2.ENUM_FMT: ("ENUM_FMT", self._format_entry),
+            v4l2.ENUM_FRAMESIZES: ("ENUM_FRAMESIZES", self._size_entry),
+            v4l2.ENUM_FRAMEINTERVALS: ("ENUM_FRAMEINTERVALS", self._interval_entry),
+            v4l2.S_FMT: ("S_FMT", self._set_format),
+            v4l2.S_INPUT: ("S_INPUT", self._set_input),
+            v4l2.G_PARM: ("G_PARM", self._parm),
+            v4l2.S_PARM: ("S_PARM", self._set_parm),
+            v4l2.REQBUFS: ("REQBUFS", self._request_buffers),
+            v4l2.QUERYBUF: ("QUERYBUF", self._query),
+            v4l2.QBUF: ("QBUF", self._queue),
+            v4l2.DQBUF: ("DQBUF", self._dequeue),
+            v4l2.STREAMON: ("STREAMON", self._stream_on),
+            v4l2.STREAMOFF: ("STREAMOFF", self._stream_off),
         }
 
+    @property
+    def _gone(self) -> bool:
+        return self._plugging != self._cam.pluggings
+
     def ioctl(self, request: int, argument: Any) -> None:
-        if self._cam.vanished:
-            raise OSError(errno.ENODEV, "No such device")
+        if self._closed:
+            raise OSError(errno.EBADF, "Bad file descriptor")
         if request not in self._calls:
             raise OSError(errno.ENOTTY, "Inappropriate ioctl for device")
-        self._calls[request](argument)
+        name, call = self._calls[request]
+        self._cam.hang.here(name)
+        if self._gone:
+            raise OSError(errno.ENODEV, "No such device")
+        if name in _EXCLUSIVE and (self._cam.held or self._cam.owner not in (None, self)):
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        call(argument)
 
     def map(self, length: int, offset: int) -> Any:
-        memory = self._memory[offset // _PAGE]
-        if length != len(memory) or offset % _PAGE:
+        index = offset // _PAGE
+        if offset % _PAGE or index >= len(self._lengths) or length != self._lengths[index]:
             raise OSError(errno.EINVAL, "Invalid argument")
+        memory = _Memory(-1, length)
+        memory.device = self
+        self._memory[index] = weakref.ref(memory)
+        self._mapped += 1
         self._cam.mapped += 1
-        memory.owner = self._cam
         return memory
+
+    def unmapped(self) -> None:
+        self._mapped -= 1
+        self._cam.mapped -= 1
+        self._free()
+
+    def _free(self) -> None:
+        if self._closed and not self._mapped and self._cam.owner is self:
+            self._cam.owner = None
 
     def wait(self, timeout_s: float) -> bool:
         cam = self._cam
-        if cam.vanished:
+        cam.hang.here("wait")
+        if self._gone:
             return True  # POLLERR
         if cam.stalled or not self._streaming or not self._queued:
             cam.clock.sleep_until(cam.clock.now_ns() + round(timeout_s * NS_PER_S))
@@ -163,7 +237,12 @@ class FakeDevice:
         return True
 
     def close(self) -> None:
+        self._cam.hang.here("close")
+        if self._closed:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        self._closed = True
         self._cam.opened -= 1
+        self._free()
 
     def _period_ns(self) -> int:
         return round(NS_PER_S / self._cam.fps)
@@ -244,23 +323,29 @@ class FakeDevice:
             raise OSError(self._cam.buffers_errno, os.strerror(self._cam.buffers_errno))
         if wanted.type != v4l2.BUF_TYPE_VIDEO_CAPTURE or wanted.memory != v4l2.MEMORY_MMAP:
             raise self._invalid()
-        self._memory = [_Memory(self._cam.pix.sizeimage) for _ in range(wanted.count)]
+        if self._mapped:
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        self._lengths = [self._cam.pix.sizeimage] * wanted.count
+        self._cam.owner = self if wanted.count else None
 
     def _query(self, buffer: Any) -> None:
-        if buffer.index >= len(self._memory) or buffer.type != v4l2.BUF_TYPE_VIDEO_CAPTURE:
+        if buffer.index >= len(self._lengths) or buffer.type != v4l2.BUF_TYPE_VIDEO_CAPTURE:
             raise self._invalid()
-        buffer.length = len(self._memory[buffer.index])
+        buffer.length = self._lengths[buffer.index]
         buffer.m.offset = buffer.index * _PAGE
 
     def _queue(self, buffer: Any) -> None:
-        if buffer.index >= len(self._memory) or buffer.index in self._queued:
+        if buffer.index >= len(self._lengths) or buffer.index in self._queued:
             raise self._invalid()
         self._queued.append(buffer.index)
+        # As a kernel may: the structure tells of the buffer as it is now.
+        buffer.sequence = buffer.bytesused = buffer.timestamp_s = buffer.timestamp_us = 0
 
     def _stream_on(self, kind: Any) -> None:
         if kind.value != v4l2.BUF_TYPE_VIDEO_CAPTURE:
             raise self._invalid()
         self._streaming = True
+        self._given = 0
         self._last_ns = self._cam.clock.now_ns()
 
     def _stream_off(self, _kind: Any) -> None:
@@ -274,6 +359,10 @@ class FakeDevice:
         step = self._period_ns() * (1 + cam.lose)
         if not self._queued or cam.stalled or cam.clock.now_ns() < self._last_ns + step:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        if cam.flap_after_frames and self._given >= cam.flap_after_frames:
+            cam.lose_all()
+            raise OSError(errno.ENODEV, "No such device")
+        self._given += 1
         cam.sequence += cam.lose
         cam.lose = 0
         self._last_ns += step
@@ -282,7 +371,9 @@ class FakeDevice:
         buffer.flags = v4l2.BUF_FLAG_TIMESTAMP_MONOTONIC if cam.monotonic else 0
         stamp_ns = self._last_ns if cam.monotonic else 0
         buffer.timestamp_s, buffer.timestamp_us = stamp_ns // NS_PER_S, stamp_ns % NS_PER_S // 1000
-        buffer.bytesused = self._paint(self._memory[buffer.index], cam.sequence)
+        memory = self._memory[buffer.index]()
+        assert memory is not None, "a buffer was unmapped while the camera streams"
+        buffer.bytesused = self._paint(memory, cam.sequence)
         if cam.damaged:
             cam.damaged -= 1
             buffer.flags |= v4l2.BUF_FLAG_ERROR

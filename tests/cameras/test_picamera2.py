@@ -8,7 +8,7 @@ import pytest
 
 from gnetsegd.cameras.picamera2 import Picamera2Camera, Picamera2Options
 from gnetsegd.config import from_dict
-from gnetsegd.errors import CameraStalled, PermanentError, TransientError
+from gnetsegd.errors import AbsentError, CameraStalled, ConfigError, PermanentError, TransientError
 from gnetsegd.frame import PIXEL_FORMATS, Frame, FrameSpec
 from gnetsegd.testing import fake_picamera2
 from gnetsegd.testing.clock import FakeClock
@@ -234,22 +234,128 @@ def test_an_error_of_the_library_is_transient(rig, request_of, frame):
     camera.close()
 
 
-def test_a_camera_that_vanishes_is_named_when_it_is_opened_again(rig, request_of, frame):
+def test_a_camera_that_is_not_there_is_named_with_exit_code_66_and_may_come(rig, request_of, frame):
     camera, _ = opened(request_of(SPEC, fps=100))
     rig.present = False
     with pytest.raises(CameraStalled):
         camera.capture(frame)
     camera.close()
-    with pytest.raises(PermanentError, match=r"there is no camera 0.*cable") as caught:
+    with pytest.raises(AbsentError, match=r"there is no camera 0.*cable") as caught:
         opened(request_of(SPEC))
     assert caught.value.exit_code == 66
+    rig.present = True
+    opened(request_of(SPEC))[0].capture(frame)
 
 
 def test_a_camera_in_use_is_told_with_exit_code_75(rig, request_of):
     rig.busy = True
-    with pytest.raises(PermanentError, match="in use by another program") as caught:
+    with pytest.raises(TransientError, match="in use by another program") as caught:
         opened(request_of(SPEC))
     assert caught.value.exit_code == 75
+
+
+@pytest.mark.usefixtures("rig")
+def test_a_camera_that_this_process_itself_still_holds_is_told_apart(request_of):
+    first, _ = opened(request_of(SPEC))
+    with pytest.raises(TransientError, match="still open in this process; restart"):
+        opened(request_of(SPEC))
+    first.close()
+    opened(request_of(SPEC))
+
+
+@pytest.mark.parametrize("error", [MemoryError("no memory"), TypeError("no buffer")])
+def test_an_error_while_a_picture_is_copied_leaves_the_camera_free(
+    rig, request_of, frame, monkeypatch, error
+):
+    camera, _ = opened(request_of(SPEC, fps=100))
+
+    def rows_of(memory, *_args, **_options):
+        view = np.frombuffer(memory, np.uint8)
+        assert view.size
+        raise error
+
+    monkeypatch.setattr("gnetsegd.cameras.picamera2.rows_of", rows_of)
+    with pytest.raises(TransientError, match="unreadable buffer: no ") as caught:
+        camera.capture(frame)
+    camera.close()  # while the error, with all that it holds, is still there
+    assert caught.value.__cause__ is error
+    assert rig.outstanding == 0
+    assert rig.owner is None
+    assert not rig.cameras[0].is_open
+
+
+def test_a_camera_that_failed_while_it_was_made_is_free_again(rig, request_of):
+    rig.fails = {"_initialize_camera"}
+    with pytest.raises(TransientError, match="_initialize_camera failed") as caught:
+        opened(request_of(SPEC))
+    assert rig.owner is None, caught.value  # while the error, with all that it holds, is still there
+    rig.fails = set()
+    opened(request_of(SPEC))
+
+
+def test_a_request_that_cannot_be_given_back_does_not_hide_the_first_error(
+    rig, request_of, frame, monkeypatch
+):
+    camera, _ = opened(request_of(SPEC, fps=100))
+
+    def release(_self):
+        raise RuntimeError("negative ref_count")
+
+    monkeypatch.setattr(fake_picamera2.CompletedRequest, "release", release)
+    with pytest.raises(TransientError, match="ref_count"):
+        camera.capture(frame)
+    rig.unusable = 1
+    with pytest.raises(TransientError, match="unreadable buffer"):
+        camera.capture(frame)
+
+
+def test_close_frees_the_camera_also_when_a_part_of_it_fails(rig, request_of):
+    camera, _ = opened(request_of(SPEC))
+    rig.fails = {"cancel_all_and_flush"}
+    camera.close()
+    assert rig.owner is None
+
+
+@pytest.mark.parametrize("part", ["cancel_all_and_flush", "stop", "close"])
+def test_close_never_raises(rig, request_of, part):
+    camera, _ = opened(request_of(SPEC))
+    rig.fails = {part}
+    camera.close()
+    camera.close()
+
+
+def test_words_of_the_library_are_cleaned(rig, request_of, frame, caplog):
+    rig.model = "imx\x1b[2J\n219"
+    camera, info = opened(request_of(SPEC, fps=100))
+    assert info.description.startswith("imx?[2J 219 ")
+    rig.error = RuntimeError("\x1b]0;gone\x07\nWATCHDOG=1")
+    with pytest.raises(TransientError) as caught:
+        camera.capture(frame)
+    assert str(caught.value) == "camera 0: ?]0;gone? WATCHDOG=1"
+    with pytest.raises(TransientError) as caught:
+        opened(request_of(SPEC))
+    assert str(caught.value).isprintable()
+    rig.error, rig.fails = None, {"close"}
+    camera.close()
+    assert all(record.message.isprintable() for record in caplog.records)
+
+
+@pytest.mark.parametrize("wrong", [{"sensor_width": 640}, {"sensor_height": 480}])
+def test_a_sensor_mode_of_half_a_size_is_refused_with_the_file_and_both_keys(wrong):
+    table = {"camera": {"driver": "picamera2", "picamera2": wrong}}
+    words = r"test: camera\.picamera2\.sensor_width .* camera\.picamera2\.sensor_height .*both"
+    with pytest.raises(ConfigError, match=words):
+        from_dict(table, "test")
+
+
+@pytest.mark.parametrize("error", [SystemError, AttributeError, ValueError])
+def test_a_picamera2_that_does_not_fit_is_told_as_one_that_is_missing(request_of, monkeypatch, error):
+    def broken(_name):
+        raise error("compiled for another numpy")
+
+    monkeypatch.setattr("gnetsegd.cameras.picamera2.import_module", broken)
+    with pytest.raises(PermanentError, match=r"another numpy.*apt install python3-picamera2"):
+        opened(request_of(SPEC))
 
 
 def test_a_failure_while_opening_leaves_nothing_open(rig, request_of, monkeypatch):

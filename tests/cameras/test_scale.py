@@ -127,6 +127,45 @@ def test_a_ready_picture_is_copied_exactly_whatever_its_stride(width):
     assert np.array_equal(scaled(picture, FrameSpec(width, 32)), luma)
 
 
+@pytest.mark.parametrize("av_name", ["gray", "gbrp"])
+@pytest.mark.parametrize("pixel_format", PIXEL_FORMATS)
+@pytest.mark.parametrize("told", ["auto", "limited"])
+def test_grey_and_planar_rgb_of_the_right_size_are_copied_only_into_their_own_format(
+    av_name, pixel_format, told, monkeypatch
+):
+    # Whatever range was told: it is that of luminance beside chroma, and these have none.
+    random = np.random.default_rng(0)
+    green, blue, red = random.integers(0, 255, (3, 32, 34), dtype=np.uint8)
+    picture = av.VideoFrame(34, 32, av_name)
+    for plane, samples in zip(picture.planes, (green, blue, red), strict=False):
+        np.frombuffer(plane, np.uint8).reshape(32, plane.line_size)[:, :34] = samples
+    spec = FrameSpec(34, 32, pixel_format)
+    scaler, pixels = Scaler(spec, "stretch", source_range=told), np.zeros(spec.shape, np.uint8)
+    scaler.fit(picture)
+    graph, converted = scaler._graph, []
+
+    class Graph:
+        def push(self, pushed):
+            converted.append(pushed)
+            graph.push(pushed)
+
+        pull = graph.pull
+
+    monkeypatch.setattr(scaler, "_graph", Graph())
+    scaler.scale(picture, pixels)
+    own = {"gray": "Y", "gbrp": "RGB"}[av_name]
+    assert converted == ([] if pixel_format == own else [picture])
+    if pixel_format == own:
+        assert np.array_equal(pixels, green if own == "Y" else np.dstack([red, green, blue]))
+    elif av_name == "gbrp":
+        luma = 0.299 * red + 0.587 * green + 0.114 * blue
+        made = pixels[:32] if pixels.ndim == 2 else pixels[..., 0]
+        assert abs(made - luma).max() <= 4
+    else:
+        made = pixels[:32] if pixels.ndim == 2 else pixels[..., 0]
+        assert abs(made.astype(int) - green).max() <= 2
+
+
 def test_center_crop_takes_the_middle():
     luma = np.zeros((32, 64), np.uint8)
     luma[:, 16:48] = 200

@@ -11,9 +11,16 @@ from gnetsegd.cameras import v4l2_ioctl as v4l2
 from gnetsegd.cameras.v4l2 import V4l2Camera, V4l2Options
 from gnetsegd.cameras.v4l2_formats import COMPRESSED, LAYOUTS, Mode, choose
 from gnetsegd.config import from_dict
-from gnetsegd.errors import CameraStalled, PermanentError, TransientError
+from gnetsegd.errors import (
+    AbsentError,
+    CameraStalled,
+    ConfigError,
+    GnetsegError,
+    PermanentError,
+    TransientError,
+)
 from gnetsegd.frame import Frame, FrameSpec
-from gnetsegd.testing.fake_v4l2 import FakeWebcam, luminance
+from gnetsegd.testing.fake_v4l2 import FakeDevice, FakeWebcam, luminance
 
 
 def opened(webcam, request, **options):
@@ -273,7 +280,7 @@ def test_an_unplugged_camera_is_transient_and_is_named_when_opened_again(webcam,
         camera.capture(frame)
     camera.close()
     assert (webcam.opened, webcam.mapped) == (0, 0)
-    with pytest.raises(PermanentError, match="no such camera") as caught:
+    with pytest.raises(AbsentError, match="no such camera") as caught:
         opened(webcam, request_of(frame.spec))
     assert caught.value.exit_code == 66
     webcam.vanished = False
@@ -281,20 +288,27 @@ def test_an_unplugged_camera_is_transient_and_is_named_when_opened_again(webcam,
 
 
 @pytest.mark.parametrize(
-    ("where", "number", "code", "words"),
+    ("where", "number", "kind", "code", "words"),
     [
-        ("open_errno", errno.ENOENT, 66, "/dev/video0: there is no such camera"),
-        ("open_errno", errno.EACCES, 77, "group video"),
-        ("open_errno", errno.EBUSY, 75, "in use by another program"),
-        ("format_errno", errno.EBUSY, 75, "in use by another program"),
-        ("buffers_errno", errno.EBUSY, 75, "in use by another program"),
-        ("buffers_errno", errno.ENOSPC, 69, "USB bus"),
+        ("open_errno", errno.ENOENT, AbsentError, 66, "/dev/video0: there is no such camera"),
+        ("open_errno", errno.ENODEV, AbsentError, 66, "/dev/video0: there is no such camera"),
+        ("open_errno", errno.ENXIO, AbsentError, 66, "/dev/video0: there is no such camera"),
+        ("format_errno", errno.ENODEV, AbsentError, 66, "/dev/video0: there is no such camera"),
+        ("open_errno", errno.EACCES, PermanentError, 77, "group video"),
+        ("open_errno", errno.ELOOP, PermanentError, 66, "can be no camera"),
+        ("open_errno", errno.EBUSY, TransientError, 75, "in use by another program"),
+        ("format_errno", errno.EBUSY, TransientError, 75, "in use by another program"),
+        ("buffers_errno", errno.EBUSY, TransientError, 75, "in use by another program"),
+        ("buffers_errno", errno.ENOSPC, PermanentError, 69, "USB bus"),
     ],
 )
-def test_what_prevents_opening_is_named_with_its_exit_code(where, number, code, words, webcam, request_of):
+def test_what_prevents_opening_is_named_with_its_exit_code(
+    where, number, kind, code, words, webcam, request_of
+):
     setattr(webcam, where, number)
-    with pytest.raises(PermanentError, match=words) as caught:
+    with pytest.raises(GnetsegError, match=words) as caught:
         opened(webcam, request_of(FrameSpec(64, 48)))
+    assert type(caught.value) is kind
     assert caught.value.exit_code == code
     assert (webcam.opened, webcam.mapped) == (0, 0)
 
@@ -315,10 +329,22 @@ def test_a_node_that_is_no_camera_is_refused(capabilities, words, webcam, reques
     assert webcam.opened == 0
 
 
-@pytest.mark.parametrize(("path", "code"), [("/dev/null", 69), ("/dev/no-such-video", 66), ("/", 66)])
-def test_real_paths_that_are_no_cameras_are_refused(path, code, request_of):
-    with pytest.raises(PermanentError, match=path) as caught:
+@pytest.mark.parametrize(
+    ("path", "kind", "code"),
+    [
+        ("/dev/null", PermanentError, 69),
+        ("/dev/no-such-video", AbsentError, 66),
+        ("/", PermanentError, 66),
+        ("/dev/null/video0", PermanentError, 66),
+        ("/dev/" + "v" * 5000, PermanentError, 66),
+        ("/dev/video0\0", PermanentError, 66),
+    ],
+    ids=["no video", "not there", "folder", "below a file", "too long", "zero"],
+)
+def test_real_paths_that_are_no_cameras_are_refused(path, kind, code, request_of):
+    with pytest.raises(GnetsegError, match=path[:12].rstrip("\0")) as caught:
         V4l2Camera(V4l2Options(device=path)).open(request_of())
+    assert type(caught.value) is kind
     assert caught.value.exit_code == code
 
 
@@ -337,6 +363,232 @@ def test_everything_is_freed_and_close_may_be_repeated(webcam, frame, request_of
     assert (webcam.opened, webcam.mapped) == (0, 0)
     with pytest.raises(TransientError, match="not open"):
         camera.capture(frame)
+
+
+def broken_scaler(monkeypatch, error):
+    def scale(_self, _picture, _pixels):
+        raise error
+
+    monkeypatch.setattr("gnetsegd.cameras.scale.Scaler.scale", scale)
+
+
+# MemoryError is what PyAV raises for ENOMEM; the last stands for any error of FFmpeg with a number.
+@pytest.mark.parametrize("error", [MemoryError("Cannot allocate memory"), BlockingIOError(11, "try again")])
+def test_an_error_while_a_picture_is_scaled_leaves_the_camera_free_and_is_told(
+    error, request_of, monkeypatch
+):
+    webcam, frame = FakeWebcam(("YUYV",), ((640, 480),)), Frame(FrameSpec(64, 48), 10)
+    camera, _ = opened(webcam, request_of(frame.spec))
+    with monkeypatch.context() as patch:
+        broken_scaler(patch, error)
+        with pytest.raises(TransientError, match=error.args[-1]) as caught:
+            camera.capture(frame)
+    camera.close()  # while the error, with all that it holds, is still there
+    assert caught.value.__cause__ is error
+    assert (webcam.opened, webcam.mapped, webcam.owner) == (0, 0, None)
+    opened(webcam, request_of(frame.spec))[0].capture(frame)
+
+
+def test_an_error_while_luminance_is_copied_leaves_the_camera_free(webcam, frame, request_of, monkeypatch):
+    camera, _ = opened(webcam, request_of(frame.spec))
+
+    def rows_of(memory, *_):
+        view = np.frombuffer(memory, np.uint8)
+        assert view.size
+        raise MemoryError("Cannot allocate memory")
+
+    monkeypatch.setattr("gnetsegd.cameras.v4l2_reader.rows_of", rows_of)
+    with pytest.raises(TransientError, match="a picture cannot be read: Cannot allocate") as caught:
+        camera.capture(frame)
+    camera.close()
+    assert (webcam.opened, webcam.mapped, webcam.owner) == (0, 0, None), caught.value
+
+
+def test_a_buffer_that_cannot_be_unmapped_does_not_keep_the_rest_nor_raise(webcam, frame, request_of):
+    camera, _ = opened(webcam, request_of(frame.spec))
+    view = np.frombuffer(camera._memory[0], np.uint8)
+    camera.close()
+    assert (webcam.opened, webcam.mapped) == (0, 1)
+    assert webcam.owner is not None
+    del view
+    assert (webcam.mapped, webcam.owner) == (0, None)
+
+
+def test_a_descriptor_that_cannot_be_closed_does_not_raise(webcam, frame, request_of, caplog):
+    camera, _ = opened(webcam, request_of(frame.spec))
+    camera._device.close()
+    camera.close()
+    assert "closing it failed: Bad file descriptor" in caplog.text
+    assert webcam.mapped == 0
+
+
+def test_time_and_sequence_are_read_before_the_buffer_goes_back(webcam, frame, request_of):
+    # The fake's QBUF fills the structure anew, as a kernel may.
+    webcam.sequence = 7
+    camera, _ = opened(webcam, request_of(frame.spec))
+    camera.capture(frame)
+    assert (frame.sequence, frame.sensor_timestamp_ns) == (7, webcam.clock.now_ns())
+
+
+@pytest.mark.parametrize("off_s", [5, -5])
+def test_a_time_that_cannot_be_is_not_believed(webcam, frame, request_of, monkeypatch, off_s):
+    real = FakeDevice._dequeue
+
+    def dequeue(self, buffer):
+        real(self, buffer)
+        buffer.timestamp_s += off_s
+
+    monkeypatch.setattr(FakeDevice, "_dequeue", dequeue)
+    camera, _ = opened(webcam, request_of(frame.spec))
+    camera.capture(frame)
+    assert frame.sensor_timestamp_ns == webcam.clock.now_ns()
+
+
+def test_a_driver_faster_than_its_taker_keeps_it_for_no_longer_than_its_buffers_last(
+    webcam, frame, request_of, monkeypatch
+):
+    camera, _ = opened(webcam, request_of(frame.spec))
+    real, taken = V4l2Camera._dequeue, []
+
+    def dequeue(device):
+        webcam.clock.pass_s(0.02)  # by then there is the next frame
+        taken.append(device)
+        assert len(taken) < 100
+        return real(device)
+
+    monkeypatch.setattr(V4l2Camera, "_dequeue", staticmethod(dequeue))
+    camera.capture(frame)
+    assert len(taken) == 4
+
+
+def test_a_list_of_modes_without_an_end_is_read_only_so_far(request_of):
+    class Endless(FakeWebcam):
+        def open(self, path):
+            device = super().open(path)
+            for request, change in (
+                (v4l2.ENUM_FMT, {"pixelformat": v4l2.fourcc("NV12")}),
+                (v4l2.ENUM_FRAMESIZES, {"type": v4l2.FRMSIZE_DISCRETE}),
+                (v4l2.ENUM_FRAMEINTERVALS, {"type": v4l2.FRMIVAL_DISCRETE}),
+            ):
+                device._calls[request] = ("", lambda entry, change=change: self.fill(entry, change))
+            return device
+
+        def fill(self, entry, change):
+            self.asked += 1
+            for name, value in change.items():
+                setattr(entry, name, value)
+
+        asked = 0
+
+    webcam = Endless(("NV12",), ((64, 48),))
+    opened(webcam, request_of(FrameSpec(64, 48)))
+    assert webcam.asked < 300_000
+
+
+def test_a_webcam_unplugged_while_its_modes_are_listed_is_absent_not_useless(webcam, request_of):
+    camera = V4l2Camera(V4l2Options(), webcam.open, webcam.clock)
+
+    def check(_device):
+        webcam.vanished = True
+
+    camera._check_capabilities = check
+    with pytest.raises(AbsentError, match="no such camera"):
+        camera.open(request_of(FrameSpec(64, 48)))
+
+
+@pytest.mark.parametrize(
+    "told", [{"width": 0}, {"height": 0}, {"width": 70_000}, {"bytesperline": 63}, {"bytesperline": 0}]
+)
+def test_a_driver_that_tells_an_impossible_picture_is_refused(told, webcam, request_of):
+    camera = V4l2Camera(V4l2Options(), webcam.open, webcam.clock)
+    real = FakeDevice._set_format
+
+    def opened_device(path):
+        device = webcam.open(path)
+
+        def set_format(wanted):
+            real(device, wanted)
+            for name, value in told.items():
+                setattr(wanted.fmt.pix, name, value)
+
+        device._calls[v4l2.S_FMT] = ("S_FMT", set_format)
+        return device
+
+    camera._open_device = opened_device
+    with pytest.raises(PermanentError, match="which cannot be") as caught:
+        camera.open(request_of(FrameSpec(64, 48)))
+    assert caught.value.exit_code == 69
+    assert webcam.opened == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "kind", "words"),
+    [
+        ("_request_buffers", "count", TransientError, "no memory for pictures"),
+        ("_query", "length", PermanentError, "hold no picture"),
+    ],
+)
+def test_a_driver_that_gives_no_buffers_is_named(method, name, kind, words, request_of, monkeypatch):
+    real = getattr(FakeDevice, method)
+
+    def nothing(self, structure):
+        real(self, structure)
+        setattr(structure, name, 0)
+
+    monkeypatch.setattr(FakeDevice, method, nothing)
+    webcam = FakeWebcam(("MJPG",), ((64, 48),))
+    with pytest.raises(kind, match=words):
+        opened(webcam, request_of(FrameSpec(64, 48)))
+    assert (webcam.opened, webcam.mapped) == (0, 0)
+
+
+@pytest.mark.parametrize(("interruptions", "passes"), [(3, True), (1000, False)])
+def test_a_request_that_signals_interrupt_is_repeated_but_not_for_ever(interruptions, passes, monkeypatch):
+    device, calls = v4l2.CharacterDevice("/dev/null"), []
+
+    def ioctl(*_):
+        calls.append(1)
+        assert len(calls) < 500
+        if len(calls) <= interruptions:
+            raise InterruptedError
+
+    monkeypatch.setattr("gnetsegd.cameras.v4l2_ioctl.fcntl.ioctl", ioctl)
+    try:
+        if passes:
+            device.ioctl(v4l2.QUERYCAP, v4l2.Capability())
+        else:
+            with pytest.raises(InterruptedError):
+                device.ioctl(v4l2.QUERYCAP, v4l2.Capability())
+    finally:
+        device.close()
+    assert len(calls) == (4 if passes else v4l2.INTERRUPTIONS_MAX)
+
+
+@pytest.mark.parametrize("wrong", [{"width": 640}, {"height": 480}])
+def test_a_width_without_a_height_is_refused_with_the_file_and_both_keys(wrong):
+    words = r"test: camera\.v4l2\.width .* camera\.v4l2\.height .*both"
+    with pytest.raises(ConfigError, match=words):
+        from_dict({"camera": {"driver": "v4l2", "v4l2": wrong}}, "test")
+
+
+def test_words_of_a_driver_are_cleaned(webcam, frame, request_of, monkeypatch):
+    camera, _ = opened(webcam, request_of(frame.spec))
+    broken = ValueError("no \x1b[2J\nroom")
+    monkeypatch.setattr("gnetsegd.cameras.v4l2_reader.Reader.read", raising(broken))
+    with pytest.raises(TransientError) as caught:
+        camera.capture(frame)
+    assert str(caught.value) == "/dev/video0: a picture cannot be read: no ?[2J room"
+    monkeypatch.setattr("gnetsegd.cameras.v4l2.choose", lambda *_: Mode("NV12", 64, 48, 30))
+    with pytest.raises(PermanentError, match="in place of NV12") as caught:
+        opened(FakeWebcam(("NV\x1b\n",), ((64, 48),)), request_of(frame.spec))
+    assert str(caught.value).isprintable()
+
+
+def raising(error):
+    def call(*_):
+        raise error
+
+    return call
 
 
 @pytest.mark.parametrize(

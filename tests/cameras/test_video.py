@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from gnetsegd.cameras.clips import Clip, Picture
 from gnetsegd.cameras.video import VideoCamera, VideoOptions
 from gnetsegd.config import from_dict
-from gnetsegd.errors import EndOfVideo, PermanentError, TransientError
+from gnetsegd.errors import CameraStalled, EndOfVideo, PermanentError, TransientError
 from gnetsegd.frame import Frame, FrameSpec
 from gnetsegd.testing.clock import FakeClock
 
@@ -247,13 +248,125 @@ def test_a_device_is_not_read_for_ever(request_of):
     assert opening("/dev/zero", request_of()).exit_code == os.EX_NOINPUT
 
 
+@pytest.mark.parametrize("name", ["a.png", "b.png"], ids=["the first", "a later one"])
+def test_a_pipe_among_pictures_is_refused_and_not_waited_for(name, tmp_path, request_of, frame):
+    image = pytest.importorskip("PIL.Image")
+    os.mkfifo(tmp_path / name)
+    for other in {"a.png", "b.png"} - {name}:
+        image.new("L", (64, 64), 50).save(tmp_path / other)
+    camera = VideoCamera(VideoOptions(path=str(tmp_path)), FakeClock())
+
+    def play():
+        camera.open(request_of(fps=10))
+        camera.capture(frame)
+        camera.capture(frame)
+
+    with pytest.raises(PermanentError, match=f"{name}: is no file") as caught:
+        play()
+    assert caught.value.exit_code == os.EX_NOINPUT
+
+
+def test_a_name_that_no_file_can_have_is_one_that_is_not_there(request_of):
+    assert opening("a\0b.mp4", request_of()).exit_code == os.EX_NOINPUT
+
+
+def test_names_of_files_are_cleaned_in_sentences(tmp_path, request_of):
+    (tmp_path / "a\x1b[2J\nWATCHDOG=1.png").write_bytes(b"no picture")
+    error = opening(tmp_path, request_of())
+    assert str(error).isprintable()
+    assert "a?[2J WATCHDOG=1.png: cannot be decoded" in str(error)
+
+
+def test_the_words_of_a_decoder_are_cleaned(make_clip, camera_of, request_of, frame, monkeypatch):
+    camera, _, _ = camera_of(make_clip(), request_of())
+
+    def scale(*_):
+        raise av.error.InvalidDataError(1, "bad\x1b[2J\ndata")
+
+    monkeypatch.setattr("gnetsegd.cameras.scale.Scaler.scale", scale)
+    with pytest.raises(PermanentError, match="cannot be converted") as caught:
+        camera.capture(frame)
+    assert str(caught.value).isprintable()
+
+
+def test_a_picture_that_cannot_be_converted_is_told_at_opening(make_clip, request_of, monkeypatch):
+    def fit(*_):
+        raise av.error.InvalidDataError(1, "no filter")
+
+    monkeypatch.setattr("gnetsegd.cameras.scale.Scaler.fit", fit)
+    assert opening(make_clip(), request_of()).exit_code == os.EX_DATAERR
+
+
+@pytest.mark.parametrize(("step_s", "found"), [(0.4, True), (6, False)])
+def test_a_video_is_searched_for_its_first_picture_only_so_long(
+    step_s, found, make_clip, request_of, monkeypatch
+):
+    clock = FakeClock()
+    camera = VideoCamera(VideoOptions(path=str(make_clip())), clock)
+    real = Clip._decode
+
+    def slow(self, file, container, stream):
+        container = SlowContainer(container, lambda: clock.pass_s(step_s))
+        return real(self, file, container, stream)
+
+    monkeypatch.setattr(Clip, "_decode", slow)
+    if found:
+        camera.open(request_of())
+        return
+    with pytest.raises(CameraStalled, match="no picture in it is found within 10 s"):
+        camera.open(request_of())
+
+
+class SlowContainer:
+    """Its packets come slowly, and hold no picture."""
+
+    def __init__(self, container, wait):
+        self._container, self._wait = container, wait
+
+    def demux(self, stream):
+        for _ in range(3):
+            self._wait()
+            yield SimpleNamespace(decode=list, is_corrupt=False)
+        yield from self._container.demux(stream)
+
+
+def test_searching_and_waiting_together_keep_to_the_time_limit(make_clip, request_of, frame, monkeypatch):
+    clock = FakeClock()
+    camera = VideoCamera(VideoOptions(path=str(make_clip())), clock)
+    camera.open(request_of(timeout_s=2.0))
+    begun_ns, take = clock.now_ns(), camera._take
+
+    def searched():
+        picture, _ = take()
+        clock.pass_s(0.5)
+        return picture, clock.now_ns() + 1_800_000_000
+
+    monkeypatch.setattr(camera, "_take", searched)
+    with pytest.raises(CameraStalled):
+        camera.capture(frame)
+    assert clock.now_ns() - begun_ns == 2_000_000_000
+
+
+def test_close_never_raises(make_clip, request_of, caplog):
+    camera = VideoCamera(VideoOptions(path=str(make_clip())), FakeClock())
+    camera.open(request_of())
+
+    class Broken:
+        def close(self):
+            raise ValueError("generator already executing")
+
+    camera._pictures = Broken()
+    camera.close()
+    assert "closing it failed: generator already executing" in caplog.text
+
+
 def test_an_unreadable_file_is_named_with_exit_code_77(make_clip, request_of, monkeypatch):
     # Root may read everything: so the refusal is made up.
-    def refuse(self, *_):
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(name, *_):
+        raise PermissionError(13, "Permission denied", name)
 
     path = make_clip()
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("gnetsegd.cameras.clips.os.open", refuse)
     error = opening(path, request_of())
     assert error.exit_code == os.EX_NOPERM
     assert "clip.mp4" in str(error)
