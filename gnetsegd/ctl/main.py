@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import __version__
+from .. import __version__, command_line
 from ..client import DEFAULT_ENDPOINT
-from ..errors import ConfigError, GnetsegError
+from ..errors import ConfigError
 from ..message import CAMERA_NAME
 from .session import Target
 
@@ -79,7 +78,7 @@ def _with_target(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-@click.group()
+@click.group(cls=command_line.Commands)
 @click.version_option(__version__, message="gnetsegctl %(version)s")
 def cli() -> None:
     """Look at the masks of a running gnetsegd."""
@@ -128,24 +127,8 @@ def keygen(folder: Path, name: str) -> None:
 
 
 def main() -> None:
-    """Entry point: every expected error is one sentence on stderr and a code of sysexits.h."""
-    try:
-        cli.main(standalone_mode=False)
-    except GnetsegError as error:
-        print(f"gnetsegctl: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except click.UsageError as error:
-        error.show()
-        sys.exit(os.EX_USAGE)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(os.EX_SOFTWARE)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of a pipe has gone; Python would complain once more while it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    """Entry point: every error is one sentence on stderr and a code of sysexits.h."""
+    command_line.run(cli, "gnetsegctl")
 
 
 if __name__ == "__main__":
