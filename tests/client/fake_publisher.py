@@ -53,6 +53,9 @@ class FakePublisher:
         self.socket.bind(endpoint)
         self.endpoint = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._subscribed: list[bytes] = []
+        #: Every topic that anybody has subscribed to so far, as far as the events have been read.
+        self.asked: set[bytes] = set()
+        self._gone: list[bytes] = []
 
     def __enter__(self) -> FakePublisher:
         return self
@@ -71,10 +74,25 @@ class FakePublisher:
         while any(not any(full.startswith(asked) for asked in self._subscribed) for full in wanted):
             if not self.socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
                 raise TimeoutError(f"nobody subscribed to {kinds}")
-            event = self.socket.recv()
-            if event[:1] == b"\1":
-                self._subscribed.append(event[1:])
+            self._take(self.socket.recv())
         self._subscribed.clear()
+
+    def _take(self, event: bytes) -> None:
+        if event[:1] == b"\1":
+            self._subscribed.append(event[1:])
+            self.asked.add(event[1:])
+        elif event[:1] == b"\0":
+            self._gone.append(event[1:])
+
+    def read_events(self) -> None:
+        """Take note of who came and who went, without waiting."""
+        while self.socket.poll(0):
+            self._take(self.socket.recv())
+
+    def gone(self) -> list[bytes]:
+        """The topics that nobody subscribes to any more, in the order in which they were left."""
+        self.read_events()
+        return self._gone
 
     def raw(self, *parts: bytes) -> None:
         self.socket.send_multipart(parts)
@@ -210,6 +228,7 @@ class FakeDaemon(threading.Thread):
         noise = np.random.default_rng(1).integers(0, 40, self._size[::-1]).astype(np.uint8)
         self.publisher.info(fps_nominal=self._fps)
         while not self._stopped.wait(1 / self._fps):
+            self.publisher.read_events()
             sequence += 1
             if time.monotonic() - told > 0.2:
                 told = time.monotonic()
