@@ -50,7 +50,7 @@ def _run(command: Commands, name: str) -> int:
         return os.EX_IOERR
     except click.ClickException as error:
         if not isinstance(error, click.UsageError):
-            return _say(f"{name}: {error.format_message()}", os.EX_SOFTWARE)
+            return say(f"{name}: {error.format_message()}", os.EX_SOFTWARE)
         with suppress(OSError, AttributeError):  # without a stderr, or with a full one
             error.show()
         return os.EX_USAGE
@@ -58,11 +58,12 @@ def _run(command: Commands, name: str) -> int:
         return 130
     except Exception as error:
         fatal = as_fatal(error, name)
-        return _say(str(fatal) if fatal is not error else f"{name}: {error}", fatal.exit_code)
+        return say(str(fatal) if fatal is not error else f"{name}: {error}", fatal.exit_code)
     return os.EX_OK
 
 
-def _say(sentence: str, code: int) -> int:
+def say(sentence: str, code: int) -> int:
+    """Write ``sentence`` to stderr, if there is one, and give ``code`` back."""
     # print() takes None, a stderr that is closed, for stdout.
     if sys.stderr is not None:
         with suppress(OSError):

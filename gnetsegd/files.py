@@ -77,6 +77,12 @@ def parse_toml(content: bytes) -> dict[str, Any]:
         raise ValueError("it is nested too deep") from None
 
 
+def check_replaceable(path: Path) -> None:
+    """``ValueError`` as of ``write_whole`` where it would not replace what stands there."""
+    with suppress(FileNotFoundError):
+        _check_regular(path.stat().st_mode)
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` so that there is the old file or the new one, never half of one.
 
@@ -84,8 +90,7 @@ def write_whole(path: Path, data: bytes) -> None:
     after the file's name, where something else than a plain file stands there; ``OSError`` if it cannot
     be written. Either way nothing is left lying about.
     """
-    with suppress(FileNotFoundError):
-        _check_regular(path.stat().st_mode)
+    check_replaceable(path)
     target = Path(os.path.realpath(path))
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".gnetsegd.")
     temporary = Path(name)

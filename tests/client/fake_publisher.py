@@ -185,7 +185,7 @@ class FakePublisher:
 class FakeDaemon(threading.Thread):
     """Publishes a person that walks to and fro, until ``stop``: for readers in other processes.
 
-    Every ``lose_every``-th mask is lost on the way (0: none).
+    Every ``lose_every``-th mask is lost on the way (0: none); ``labels`` stands still in the person's place.
     """
 
     def __init__(
@@ -198,6 +198,7 @@ class FakeDaemon(threading.Thread):
         lose_every: int = 0,
         width: int = 64,
         height: int = 48,
+        labels: NDArray[np.uint8] | None = None,
         status: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(daemon=True)
@@ -208,6 +209,7 @@ class FakeDaemon(threading.Thread):
         self._masks = masks
         self._lose_every = lose_every
         self._size = width, height
+        self._labels = labels
         self._status = status or {}
         self._stopped = threading.Event()
 
@@ -221,6 +223,7 @@ class FakeDaemon(threading.Thread):
     def stop(self) -> None:
         self._stopped.set()
         self.join()
+        self.publisher.read_events()
         self.publisher.close()
 
     def run(self) -> None:
@@ -236,7 +239,9 @@ class FakeDaemon(threading.Thread):
                 self.publisher.status(fps=self._fps, **self._status)
             if not self._masks or (self._lose_every and sequence % self._lose_every == 0):
                 continue
-            labels = person(*self._size, 0.25 * np.sin(sequence / 20))
+            labels = self._labels
+            if labels is None:
+                labels = person(*self._size, 0.25 * np.sin(sequence / 20))
             self.publisher.mask(sequence, labels)
             if self._frames:
                 self.publisher.frame(sequence, (90 + 100 * labels + noise).astype(np.uint8))
