@@ -6,6 +6,7 @@ import gc
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from fake_publisher import FakePublisher, person
 from gnetsegd import client
 from gnetsegd.client import MaskSubscriber, ReceivedMask, StatusSubscriber, subscribe
 from gnetsegd.message import HEADER_SIZE, pack_header, parse_header, topic
+from gnetsegd.text import MAX_CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -553,3 +555,20 @@ def test_a_robot_that_subscribes_needs_nothing_of_the_daemon() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     own = ["gnetsegd", *(f"gnetsegd.{name}" for name in ("client", "errors", "frame", "message", "text"))]
     assert out.split("\n")[:2] == ["[]", str(own)]
+
+
+def test_the_numbers_on_the_page_are_the_defaults(publisher: FakePublisher) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "messages.md").read_text("utf-8")
+    well = page.split("\n## Is it well?\n")[1]
+    with MaskSubscriber(publisher.endpoint) as masks:
+        for words in (
+            f"**alive**: a mask or a status was sent within {masks.alive_limit_s:g} s",
+            f"give or take {masks.rate_tolerance:.0%}".replace("%", " %"),
+            f"over the last {client.RATE_WINDOW_S:g} s of the camera's time",
+            f"*exposed* within {masks.max_age_s:g} s",
+            f"same session, sent within {masks.alive_limit_s:g} s",
+            f"smallest grow by {client.CLOCK_DRIFT:.0e}".replace("e-04", "e-4"),
+        ):
+            assert words in well
+    assert f"The endpoint is `{client.DEFAULT_ENDPOINT}` by default" in page
+    assert f"at most {MAX_CHARACTERS} of them" in page
