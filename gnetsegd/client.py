@@ -12,6 +12,7 @@ docs/messages.md is the specification of what arrives here.
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -21,9 +22,11 @@ import zmq
 
 from .errors import MessageError
 from .message import MaskHeader, parse_header, parse_json, topic, unpack_mask
+from .text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Self
 
     import numpy as np
     from numpy.typing import NDArray
@@ -32,6 +35,12 @@ DEFAULT_ENDPOINT = "ipc:///run/gnetsegd/masks.sock"
 
 #: Masks kept for a reader of every mask that is slow for a while; the oldest road then drops new ones.
 QUEUE_MESSAGES = 256
+#: How long ago a daemon that is alive has said something; it says how it is each second.
+ALIVE_LIMIT_S = 3.0
+#: How long ago the picture of a mask that is valid was exposed.
+MAX_AGE_S = 3.0
+#: How far the rate may be off the one that ``info`` promises, as a fraction.
+RATE_TOLERANCE = 0.2
 #: The rate is taken over so much of the camera's time.
 RATE_WINDOW_S = 2.0
 #: ZeroMQ pings a silent TCP peer so often, and reconnects when three go unanswered.
@@ -40,6 +49,7 @@ HEARTBEAT_MS = 2000
 CLOCK_DRIFT = 1e-4
 
 _U32 = 0xFFFFFFFF
+_Z85_KEY = re.compile(rb"[0-9a-zA-Z.:+=^!/*?&<>()\[\]{}@%$#-]{40}")
 
 
 def subscribe(
@@ -58,9 +68,10 @@ def subscribe(
     ``kind`` is ``mask``, ``info``, ``status`` or ``frame``. With ``newest_only`` it holds one
     message, the newest; else up to ``QUEUE_MESSAGES``. ``server_key`` (Z85) switches CURVE on; without
     a key pair of its own the client makes one for the time being. ``ValueError`` for an endpoint,
-    camera or key that cannot be one; a daemon that is not there is waited for.
+    camera or key that cannot be one, and for half a pair of keys; a daemon that is not there is waited for.
     """
     prefix = topic(kind, camera)
+    _check_keys(server_key, public_key, secret_key)
     socket: zmq.Socket[bytes] = (context or zmq.Context.instance()).socket(zmq.SUB)
     try:
         if newest_only:
@@ -83,6 +94,18 @@ def subscribe(
         socket.close()
         raise ValueError(f"cannot subscribe at {endpoint!r}: {error}") from None
     return socket
+
+
+def _check_keys(server: bytes | None, public: bytes | None, secret: bytes | None) -> None:
+    """``ValueError`` for keys with which the talk would not be what they were given for."""
+    if (public is None) != (secret is None):
+        raise ValueError(f"a {'secret' if public is None else 'public'} key alone is half a pair; give both")
+    if public is not None and server is None:
+        # Without it CURVE is off, and all would be readable on the way.
+        raise ValueError("a key pair of one's own needs the server's public key, too")
+    for name, key in (("server", server), ("public", public), ("secret", secret)):
+        if key is not None and not _Z85_KEY.fullmatch(key):
+            raise ValueError(f"the {name} key is no CURVE key: that is 40 characters of Z85")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,18 +216,150 @@ class Clock:
         return (time.monotonic_ns() - then_ns - offset) / 1e9
 
 
-class MaskSubscriber:
+class StatusSubscriber:
+    """What the daemon says of one camera: ``info`` and ``status``. Watching them wakes nothing.
+
+    A daemon that is not there, or restarts, is waited for. Not for several threads at once.
+
+    Parameters
+    ----------
+    endpoint : as in the daemon's ``publish.endpoints``
+    camera : its name, ``camera.name`` of the configuration
+    server_key, public_key, secret_key : CURVE keys in Z85, see ``subscribe``
+    context : a ZeroMQ context to use; by default the process's own
+    alive_limit_s : how long ago the newest status may have been sent
+
+    ``ValueError`` for an endpoint, camera or key that cannot be one.
+    """
+
+    def __init__(
+        self,
+        endpoint: str = DEFAULT_ENDPOINT,
+        camera: str = "cam0",
+        *,
+        server_key: bytes | None = None,
+        public_key: bytes | None = None,
+        secret_key: bytes | None = None,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        alive_limit_s: float = ALIVE_LIMIT_S,
+    ) -> None:
+        self.endpoint = endpoint
+        self.camera = camera
+        self.alive_limit_s = alive_limit_s
+        #: Messages that were none and have been skipped, and what was wrong with the last.
+        self.bad_messages = 0
+        self.last_error = ""
+        self._clock = Clock(endpoint)
+        self._bodies: dict[str, dict[str, Any]] = {}
+        self._sockets: dict[str, zmq.Socket[bytes]] = {}
+        self._options: dict[str, Any] = {
+            "context": context,
+            "server_key": server_key,
+            "public_key": public_key,
+            "secret_key": secret_key,
+        }
+        for kind in ("info", "status"):
+            self._subscribe(kind)
+
+    def _subscribe(self, kind: str, newest_only: bool = True) -> None:
+        # One socket a topic: a socket that keeps only the newest keeps one message in all.
+        try:
+            self._sockets[kind] = subscribe(
+                self.endpoint, kind, self.camera, newest_only=newest_only, **self._options
+            )
+        except ValueError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the sockets; a loop over the masks ends. Again does no harm."""
+        for socket in self._sockets.values():
+            socket.close(linger=0)
+        self._sockets.clear()
+
+    @property
+    def closed(self) -> bool:
+        return not self._sockets
+
+    def info(self, timeout_s: float = 0.0) -> dict[str, Any] | None:
+        """The newest ``info``, waited for when there is none yet; None if none came.
+
+        Fields as in docs/messages.md: labels, model, geometry and so on. Without a timeout it never waits.
+        """
+        return self._newest_json("info", timeout_s)
+
+    def status(self, timeout_s: float = 0.0) -> dict[str, Any] | None:
+        """The newest ``status``, waited for when there is none yet; None if none came.
+
+        Fields as in docs/messages.md: state, reason, counters and so on. Without a timeout it never waits.
+        """
+        return self._newest_json("status", timeout_s)
+
+    @property
+    def alive(self) -> bool:
+        """A status was sent within the last ``alive_limit_s``. Never waits."""
+        status = self.status()
+        return status is not None and self._clock.age_s(status["timestamp_ns"]) <= self.alive_limit_s
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _read(self, kind: str, timeout_s: float) -> memoryview | None:
+        """One message as a view of ZeroMQ's own buffer, or None after ``timeout_s``."""
+        socket = self._sockets.get(kind)
+        if socket is None:
+            raise ValueError(f"this {type(self).__name__} is closed")
+        timeout_ms = None if timeout_s == math.inf else max(0, math.ceil(timeout_s * 1000))
+        if not socket.poll(timeout_ms):
+            return None
+        message = socket.recv(zmq.NOBLOCK, copy=False)
+        more = message.more
+        while more:
+            # Not of ours: a message has one part. What is left of it would look like the next.
+            more = socket.recv(zmq.NOBLOCK, copy=False).more
+        return memoryview(b"") if message.more else message.buffer.toreadonly()
+
+    def _newest_json(self, kind: str, timeout_s: float) -> dict[str, Any] | None:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            wait_s = 0.0 if kind in self._bodies else deadline - time.monotonic()
+            data = self._read(kind, wait_s)
+            if data is None:
+                return self._bodies.get(kind)
+            try:
+                body = parse_json(data)[2]
+            except MessageError as error:
+                self._count_bad(error)
+                if time.monotonic() < deadline:
+                    continue
+                return self._bodies.get(kind)
+            self._bodies[kind] = body
+            if kind == "status":
+                self._clock.observe(body["session"], body["timestamp_ns"])
+            return body
+
+    def _count_bad(self, error: MessageError) -> None:
+        self.bad_messages += 1
+        self.last_error = clean(str(error))
+
+
+class MaskSubscriber(StatusSubscriber):
     """Masks of one camera, and a judgement of how far they can be trusted.
 
     Iterate over it, or call ``receive``. In newest-only mode (the default) a slow reader gets the
     mask of *now*, never one of a queue; with ``newest_only=False`` it gets every mask. A daemon that
     is not there, or restarts, is waited for. Not for several threads at once.
 
-    Three judgements, each by itself, as a robot needs them:
+    Three judgements, each by itself, as a robot needs them; none of them waits:
 
     * ``alive``: the daemon speaks, be it only to say that it has no camera;
     * ``on_rate``: masks come at the rate that ``info`` promises;
-    * ``valid``: the newest mask can be believed: it is fresh, and from a daemon that runs.
+    * ``valid``: the newest mask can be believed: its picture is of now, and the daemon runs.
 
     Parameters
     ----------
@@ -213,7 +368,9 @@ class MaskSubscriber:
     newest_only : False for every mask
     server_key, public_key, secret_key : CURVE keys in Z85, see ``subscribe``
     context : a ZeroMQ context to use; by default the process's own
-    alive_limit_s : how old the newest mask or status may be
+    alive_limit_s : how long ago the newest mask or status may have been sent
+    max_age_s : how long ago the newest mask's picture may have been exposed for ``valid``; what moves
+        fast sets less
     rate_tolerance : how far the rate may be off, as a fraction
 
     ``ValueError`` for an endpoint, camera or key that cannot be one.
@@ -229,56 +386,27 @@ class MaskSubscriber:
         public_key: bytes | None = None,
         secret_key: bytes | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
-        alive_limit_s: float = 3.0,
-        rate_tolerance: float = 0.2,
+        alive_limit_s: float = ALIVE_LIMIT_S,
+        max_age_s: float = MAX_AGE_S,
+        rate_tolerance: float = RATE_TOLERANCE,
     ) -> None:
-        self.endpoint = endpoint
-        self.camera = camera
+        super().__init__(
+            endpoint, camera, server_key=server_key, public_key=public_key, secret_key=secret_key,
+            context=context, alive_limit_s=alive_limit_s,
+        )  # fmt: skip
         self.newest_only = newest_only
-        self.alive_limit_s = alive_limit_s
+        self.max_age_s = max_age_s
         self.rate_tolerance = rate_tolerance
-        #: Messages that were none and have been skipped, and what was wrong with the last.
-        self.bad_messages = 0
-        self.last_error = ""
         #: All that ``missed`` said so far.
         self.missed = 0
         #: How often another run of the daemon took over.
         self.restarts = 0
-        self._clock = Clock(endpoint)
         self._losses = LossCounter()
         self._last: MaskHeader | None = None
         #: (sensor time in ns, masks up to then) of the last seconds.
         self._recent: deque[tuple[int, int]] = deque()
         self._count = 0
-        self._bodies: dict[str, dict[str, Any]] = {}
-        self._sockets: dict[str, zmq.Socket[bytes]] = {}
-        try:
-            for kind in ("mask", "info", "status"):
-                # One socket a topic: a socket that keeps only the newest keeps one message in all.
-                self._sockets[kind] = subscribe(
-                    endpoint, kind, camera,
-                    newest_only=newest_only or kind != "mask",
-                    context=context, server_key=server_key, public_key=public_key, secret_key=secret_key,
-                )  # fmt: skip
-        except ValueError:
-            self.close()
-            raise
-
-    def __enter__(self) -> MaskSubscriber:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the sockets; a loop over the masks ends. Again does no harm."""
-        for socket in self._sockets.values():
-            socket.close(linger=0)
-        self._sockets.clear()
-
-    @property
-    def closed(self) -> bool:
-        return not self._sockets
+        self._subscribe("mask", newest_only)
 
     def __iter__(self) -> Iterator[ReceivedMask]:
         """Masks for ever, waiting for each; ends when the subscriber is closed."""
@@ -303,27 +431,15 @@ class MaskSubscriber:
                     raise MessageError(f"{header.kind}/{header.camera} came as a mask")
             except MessageError as error:
                 self._count_bad(error)
-                continue
+                if time.monotonic() < deadline:
+                    continue
+                return None
             return self._accept(header, data[header.payload_offset :])
-
-    def info(self, timeout_s: float = 0.0) -> dict[str, Any] | None:
-        """The newest ``info``, waited for when there is none yet; None if none came.
-
-        Fields as in docs/messages.md: labels, model, geometry and so on.
-        """
-        return self._newest_json("info", timeout_s)
-
-    def status(self, timeout_s: float = 0.0) -> dict[str, Any] | None:
-        """The newest ``status``, waited for when there is none yet; None if none came.
-
-        Fields as in docs/messages.md: state, reason, counters and so on.
-        """
-        return self._newest_json("status", timeout_s)
 
     @property
     def alive(self) -> bool:
         """A mask or a status was sent within the last ``alive_limit_s``."""
-        return self._mask_is_fresh() or self._status_is_fresh()
+        return self._mask_is_recent() or super().alive
 
     @property
     def rate_fps(self) -> float:
@@ -331,7 +447,7 @@ class MaskSubscriber:
 
         In newest-only mode those count, too, that newer ones replaced unread: it is the daemon's rate.
         """
-        if len(self._recent) < 2 or not self._mask_is_fresh():
+        if len(self._recent) < 2 or not self._mask_is_recent():
             return 0.0
         (first_ns, first), (last_ns, last) = self._recent[0], self._recent[-1]
         return (last - first) / ((last_ns - first_ns) / 1e9)
@@ -350,33 +466,22 @@ class MaskSubscriber:
 
     @property
     def valid(self) -> bool:
-        """The newest mask is fresh, and so is a status of the same session that says ``running``."""
+        """The newest mask's picture was exposed within ``max_age_s``, and the daemon runs.
+
+        It runs where a status of the same session, sent within ``alive_limit_s``, says ``running``.
+        """
         status = self.status()
         return (
             status is not None
             and self._last is not None
             and status["state"] == "running"
             and status["session"] == self._last.session
-            and self._status_is_fresh()
-            and self._mask_is_fresh()
+            and super().alive
+            # An exposure in the future is no better than an old one.
+            and abs(self._clock.age_s(self._last.sensor_timestamp_ns)) <= self.max_age_s
         )
 
     # -- inside -----------------------------------------------------------------------------------
-
-    def _read(self, kind: str, timeout_s: float) -> memoryview | None:
-        """One message as a view of ZeroMQ's own buffer, or None after ``timeout_s``."""
-        socket = self._sockets.get(kind)
-        if socket is None:
-            raise ValueError("this MaskSubscriber is closed")
-        timeout_ms = None if timeout_s == math.inf else max(0, math.ceil(timeout_s * 1000))
-        if not socket.poll(timeout_ms):
-            return None
-        message = socket.recv(zmq.NOBLOCK, copy=False)
-        more = message.more
-        while more:
-            # Not of ours: a message has one part. What is left of it would look like the next.
-            more = socket.recv(zmq.NOBLOCK, copy=False).more
-        return memoryview(b"") if message.more else message.buffer.toreadonly()
 
     def _accept(self, header: MaskHeader, payload: memoryview) -> ReceivedMask:
         missed, begins = self._losses.update(header)
@@ -395,30 +500,7 @@ class MaskSubscriber:
         age_s = self._clock.age_s(header.sensor_timestamp_ns)
         return ReceivedMask(header, age_s, missed, skipped, begins, payload)
 
-    def _newest_json(self, kind: str, timeout_s: float) -> dict[str, Any] | None:
-        deadline = time.monotonic() + timeout_s
-        while True:
-            wait_s = 0.0 if kind in self._bodies else deadline - time.monotonic()
-            data = self._read(kind, wait_s)
-            if data is None:
-                return self._bodies.get(kind)
-            try:
-                body = parse_json(data)[2]
-            except MessageError as error:
-                self._count_bad(error)
-                continue
-            self._bodies[kind] = body
-            if kind == "status":
-                self._clock.observe(body["session"], body["timestamp_ns"])
-
-    def _count_bad(self, error: MessageError) -> None:
-        self.bad_messages += 1
-        self.last_error = str(error)
-
-    def _mask_is_fresh(self) -> bool:
+    def _mask_is_recent(self) -> bool:
+        """The newest mask was sent a short time ago, however old its picture is."""
         last = self._last
         return last is not None and self._clock.age_s(last.publish_timestamp_ns) <= self.alive_limit_s
-
-    def _status_is_fresh(self) -> bool:
-        status = self.status()
-        return status is not None and self._clock.age_s(status["timestamp_ns"]) <= self.alive_limit_s

@@ -21,6 +21,7 @@ import cattrs
 
 from .errors import ConfigError
 from .message import CAMERA_NAME
+from .text import clean
 
 T = TypeVar("T")
 
@@ -248,8 +249,8 @@ def structure(table: dict[str, Any], kind: type[T], where: str, prefix: str = ""
         field, name = attributes.get(key), f"{prefix}{key}"
         if field is None or "table" in field.metadata:
             known = [known for known, field in attributes.items() if "table" not in field.metadata]
-            advice = _nearest(key, known, prefix.rstrip("."))
-            raise ConfigError(f"{where}: unknown key {name}: {advice}")
+            advice = _nearest(key[:100], known, prefix.rstrip("."))
+            raise ConfigError(f"{where}: unknown key {clean(name)}: {advice}")
         wanted = hints[key]
         if attrs.has(wanted):
             values[key] = structure(_table(value, where, name), wanted, where, f"{name}.")
@@ -262,16 +263,24 @@ def structure(table: dict[str, Any], kind: type[T], where: str, prefix: str = ""
         except Exception:  # cattrs wraps what a hook raises, in a class that changed with versions
             fits = False
         if not fits:
-            raise ConfigError(f"{where}: {name} is {value!r}; allowed is {allowed(field, wanted)}")
+            raise ConfigError(f"{where}: {name} is {_shown(value)}; allowed is {allowed(field, wanted)}")
     try:
         return kind(**values)
     except ConfigError as error:  # values that do not go together
         raise ConfigError(f"{where}: {error}") from None
 
 
+def _shown(value: Any) -> str:
+    """A value that somebody wrote, for a sentence about it: whatever it is, on one line and not long."""
+    try:
+        return clean(repr(value))
+    except (RecursionError, ValueError):  # nested deep, or a number of thousands of digits
+        return f"a {type(value).__name__} beyond measure"
+
+
 def _table(value: Any, where: str, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigError(f"{where}: {name} is {value!r}; it must be a table, [{name}]")
+        raise ConfigError(f"{where}: {name} is {_shown(value)}; it must be a table, [{name}]")
     return value
 
 

@@ -44,7 +44,9 @@ that only a stop, or the end of a video that does not loop, ends it.
 | 66 | a file, clip, camera or model is not there |
 | 69 | a package or a device that is needed is not there |
 | 70 | an error of gnetsegd itself |
+| 71 | this machine has no more memory, open files or threads to give |
 | 73 | the socket's folder is missing or not writable |
+| 74 | a disk is full, or a device or an output failed |
 | 75 | another program has the socket, or something that may come back is gone |
 | 77 | this user may not read or open something |
 | 78 | the configuration is wrong |

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,14 @@ import attrs
 
 from .config import option, structure
 from .errors import ConfigError, ModelError
+from .files import parse_toml, read_regular
 from .frame import FrameSpec, MaskFormat
+from .text import clean
 
 SCHEMA = 1
+#: More than any of them needs, and less than hurts this machine.
+MANIFEST_MAX_BYTES = 1 << 20
+NETWORK_MAX_BYTES = 256 << 20
 SHIPPED = Path(__file__).parent / "models"
 
 
@@ -70,9 +74,9 @@ class ModelBundle:
 
 def locate(name: str) -> Path:
     """The folder of a bundle given by name or path: a path has a slash, or is a folder here."""
-    given = Path(name)
-    if "/" in name or given.is_dir():
-        return given
+    # os.path's says no, where Path's raises, to a name that no file can have.
+    if "/" in name or os.path.isdir(name):  # noqa: PTH112
+        return Path(name)
     return SHIPPED / name
 
 
@@ -80,64 +84,93 @@ def load_bundle(name: str) -> ModelBundle:
     """Read and check a bundle.
 
     Raises ``ModelError`` that names the bundle and what is wrong: not there (exit code 66), a key
-    of ``model.toml``, an empty or truncated file, another file than the one it was made for.
+    of ``model.toml``, an empty or truncated file, another file than the one it was made for, something
+    that is no plain file or larger than ``MANIFEST_MAX_BYTES`` or ``NETWORK_MAX_BYTES``. It never waits.
     """
     folder = locate(name)
+    name = clean(name)
     manifest_path = folder / "model.toml"
+    where = clean(str(manifest_path))
     try:
-        raw: dict[str, Any] = tomllib.loads(manifest_path.read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+        raw = parse_toml(_read(manifest_path, MANIFEST_MAX_BYTES, name))
+    except FileNotFoundError:
         shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob("*/model.toml"))) or "none"
         raise ModelError(
-            f"model {name}: there is no {manifest_path}; give a bundle's folder or one of: {shipped}",
+            f"model {name}: there is no {where}; give a bundle's folder or one of: {shipped}",
             os.EX_NOINPUT,
         ) from None
-    except PermissionError:
-        raise ModelError(f"model {name}: this user may not read {manifest_path}", os.EX_NOPERM) from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"model {name}: {manifest_path} is not a readable TOML file: {error}") from None
+    except ValueError as error:
+        raise ModelError(
+            f"model {name}: {where} is not a readable TOML file: {clean(str(error))}; export it again"
+        ) from None
+    try:
+        manifest = _manifest(raw, where)
+    except ConfigError as error:
+        raise ModelError(f"model {name}: {error}") from None
+    except RecursionError:
+        raise ModelError(f"model {name}: {where} is nested too deep; install the bundle again") from None
+    content = _network(folder / manifest.file, name, manifest.sha256)
+    return ModelBundle(
+        id=manifest.id,
+        # Words of a file: from here on they go into messages, to devices and onto terminals.
+        title=clean(manifest.title),
+        licence=clean(manifest.licence),
+        path=folder,
+        sha256=bytes.fromhex(manifest.sha256),
+        content=content,
+        input=FrameSpec(manifest.input.width, manifest.input.height, manifest.input.format),
+        mask=MaskFormat(manifest.mask.width, manifest.mask.height, 8, len(manifest.mask.classes)),
+        labels=tuple(clean(label) for label in manifest.mask.classes),
+    )
+
+
+def _manifest(raw: dict[str, Any], where: str) -> _Manifest:
+    """``model.toml`` as it has to be; ``ConfigError`` that begins with ``where``."""
     for free_form in ("data", "scores", "speed", "training"):
         raw.pop(free_form, None)
     missing = [key for key in ("schema", "id", "sha256", "input", "mask") if key not in raw]
     if missing:
-        raise ModelError(f"model {name}: {manifest_path} lacks {', '.join(missing)}; export it again")
-    try:
-        manifest = structure(raw, _Manifest, str(manifest_path))
-    except ConfigError as error:
-        raise ModelError(f"model {name}: {error}") from None
+        raise ConfigError(f"{where} lacks {', '.join(missing)}; export it again")
+    manifest = structure(raw, _Manifest, where)
     if not 2 <= len(manifest.mask.classes) <= 255:
-        raise ModelError(
-            f"model {name}: {manifest_path}: mask.classes has {len(manifest.mask.classes)} labels; "
-            "allowed are 2 to 255"
+        raise ConfigError(
+            f"{where}: mask.classes has {len(manifest.mask.classes)} labels; allowed are 2 to 255"
         )
-    file = folder / manifest.file
+    return manifest
+
+
+def _read(file: Path, max_bytes: int, name: str) -> bytes:
+    """A file of the bundle; ``FileNotFoundError``, or ``ModelError`` for whatever else is wrong."""
+    where = clean(str(file))
     try:
-        content = file.read_bytes()
+        return read_regular(file, max_bytes)
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError from None
     except PermissionError:
         raise ModelError(
-            f"model {name}: this user may not read {file}; mend its mode", os.EX_NOPERM
+            f"model {name}: this user may not read {where}; mend its mode", os.EX_NOPERM
         ) from None
     except OSError as error:
+        raise ModelError(f"model {name}: {where} cannot be read: {error.strerror}", os.EX_NOINPUT) from None
+    except ValueError as error:
+        raise ModelError(f"model {name}: {where} {error}; install the bundle again") from None
+
+
+def _network(file: Path, name: str, sha256: str) -> bytes:
+    """The network's file, if it is the one of this digest; ``ModelError``."""
+    where = clean(str(file))
+    try:
+        content = _read(file, NETWORK_MAX_BYTES, name)
+    except FileNotFoundError:
         raise ModelError(
-            f"model {name}: {file} cannot be read: {error.strerror}; install the bundle again", os.EX_NOINPUT
+            f"model {name}: {where} cannot be read: it is not there; install the bundle again", os.EX_NOINPUT
         ) from None
     if not content:
-        raise ModelError(f"model {name}: {file} is empty (0 bytes); install the bundle again")
-    digest = hashlib.sha256(content)
-    if digest.hexdigest() != manifest.sha256:
+        raise ModelError(f"model {name}: {where} is empty (0 bytes); install the bundle again")
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != sha256:
         raise ModelError(
-            f"model {name}: {file} is not the file that model.toml was made for "
-            f"(SHA-256 {digest.hexdigest()[:12]}..., expected {manifest.sha256[:12]}...); "
-            "install the bundle again"
+            f"model {name}: {where} is not the file that model.toml was made for "
+            f"(SHA-256 {digest[:12]}..., expected {sha256[:12]}...); install the bundle again"
         )
-    return ModelBundle(
-        id=manifest.id,
-        title=manifest.title,
-        licence=manifest.licence,
-        path=folder,
-        sha256=digest.digest(),
-        content=content,
-        input=FrameSpec(manifest.input.width, manifest.input.height, manifest.input.format),
-        mask=MaskFormat(manifest.mask.width, manifest.mask.height, 8, len(manifest.mask.classes)),
-        labels=tuple(manifest.mask.classes),
-    )
+    return content

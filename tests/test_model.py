@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from gnetsegd import model
 from gnetsegd.errors import ModelError
+from gnetsegd.frame import FrameSpec, MaskFormat
 from gnetsegd.model import SHIPPED, load_bundle
 
 GOOD = Path(__file__).parent / "data" / "models" / "threshold-32"
@@ -44,7 +46,7 @@ def truncate(folder: Path) -> None:
     [
         (empty, "is empty (0 bytes)"),
         (truncate, "is not the file that model.toml was made for"),
-        (lambda folder: (folder / "model.tflite").unlink(), "model.tflite cannot be read: No such file"),
+        (lambda folder: (folder / "model.tflite").unlink(), "model.tflite cannot be read: it is not there"),
         (lambda folder: (folder / "model.toml").write_text("= ="), "is not a readable TOML file"),
         (edit("schema = 1", "schema = 2"), "schema is 2; allowed is a whole number from 1 to 1"),
         (edit('format = "Y"', 'format = "GREY"'), "input.format is 'GREY'; allowed is one of Y, YUV444, RGB"),
@@ -64,6 +66,89 @@ def test_a_damaged_bundle_is_refused_by_name(
         load_bundle(str(bundle))
     assert sentence in str(caught.value)
     assert str(bundle) in str(caught.value)
+
+
+FILES = ["model.toml", "model.tflite"]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (os.mkfifo, "a FIFO"),
+        (os.mkdir, "a folder"),
+        (lambda path: path.symlink_to("/dev/zero"), "a device"),
+    ],
+)
+def test_what_is_no_plain_file_is_refused_at_once(
+    bundle: Path, name: str, make: Callable[[Path], None], kind: str
+) -> None:
+    # A FIFO that nobody writes to, or a device that never ends, would hold the daemon for ever.
+    (bundle / name).unlink()
+    make(bundle / name)
+    with pytest.raises(ModelError, match=f"{name} is {kind}, no plain file; install the bundle again"):
+        load_bundle(str(bundle))
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"), [("model.toml", "MANIFEST_MAX_BYTES"), ("model.tflite", "NETWORK_MAX_BYTES")]
+)
+def test_a_file_of_no_sensible_size_is_not_read_whole(
+    bundle: Path, name: str, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = (bundle / name).stat().st_size
+    monkeypatch.setattr(model, limit, size)
+    assert load_bundle(str(bundle)).id == "threshold-32"
+    monkeypatch.setattr(model, limit, size - 1)
+    with pytest.raises(ModelError, match=rf"{name} is larger than {size - 1} bytes"):
+        load_bundle(str(bundle))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "v = " + "[" * 3000,
+        "id = " + "9" * 5000,
+        "id = 0x" + "f" * 5000,
+        "id" + ".a" * 5000 + " = 1",
+        "k" * 5000 + " = 1",
+        'id = "' + "k" * 5000 + '"',
+        "\ufeff\x00",
+    ],
+    ids=["brackets", "digits", "hex digits", "dots", "a long key", "a long text", "NUL"],
+)
+def test_a_model_toml_that_hurts_parsers_is_a_short_sentence(bundle: Path, text: str) -> None:
+    file = bundle / "model.toml"
+    whole = text + "\n" + "".join(
+        line for line in file.read_text().splitlines(keepends=True) if not line.startswith("id")
+    )  # fmt: skip
+    file.write_text(whole)
+    with pytest.raises(ModelError) as caught:
+        load_bundle(str(bundle))
+    assert str(bundle) in str(caught.value)
+    assert len(str(caught.value)) < 1000
+    assert caught.value.exit_code == os.EX_DATAERR
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "/" + "x" * 5000, "x" * 5000 + "/y", "/a\0b"])
+def test_a_name_that_no_file_can_have_is_a_short_sentence(name: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        load_bundle(name)
+    assert len(str(caught.value)) < 1000
+    assert "\0" not in str(caught.value)
+
+
+def test_width_and_height_are_not_mistaken_for_each_other(bundle: Path) -> None:
+    edit("[input]\nwidth = 32\nheight = 32", "[input]\nwidth = 48\nheight = 20")(bundle)
+    edit("[mask]\nwidth = 32\nheight = 32", "[mask]\nwidth = 24\nheight = 10")(bundle)
+    loaded = load_bundle(str(bundle))
+    assert loaded.input == FrameSpec(48, 20, "Y")
+    assert loaded.mask == MaskFormat(24, 10, 8, 2)
+
+
+def test_words_of_a_bundle_are_fit_for_a_terminal(bundle: Path) -> None:
+    edit('classes = ["background", "person"]', 'classes = ["back\\u001b[2J", "person"]')(bundle)
+    assert load_bundle(str(bundle)).labels == ("back?[2J", "person")
 
 
 def test_a_bundle_that_is_not_there_is_named_beside_those_that_are() -> None:

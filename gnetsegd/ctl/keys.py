@@ -1,37 +1,86 @@
-"""``gnetsegctl keygen``: CURVE key pairs as ZeroMQ's own tools write them."""
+"""CURVE key pairs as ZeroMQ's own tools write them: made by ``gnetsegctl keygen``, and read."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import tempfile
+from contextlib import suppress
+from pathlib import Path
 
 import click
 
-from ..errors import PermanentError
+from ..errors import ConfigError, PermanentError
+from ..files import read_regular
+from ..text import clean
 
-if TYPE_CHECKING:
-    from pathlib import Path
+#: They have about 500 bytes.
+KEY_FILE_MAX_BYTES = 1 << 16
+
+
+def load(path: Path) -> tuple[bytes, bytes | None]:
+    """(public, secret) of a key file; the secret only if it is in there. ``ConfigError``."""
+    from zmq.auth import load_certificate
+
+    shown, remedy = clean(str(path)), "make one with gnetsegctl keygen"
+    try:
+        # Looked at first: zmq.auth would wait for a FIFO, and says nothing of a file that it may not read.
+        read_regular(path, KEY_FILE_MAX_BYTES)
+    except PermissionError:
+        raise ConfigError(
+            f"{shown}: this user may not read it; mend its owner or mode", os.EX_NOPERM
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{shown}: no CURVE key file: {error.strerror}; {remedy}", os.EX_NOINPUT) from None
+    except ValueError as error:
+        raise ConfigError(f"{shown}: no CURVE key file: it {error}; {remedy}", os.EX_NOINPUT) from None
+    try:
+        return load_certificate(str(path))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{shown}: no CURVE key file: {clean(str(error))}; {remedy}", os.EX_NOINPUT
+        ) from None
 
 
 def make(folder: Path, name: str) -> None:
     """Write ``name.key`` and, for its owner alone, ``name.key_secret``; never over existing ones."""
     from zmq.auth import create_certificates
 
-    for suffix in (".key", ".key_secret"):
-        if (folder / f"{name}{suffix}").exists():
-            raise PermanentError(
-                f"{folder / name}{suffix} is there already; give another name or remove it", os.EX_CANTCREAT
-            )
+    public, secret = folder / f"{name}.key", folder / f"{name}.key_secret"
     umask = os.umask(0o077)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        public, secret = create_certificates(str(folder), name)
+        with tempfile.TemporaryDirectory(dir=folder) as workshop:
+            made = create_certificates(workshop, name)
+            contents = [Path(file).read_bytes() for file in made]
+        _create(secret, contents[1], 0o600)
+        try:
+            _create(public, contents[0], 0o644)
+        except OSError:
+            secret.unlink()
+            raise
+    except FileExistsError as error:
+        there = clean(str(error.filename))
+        raise PermanentError(
+            f"{there} is there already; give another name or remove it", os.EX_CANTCREAT
+        ) from None
     except OSError as error:
         raise PermanentError(
-            f"{folder}: cannot be written: {error.strerror}; name a folder that you may write to",
+            f"{clean(str(folder))}: cannot be written: {error.strerror}; name a folder that you may write to",
             os.EX_CANTCREAT,
         ) from None
     finally:
         os.umask(umask)
-    os.chmod(public, 0o644)  # noqa: PTH101 - zmq.auth gives texts
-    click.echo(f"{public}: give it to the other side\n{secret}: keep it here")
+    click.echo(f"{clean(str(public))}: give it to the other side\n{clean(str(secret))}: keep it here")
+
+
+def _create(file: Path, content: bytes, mode: int) -> None:
+    """A new file; ``FileExistsError`` for whatever stands there, a link that leads nowhere included."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(content)
+            os.fchmod(out.fileno(), mode)
+    except OSError:
+        with suppress(OSError):
+            file.unlink()
+        raise

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import __version__
+from .. import __version__, command_line
 from ..client import DEFAULT_ENDPOINT
-from ..errors import ConfigError, GnetsegError
+from ..errors import ConfigError
 from ..message import CAMERA_NAME
+from ..text import clean
 from .session import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FILE = click.Path(path_type=Path, dir_okay=False)
+FILE = click.Path(path_type=Path)
+KEY_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
 def _camera(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -28,18 +31,19 @@ def _camera(_context: click.Context, _parameter: click.Parameter, value: str) ->
     return value
 
 
+def _key_name(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if not KEY_NAME.fullmatch(value):
+        raise click.BadParameter("a key's name is 1 to 64 of letters, digits, '_', '.' and '-'")
+    return value
+
+
 def _keys(path: Path | None) -> tuple[bytes | None, bytes | None]:
     """(public, secret) of a CURVE key file; the secret only if it is in there."""
     if path is None:
         return None, None
-    from zmq.auth import load_certificate
+    from .keys import load
 
-    try:
-        return load_certificate(str(path))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{path}: no CURVE key file: {error}; make one with gnetsegctl keygen", os.EX_NOINPUT
-        ) from None
+    return load(path)
 
 
 def _with_target(command: Callable[..., None]) -> Callable[..., None]:
@@ -71,7 +75,9 @@ def _with_target(command: Callable[..., None]) -> Callable[..., None]:
         server_public, _ = _keys(server_key)
         public, secret = _keys(key)
         if key is not None and secret is None:
-            raise ConfigError(f"{key}: holds no secret key; name the .key_secret file", os.EX_NOINPUT)
+            raise ConfigError(
+                f"{clean(str(key))}: holds no secret key; name the .key_secret file", os.EX_NOINPUT
+            )
         if key is not None and server_key is None:
             raise ConfigError("--key needs --server-key, the daemon's public key", os.EX_USAGE)
         command(Target(endpoint, camera, timeout, server_public, public, secret), **options)
@@ -79,7 +85,7 @@ def _with_target(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-@click.group()
+@click.group(cls=command_line.Commands)
 @click.version_option(__version__, message="gnetsegctl %(version)s")
 def cli() -> None:
     """Look at the masks of a running gnetsegd."""
@@ -108,18 +114,21 @@ def status(target: Target, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path))
 @_with_target
 def snapshot(target: Target, file: Path) -> None:
-    """Write one mask to FILE, a PNG; over its picture if the daemon publishes frames."""
+    """Write one mask to FILE, a PNG; over its picture if the daemon publishes frames.
+
+    FILE is a plain file, which is replaced if it is there, or - for the standard output.
+    """
     from . import snapshot as implementation
 
     implementation.take(target, file)
 
 
 @cli.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.argument("name", default="gnetsegd")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("name", default="gnetsegd", callback=_key_name)
 def keygen(folder: Path, name: str) -> None:
     """Make a CURVE key pair: FOLDER/NAME.key (public) and NAME.key_secret."""
     from .keys import make
@@ -128,24 +137,10 @@ def keygen(folder: Path, name: str) -> None:
 
 
 def main() -> None:
-    """Entry point: every expected error is one sentence on stderr and a code of sysexits.h."""
-    try:
-        cli.main(standalone_mode=False)
-    except GnetsegError as error:
-        print(f"gnetsegctl: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except click.UsageError as error:
-        error.show()
-        sys.exit(os.EX_USAGE)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(os.EX_SOFTWARE)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of a pipe has gone; Python would complain once more while it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    """Entry point: every error is one sentence on stderr and a code of sysexits.h."""
+    if sys.stdout is None:
+        sys.exit(command_line.say("gnetsegctl: its output is closed; start it with one", os.EX_IOERR))
+    command_line.run(cli, "gnetsegctl")
 
 
 if __name__ == "__main__":

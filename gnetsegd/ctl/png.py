@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import struct
-import tempfile
 import zlib
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,23 +40,3 @@ def encode_png(image: NDArray[np.uint8], palette: NDArray[np.uint8] | None = Non
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` so that there is the old file or the new one, never half of one.
-
-    ``OSError`` if that cannot be; nothing is left lying about.
-    """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            umask = os.umask(0)
-            os.umask(umask)
-            os.fchmod(file.fileno(), 0o666 & ~umask)  # as an ordinary file; mkstemp's are for one user
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise

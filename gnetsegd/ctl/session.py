@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import os
+import resource
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
-from ..client import MaskSubscriber
+from ..client import MaskSubscriber, StatusSubscriber
 from ..errors import ConfigError, PermanentError
+from ..text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Subscriber = TypeVar("Subscriber", bound=StatusSubscriber)
+
+#: libzmq ends the process, without a word of ours, where it may not open its own.
+MIN_DESCRIPTORS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,39 +32,49 @@ class Target:
     secret_key: bytes | None = None
 
     def subscribe(self, newest_only: bool = True) -> MaskSubscriber:
-        """A subscriber; ``PermanentError`` or ``ConfigError`` where none can be."""
+        """A subscriber to masks, which wakes the camera.
+
+        ``PermanentError`` or ``ConfigError`` where none can be.
+        """
+        return self._reach(lambda **keys: MaskSubscriber(self.endpoint, self.camera, newest_only, **keys))
+
+    def look(self) -> StatusSubscriber:
+        """A subscriber to info and status, which wakes nothing; errors as ``subscribe``."""
+        return self._reach(lambda **keys: StatusSubscriber(self.endpoint, self.camera, **keys))
+
+    def _reach(self, subscriber: Callable[..., Subscriber]) -> Subscriber:
+        allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if 0 <= allowed < MIN_DESCRIPTORS:
+            raise PermanentError(
+                f"it may open {allowed} files, and needs {MIN_DESCRIPTORS}; raise the limit (ulimit -n)",
+                os.EX_OSERR,
+            )
         self._look_at_socket()
         try:
-            return MaskSubscriber(
-                self.endpoint,
-                self.camera,
-                newest_only,
-                server_key=self.server_key,
-                public_key=self.public_key,
-                secret_key=self.secret_key,
+            return subscriber(
+                server_key=self.server_key, public_key=self.public_key, secret_key=self.secret_key
             )
         except ValueError as error:
-            raise ConfigError(f"{error}; name one as in publish.endpoints", os.EX_USAGE) from None
+            raise ConfigError(
+                f"{clean(str(error))}; see --endpoint, --server-key and --key", os.EX_USAGE
+            ) from None
 
     def _look_at_socket(self) -> None:
         """ZeroMQ waits without a word for a socket that is not there, or that it may not open."""
         if not self.endpoint.startswith("ipc:///"):
             return
-        path = Path(self.endpoint.removeprefix("ipc://"))
-        if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        path = self.endpoint.removeprefix("ipc://")
+        # os.path's says no, where Path's raises, to a name that no file can have.
+        if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):  # noqa: PTH110
             raise PermanentError(
-                f"{path}: this user may not open it; join the group that owns it, or try with sudo",
+                f"{clean(path)}: this user may not open it; join the group that owns it, or try with sudo",
                 os.EX_NOPERM,
             )
 
     def silent(self) -> PermanentError:
         """The daemon has not answered."""
         return PermanentError(
-            f"no daemon answers for camera {self.camera} at {self.endpoint} within {self.timeout_s:g} s; "
-            "start it (systemctl start gnetsegd), or name its address with --endpoint and --camera"
+            f"no daemon answers for camera {self.camera} at {clean(self.endpoint)} within "
+            f"{self.timeout_s:g} s; start it (systemctl start gnetsegd), or name its address with --endpoint "
+            "and --camera"
         )
-
-
-def plain(text: object) -> str:
-    """``text`` from the network made fit for a terminal: no control characters."""
-    return "".join(c if c.isprintable() else "�" for c in str(text)).encode("utf-8", "replace").decode()

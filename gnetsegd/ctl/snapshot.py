@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,14 +14,13 @@ import zmq
 
 from ..client import ReceivedMask, subscribe
 from ..errors import MessageError, PermanentError
+from ..files import check_replaceable, write_whole
 from ..message import parse_header, unpack_mask
+from ..text import clean
 from .overlay import overlay, palette, person_label
-from .png import encode_png, write_whole
-from .session import plain
+from .png import encode_png
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from ..client import MaskSubscriber
@@ -27,10 +28,15 @@ if TYPE_CHECKING:
 
 #: How long to wait for a picture once masks come: the daemon does not say whether it sends them.
 PICTURE_WAIT_S = 1.0
+STDOUT = Path("-")
 
 
 def take(target: Target, file: Path) -> None:
-    """Write ``file``; ``PermanentError`` when no mask came in time or it cannot be written."""
+    """Write ``file``, or to stdout for ``-``.
+
+    ``PermanentError`` when no mask came in time or it cannot be written.
+    """
+    _check_output(file)
     with target.subscribe(newest_only=False) as subscriber:
         mask, picture = receive(target, subscriber)
         info = subscriber.info(min(target.timeout_s, 0.2))
@@ -39,16 +45,51 @@ def take(target: Target, file: Path) -> None:
         data, what = encode_png(overlay(picture, labels)), "mask over its picture"
     else:
         # With a palette the pixels of the file are the labels themselves.
-        data, what = encode_png(labels, palette(int(labels.max()) + 2)), "mask"
+        data, what = encode_png(labels, palette(max(2, int(labels.max()) + 1))), "mask"
+    share = float(np.mean(labels == person_label(info["labels"] if info else [])))
+    said = f"{what}, frame {mask.sequence}, {share:.0%} person, by {clean(mask.backend)}"
+    if file == STDOUT:
+        with click.open_file("-", "wb") as out:
+            out.write(data)
+            out.flush()
+        click.echo(said, err=True)
+        return
     try:
         write_whole(file, data)
     except OSError as error:
         raise PermanentError(
-            f"{file}: cannot be written: {error.strerror}; name a file in a folder that you may write to",
+            f"{_shown(file)}: cannot be written: {error.strerror}; "
+            "name a file in a folder that you may write to",
             os.EX_CANTCREAT,
         ) from None
-    share = float(np.mean(labels == person_label(info["labels"] if info else [])))
-    click.echo(f"{file}: {what}, frame {mask.sequence}, {share:.0%} person, by {plain(mask.backend)}")
+    except ValueError as error:
+        raise _no_place(file, error) from None
+    click.echo(f"{_shown(file)}: {said}")
+
+
+def _check_output(file: Path) -> None:
+    """``PermanentError`` for what will not be written to, before anything is waited for."""
+    if file == STDOUT:
+        if sys.stdout.isatty():
+            raise PermanentError("a terminal shows no PNG; redirect the output, or name a file", os.EX_USAGE)
+        return
+    try:
+        check_replaceable(file)
+    except OSError:
+        return  # what is wrong is said when it is written
+    except ValueError as error:
+        raise _no_place(file, error) from None
+
+
+def _no_place(file: Path, error: ValueError) -> PermanentError:
+    return PermanentError(
+        f"{_shown(file)}: {error}, and will not be replaced; name a file, or - for the output",
+        os.EX_CANTCREAT,
+    )
+
+
+def _shown(file: Path) -> str:
+    return clean(str(file))
 
 
 def receive(target: Target, subscriber: MaskSubscriber) -> tuple[ReceivedMask, NDArray[np.uint8] | None]:
@@ -83,7 +124,7 @@ def receive(target: Target, subscriber: MaskSubscriber) -> tuple[ReceivedMask, N
     if status is None:
         raise target.silent()
     raise PermanentError(
-        f"no mask came within {target.timeout_s:g} s, the daemon is {plain(status['state'])}: "
-        f"{plain(status['reason']) or 'wait longer with --timeout'}",
+        f"no mask came within {target.timeout_s:g} s, the daemon is {clean(status['state'])}: "
+        f"{clean(status['reason']) or 'wait longer with --timeout'}",
         os.EX_TEMPFAIL,
     )

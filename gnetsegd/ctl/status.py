@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .session import plain
+from ..text import clean
 
 if TYPE_CHECKING:
     from .session import Target
 
 _COLOURS = {"running": "green", "idle": "cyan", "starting": "yellow", "stopping": "yellow"}
+#: Up to 255 names.
+LABELS_CHARACTERS = 4000
 
 
 def show(target: Target, as_json: bool) -> None:
     """Print it; ``PermanentError`` when no status came in time."""
-    with target.subscribe() as subscriber:
+    with target.look() as subscriber:
         status = subscriber.status(target.timeout_s)
         if status is None:
             raise target.silent()
@@ -31,12 +33,12 @@ def show(target: Target, as_json: bool) -> None:
 
 def lines(status: dict[str, Any], info: dict[str, Any] | None) -> list[str]:
     """The same for people."""
-    state = plain(status["state"])
+    state = clean(status["state"])
     head = click.style(state, fg=_COLOURS.get(state, "red"), bold=True)
     if status["reason"]:
-        head += f": {plain(status['reason'])}"
+        head += f": {clean(status['reason'])}"
     counters, camera = status["counters"], status["camera_device"]
-    backend = plain(status["backend"] or "none")
+    backend = clean(status["backend"]) or "none"
     if status["fallback"]:
         backend += click.style(" (stands in for the preferred one)", fg="yellow")
     rows = [
@@ -45,20 +47,21 @@ def lines(status: dict[str, Any], info: dict[str, Any] | None) -> list[str]:
         ("backend", backend),
         (
             "camera",
-            f"{plain(camera['driver'])}, {plain(camera['description']) or 'not open'}, {camera['fps']:g} FPS",
+            f"{clean(camera['driver'])}, {clean(camera['description']) or 'not open'}, {camera['fps']:g} FPS",
         ),
     ]
     if info is not None:
         mask, geometry, model = info["mask"], info["geometry"], info["model"]
+        labels = clean(", ".join(info["labels"]), LABELS_CHARACTERS)
         rows += [
-            ("model", f"{plain(model['id'])} ({plain(model['title'])})"),
+            ("model", f"{clean(model['id'])} ({clean(model['title'])})"),
             (
                 "mask",
-                f"{mask['width']}x{mask['height']}, {mask['bits']} bits: {plain(', '.join(info['labels']))}",
+                f"{mask['width']}x{mask['height']}, {mask['bits']} bits: {labels}",
             ),
             (
                 "geometry",
-                f"{plain(geometry['mode'])} of {geometry['sensor_width']}x{geometry['sensor_height']}",
+                f"{clean(geometry['mode'])} of {geometry['sensor_width']}x{geometry['sensor_height']}",
             ),
         ]
     rows += [
@@ -73,7 +76,7 @@ def lines(status: dict[str, Any], info: dict[str, Any] | None) -> list[str]:
         ),
         ("watched", "yes" if status["subscribers"] else "no"),
     ]
-    rows += [(plain(key), plain(value)) for key, value in status["accelerator"].items()]
+    rows += [(clean(key, 40), clean(str(value))) for key, value in status["accelerator"].items()]
     width = max(len(name) for name, _ in rows)
     return [f"{name:>{width}}  {text}" for name, text in rows]
 

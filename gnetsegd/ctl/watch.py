@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from ..text import clean
 from .blocks import draw
 from .overlay import person_label
-from .session import plain
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -25,12 +25,12 @@ LINE_S = 1.0
 
 def watch(target: Target, seconds: float | None) -> None:
     """Until Ctrl-C, or for ``seconds``. ``PermanentError`` when the daemon is not there at first."""
+    # First without masks: a look at who is there wakes nobody.
+    with target.look() as looker:
+        if looker.status(target.timeout_s) is None:
+            raise target.silent()
     with target.subscribe(newest_only=False) as subscriber:
-        begun = time.monotonic()
-        # Either may come first; a daemon without a camera sends status alone.
-        while subscriber.status(0.05) is None:
-            if time.monotonic() - begun > target.timeout_s:
-                raise target.silent()
+        subscriber.status(target.timeout_s)
         end = float("inf") if seconds is None else time.monotonic() + seconds
         if sys.stdout.isatty():
             _live(subscriber, end)
@@ -67,14 +67,14 @@ def _live(subscriber: MaskSubscriber, end: float) -> None:
 def facts(subscriber: MaskSubscriber, mask: ReceivedMask | None) -> list[tuple[str, str]]:
     """(name, value) of what there is to say; ``mask`` is None where none came."""
     status = subscriber.status()
-    state = plain(status["state"]) if status and subscriber.alive else "silent"
+    state = clean(status["state"]) if status and subscriber.alive else "silent"
     found = [("state", state), ("fps", f"{subscriber.rate_fps:.1f}")]
     if mask is not None:
         found += [
             ("frame", str(mask.sequence)),
             ("age", f"{mask.age_s * 1000:.0f}ms"),
             ("person", f"{person_share(subscriber.info(), mask):.0%}"),
-            ("backend", plain(mask.backend) + ("(fallback)" if mask.fallback else "")),
+            ("backend", clean(mask.backend) + ("(fallback)" if mask.fallback else "")),
         ]
     counters: dict[str, Any] = status["counters"] if status else {}
     dropped = counters.get("dropped_camera", 0), counters.get("dropped_daemon", 0)
@@ -104,7 +104,7 @@ def panel(subscriber: MaskSubscriber, mask: ReceivedMask | None, console: Consol
         table.add_column(justify="center", no_wrap=True)
     table.add_row(*(Text(value, style=_style(name, value, subscriber)) for name, value in values))
     table.add_row(*(Text(_TITLES.get(name, name), style="dim") for name, _ in values))
-    reason = plain(status["reason"]) if status else ""
+    reason = clean(status["reason"]) if status else ""
     if status is not None and not subscriber.alive:
         reason = "the daemon is silent; waiting for it to come back"
     width, height = console.size
@@ -114,7 +114,7 @@ def panel(subscriber: MaskSubscriber, mask: ReceivedMask | None, console: Consol
     else:
         middle = Align.center(draw(mask.labels, width - 4, max(4, height - 7)))
     name = f"{subscriber.camera} at {subscriber.endpoint}"
-    model = plain(info["model"]["id"]) if info else ""
+    model = clean(info["model"]["id"]) if info else ""
     return Panel(
         Group(table, Text(), middle),
         title=Text(f"gnetsegd  {name}"),

@@ -53,6 +53,9 @@ class FakePublisher:
         self.socket.bind(endpoint)
         self.endpoint = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._subscribed: list[bytes] = []
+        #: Every topic that anybody has subscribed to so far, as far as the events have been read.
+        self.asked: set[bytes] = set()
+        self._gone: list[bytes] = []
 
     def __enter__(self) -> FakePublisher:
         return self
@@ -71,10 +74,25 @@ class FakePublisher:
         while any(not any(full.startswith(asked) for asked in self._subscribed) for full in wanted):
             if not self.socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
                 raise TimeoutError(f"nobody subscribed to {kinds}")
-            event = self.socket.recv()
-            if event[:1] == b"\1":
-                self._subscribed.append(event[1:])
+            self._take(self.socket.recv())
         self._subscribed.clear()
+
+    def _take(self, event: bytes) -> None:
+        if event[:1] == b"\1":
+            self._subscribed.append(event[1:])
+            self.asked.add(event[1:])
+        elif event[:1] == b"\0":
+            self._gone.append(event[1:])
+
+    def read_events(self) -> None:
+        """Take note of who came and who went, without waiting."""
+        while self.socket.poll(0):
+            self._take(self.socket.recv())
+
+    def gone(self) -> list[bytes]:
+        """The topics that nobody subscribes to any more, in the order in which they were left."""
+        self.read_events()
+        return self._gone
 
     def raw(self, *parts: bytes) -> None:
         self.socket.send_multipart(parts)
@@ -167,7 +185,7 @@ class FakePublisher:
 class FakeDaemon(threading.Thread):
     """Publishes a person that walks to and fro, until ``stop``: for readers in other processes.
 
-    Every ``lose_every``-th mask is lost on the way (0: none).
+    Every ``lose_every``-th mask is lost on the way (0: none); ``labels`` stands still in the person's place.
     """
 
     def __init__(
@@ -180,6 +198,7 @@ class FakeDaemon(threading.Thread):
         lose_every: int = 0,
         width: int = 64,
         height: int = 48,
+        labels: NDArray[np.uint8] | None = None,
         status: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(daemon=True)
@@ -190,6 +209,7 @@ class FakeDaemon(threading.Thread):
         self._masks = masks
         self._lose_every = lose_every
         self._size = width, height
+        self._labels = labels
         self._status = status or {}
         self._stopped = threading.Event()
 
@@ -203,6 +223,7 @@ class FakeDaemon(threading.Thread):
     def stop(self) -> None:
         self._stopped.set()
         self.join()
+        self.publisher.read_events()
         self.publisher.close()
 
     def run(self) -> None:
@@ -210,6 +231,7 @@ class FakeDaemon(threading.Thread):
         noise = np.random.default_rng(1).integers(0, 40, self._size[::-1]).astype(np.uint8)
         self.publisher.info(fps_nominal=self._fps)
         while not self._stopped.wait(1 / self._fps):
+            self.publisher.read_events()
             sequence += 1
             if time.monotonic() - told > 0.2:
                 told = time.monotonic()
@@ -217,7 +239,9 @@ class FakeDaemon(threading.Thread):
                 self.publisher.status(fps=self._fps, **self._status)
             if not self._masks or (self._lose_every and sequence % self._lose_every == 0):
                 continue
-            labels = person(*self._size, 0.25 * np.sin(sequence / 20))
+            labels = self._labels
+            if labels is None:
+                labels = person(*self._size, 0.25 * np.sin(sequence / 20))
             self.publisher.mask(sequence, labels)
             if self._frames:
                 self.publisher.frame(sequence, (90 + 100 * labels + noise).astype(np.uint8))

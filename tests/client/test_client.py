@@ -6,6 +6,7 @@ import gc
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +15,9 @@ import zmq
 from fake_publisher import FakePublisher, person
 
 from gnetsegd import client
-from gnetsegd.client import MaskSubscriber, ReceivedMask, subscribe
+from gnetsegd.client import MaskSubscriber, ReceivedMask, StatusSubscriber, subscribe
 from gnetsegd.message import HEADER_SIZE, pack_header, parse_header, topic
+from gnetsegd.text import MAX_CHARACTERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -328,6 +330,8 @@ def test_a_slow_newest_only_reader_judges_the_daemons_rate_not_its_own(
         ({}, True),
         ({"state": "stopping"}, False),
         ({"state": "no-accelerator"}, False),
+        ({"state": "no-masks"}, False),
+        ({"state": "a state of 2031"}, False),
         ({"session": 8}, False),
         ({"timestamp_ns": 1}, False),
     ],
@@ -341,6 +345,73 @@ def test_valid_needs_a_fresh_status_of_this_session_that_says_running(
     publisher.status(**changes)
     assert every.status(WAIT_S)
     assert every.valid is valid
+
+
+@pytest.mark.parametrize(
+    ("exposed_s_ago", "valid"), [(0.1, True), (2.0, True), (4.0, False), (60, False), (-60, False)]
+)
+def test_a_mask_is_as_old_as_its_picture_however_late_it_was_sent(
+    publisher: FakePublisher, every: MaskSubscriber, exposed_s_ago: float, valid: bool
+) -> None:
+    publisher.status()
+    publisher.mask(1, sensor_timestamp_ns=time.monotonic_ns() - int(exposed_s_ago * 1e9))
+    received(every)
+    assert every.status(WAIT_S)
+    assert every.alive
+    assert every.valid is valid
+
+
+def test_what_moves_fast_sets_a_lower_age(publisher: FakePublisher) -> None:
+    with MaskSubscriber(publisher.endpoint, newest_only=False, max_age_s=0.5) as fast:
+        publisher.wait_for("mask", "info", "status")
+        publisher.status()
+        publisher.mask(1, sensor_timestamp_ns=time.monotonic_ns() - int(1e9))
+        received(fast)
+        assert fast.status(WAIT_S)
+        assert not fast.valid
+
+
+def test_judgements_and_looks_without_a_timeout_never_wait(
+    every: MaskSubscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    read = every._read
+
+    def watched(kind: str, timeout_s: float) -> memoryview | None:
+        waits.append(timeout_s)
+        return read(kind, min(timeout_s, 0.01))
+
+    monkeypatch.setattr(every, "_read", watched)
+    # With nothing received yet, which is when a wait would be one.
+    assert (every.alive, every.on_rate, every.valid) == (False, False, False)
+    assert (every.status(), every.info()) == (None, None)
+    assert len(waits) == 5
+    assert max(waits) <= 0
+    every.status(0.5)
+    assert max(waits) == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_flood_of_bad_messages_does_not_hold_a_reader(
+    every: MaskSubscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(every, "_read", lambda *_: memoryview(b"never ending nonsense"))
+    assert every.receive(0.05) is None
+    assert every.status() is None
+    assert every.info(0.05) is None
+    assert every.bad_messages > 2
+
+
+def test_who_watches_the_status_alone_asks_for_nothing_that_wakes(publisher: FakePublisher) -> None:
+    with StatusSubscriber(publisher.endpoint) as subscriber:
+        publisher.wait_for("info", "status")
+        publisher.info()
+        publisher.status(state="idle")
+        status, info = subscriber.status(WAIT_S), subscriber.info(WAIT_S)
+        assert status is not None
+        assert info is not None
+        assert (status["state"], info["backend"], subscriber.alive) == ("idle", "standin", True)
+    wait_until(lambda: len(publisher.gone()) == 2)
+    assert publisher.asked == {topic("info", "cam0"), topic("status", "cam0")}
 
 
 def test_an_old_mask_is_neither_valid_nor_on_rate(publisher: FakePublisher, every: MaskSubscriber) -> None:
@@ -391,6 +462,29 @@ def test_this_machines_clock_is_taken_as_it_is(local: str) -> None:
 def test_what_cannot_be_subscribed_is_a_sentence(wrong: str, camera: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         MaskSubscriber(wrong, camera)
+
+
+PUBLIC, SECRET = b"p" * 40, b"s" * 40
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({"server_key": PUBLIC, "public_key": PUBLIC}, "a public key alone is half a pair"),
+        ({"server_key": PUBLIC, "secret_key": SECRET}, "a secret key alone is half a pair"),
+        ({"public_key": PUBLIC, "secret_key": SECRET}, "needs the server's public key"),
+        ({"server_key": b"short"}, "the server key is no CURVE key"),
+        (
+            {"server_key": PUBLIC, "public_key": b"p" * 39 + b" ", "secret_key": SECRET},
+            "the public key is no",
+        ),
+    ],
+)
+def test_keys_that_would_protect_nothing_are_a_sentence(keys: dict[str, bytes], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        MaskSubscriber("ipc:///tmp/x", **keys)
+    with pytest.raises(ValueError, match=sentence):
+        subscribe("ipc:///tmp/x", "mask", **keys)
 
 
 def test_closing_lets_the_context_end(publisher: FakePublisher) -> None:
@@ -459,5 +553,22 @@ def test_a_robot_that_subscribes_needs_nothing_of_the_daemon() -> None:
     code = f"import sys, gnetsegd.client; print([m for m in {forbidden} if m in sys.modules])"
     code += "; print(sorted(m for m in sys.modules if m.startswith('gnetsegd')))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    own = "['gnetsegd', 'gnetsegd.client', 'gnetsegd.errors', 'gnetsegd.frame', 'gnetsegd.message']"
-    assert out.split("\n")[:2] == ["[]", own]
+    own = ["gnetsegd", *(f"gnetsegd.{name}" for name in ("client", "errors", "frame", "message", "text"))]
+    assert out.split("\n")[:2] == ["[]", str(own)]
+
+
+def test_the_numbers_on_the_page_are_the_defaults(publisher: FakePublisher) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "messages.md").read_text("utf-8")
+    well = page.split("\n## Is it well?\n")[1]
+    with MaskSubscriber(publisher.endpoint) as masks:
+        for words in (
+            f"**alive**: a mask or a status was sent within {masks.alive_limit_s:g} s",
+            f"give or take {masks.rate_tolerance:.0%}".replace("%", " %"),
+            f"over the last {client.RATE_WINDOW_S:g} s of the camera's time",
+            f"*exposed* within {masks.max_age_s:g} s",
+            f"same session, sent within {masks.alive_limit_s:g} s",
+            f"smallest grow by {client.CLOCK_DRIFT:.0e}".replace("e-04", "e-4"),
+        ):
+            assert words in well
+    assert f"The endpoint is `{client.DEFAULT_ENDPOINT}` by default" in page
+    assert f"at most {MAX_CHARACTERS} of them" in page

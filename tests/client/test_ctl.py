@@ -7,25 +7,29 @@ import io
 import json
 import os
 import re
+import resource
+import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
-from fake_publisher import FakeDaemon, person
+from fake_publisher import FakeDaemon, FakePublisher, person
 from PIL import Image
 
 from gnetsegd.ctl import blocks, snapshot
 from gnetsegd.ctl.main import main
 from gnetsegd.ctl.overlay import edge, overlay, palette
-from gnetsegd.ctl.png import encode_png, write_whole
-from gnetsegd.ctl.session import plain
+from gnetsegd.ctl.png import encode_png
+from gnetsegd.ctl.session import Target
 from gnetsegd.ctl.status import duration
+from gnetsegd.errors import PermanentError
+from gnetsegd.message import topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.runtime
 
@@ -87,9 +91,32 @@ def test_status_says_why_there_are_no_masks(endpoint: str) -> None:
     lost = {"state": "no-camera", "reason": "/dev/video0 is \x1b[31mgone", "backend": "", "fallback": True}
     with FakeDaemon(endpoint, masks=False, status=lost) as daemon:
         out = ctl("status", "--endpoint", daemon.endpoint)
-    assert "no-camera: /dev/video0 is �[31mgone" in out.stdout
+    assert "no-camera: /dev/video0 is ?[31mgone" in out.stdout
     assert "stands in for the preferred one" in out.stdout
     assert "\x1b" not in out.stdout, "a text from the network must not steer the terminal"
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_look_at_the_status_wakes_nothing(endpoint: str, form: list[str]) -> None:
+    with FakeDaemon(endpoint, masks=False, status={"state": "idle"}) as daemon:
+        out = ctl("status", *form, "--endpoint", daemon.endpoint)
+    assert "idle" in out.stdout
+    # Whoever asks for masks or frames wakes the camera.
+    assert daemon.publisher.asked == {topic("info", "cam0"), topic("status", "cam0")}
+
+
+def test_watch_asks_for_masks_only_once_it_knows_that_somebody_is_there(publisher: FakePublisher) -> None:
+    out = ctl("watch", "--endpoint", publisher.endpoint, "--timeout", "0.2")
+    assert out.returncode == 69
+    publisher.read_events()
+    assert publisher.asked == {topic("info", "cam0"), topic("status", "cam0")}
+
+
+def test_watch_wakes_the_camera_and_shows_its_masks(endpoint: str) -> None:
+    with FakeDaemon(endpoint) as daemon:
+        out = ctl("watch", "--endpoint", endpoint, "--seconds", "0.3")
+    assert "state=running" in out.stdout
+    assert topic("mask", "cam0") in daemon.publisher.asked
 
 
 def test_watch_writes_plain_lines_into_a_pipe(endpoint: str) -> None:
@@ -152,6 +179,26 @@ def test_a_snapshot_shows_the_picture_where_there_is_one(endpoint: str, tmp_path
         assert (image.mode, image.size) == ("RGB", (64, 48))
 
 
+def test_a_snapshot_of_the_highest_label_is_a_png(endpoint: str, tmp_path: Path) -> None:
+    labels = np.array([[0, 254], [255, 1]], np.uint8)
+    with FakeDaemon(endpoint, labels=labels) as daemon:
+        out = ctl("snapshot", str(tmp_path / "mask.png"), "--endpoint", daemon.endpoint)
+    assert out.returncode == 0, out.stderr
+    with Image.open(tmp_path / "mask.png") as image:
+        assert np.array_equal(np.asarray(image), labels)
+        assert len(image.getpalette() or []) == 3 * 256
+
+
+def test_a_snapshot_into_a_pipe_is_the_picture_and_nothing_else(daemon: FakeDaemon, tmp_path: Path) -> None:
+    command = [*CTL, "snapshot", "-", "--endpoint", daemon.endpoint]
+    out = subprocess.run(command, capture_output=True, timeout=30, check=False, cwd=tmp_path)
+    assert out.returncode == 0, out.stderr
+    with Image.open(io.BytesIO(out.stdout)) as image:
+        assert np.asarray(image).shape == (48, 64)
+    assert out.stderr.startswith(b"mask, frame ")
+    assert not list(tmp_path.glob("-*")), "a file named - is what nobody wants"
+
+
 # -- a daemon that is not -------------------------------------------------------------------------
 
 
@@ -198,6 +245,85 @@ def test_a_snapshot_that_cannot_be_written_leaves_nothing(daemon: FakeDaemon, tm
     assert not (tmp_path / "no").exists()
 
 
+def stand_in_the_way(path: Path, kind: str) -> None:
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "folder", "socket"])
+def test_a_snapshot_replaces_nothing_but_a_plain_file(daemon: FakeDaemon, tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "target"
+    stand_in_the_way(target, kind)
+    before = target.stat()
+    out = ctl("snapshot", str(target), "--endpoint", daemon.endpoint)
+    assert out.returncode == 73
+    assert f"{target}: is a {kind}, no plain file, and will not be replaced" in out.stderr
+    assert (target.stat().st_mode, target.stat().st_ino) == (before.st_mode, before.st_ino)
+
+
+def test_a_snapshot_is_not_written_onto_a_terminal(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    with pytest.raises(PermanentError, match="redirect the output") as caught:
+        snapshot.take(Target(endpoint, "cam0", 0.1), Path("-"))
+    assert caught.value.exit_code == 64
+
+
+def test_a_snapshot_with_a_name_that_is_too_long_is_a_short_sentence(daemon: FakeDaemon) -> None:
+    out = ctl("snapshot", "x" * 5000, "--endpoint", daemon.endpoint)
+    assert out.returncode == 73
+    assert "cannot be written: File name too long" in out.stderr
+    assert len(out.stderr) < 400
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--endpoint", "ipc:///" + "x" * 5000], "cannot subscribe"),
+        (["--server-key", "x" * 5000], "no CURVE key file: File name too long"),
+    ],
+)
+def test_a_name_that_is_too_long_is_a_short_sentence(arguments: list[str], words: str) -> None:
+    out = ctl("status", *arguments)
+    assert out.returncode in (64, 66)
+    assert words in out.stderr
+    assert len(out.stderr) < 400
+
+
+def test_too_few_descriptors_are_a_sentence(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (16, 16))
+    out = ctl("status", "--endpoint", endpoint)
+    assert out.returncode == 71
+    assert out.stderr == "gnetsegctl: it may open 16 files, and needs 32; raise the limit (ulimit -n)\n"
+
+
+def test_a_closed_output_is_a_sentence(endpoint: str) -> None:
+    command = f"exec {sys.executable} -m gnetsegd.ctl.main status --endpoint {endpoint} >&-"
+    out = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30, check=False)
+    assert out.returncode == 74
+    assert out.stderr == "gnetsegctl: its output is closed; start it with one\n"
+
+
+def test_an_output_that_is_full_is_a_sentence(daemon: FakeDaemon, tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    command = [*CTL, "status", "--endpoint", daemon.endpoint]
+    with (tmp_path / "out").open("wb") as out:
+        end = subprocess.run(
+            command, stdout=out, stderr=subprocess.PIPE, env=environment, text=True, timeout=30, check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10)),
+        )  # fmt: skip
+    assert end.returncode == 74
+    assert end.stderr == "gnetsegctl: a file grew beyond what is allowed; raise the limit (ulimit -f)\n"
+
+
 def test_a_socket_of_others_is_told_from_no_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     socket = tmp_path / "masks.sock"
     socket.touch()
@@ -233,6 +359,37 @@ def test_keys_are_made_once_and_the_secret_is_for_its_owner(tmp_path: Path) -> N
     assert (folder / "robot.key").read_bytes() == before
 
 
+@pytest.mark.parametrize("suffix", [".key", ".key_secret"])
+def test_no_key_is_written_through_a_link(tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    (folder / f"robot{suffix}").symlink_to(tmp_path / "elsewhere")
+    out = ctl("keygen", str(folder), "robot")
+    assert out.returncode == 73
+    assert f"robot{suffix} is there already" in out.stderr
+    assert [path.name for path in folder.iterdir()] == [f"robot{suffix}"], "half a pair is left"
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "code"), [("keys", "../robot", 64), ("keys", "", 64), ("x" * 300, "robot", 73)]
+)
+def test_keys_of_an_impossible_name_are_a_sentence(tmp_path: Path, folder: str, name: str, code: int) -> None:
+    out = ctl("keygen", str(tmp_path / folder), name)
+    assert out.returncode == code
+    assert "Traceback" not in out.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "folder", "socket"])
+def test_a_key_file_that_is_none_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    key = tmp_path / "x.key"
+    stand_in_the_way(key, kind)
+    out = ctl("status", "--server-key", str(key))
+    assert out.returncode == 66
+    assert f"no CURVE key file: it is a {kind}, no plain file" in out.stderr
+
+
 # -- pictures -------------------------------------------------------------------------------------
 
 
@@ -253,20 +410,6 @@ def test_a_png_with_a_palette_holds_labels_and_colours() -> None:
 def test_no_png_is_made_of_what_is_no_picture(wrong: Any) -> None:
     with pytest.raises(ValueError, match="no PNG"):
         encode_png(wrong)
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    file = tmp_path / "x.png"
-    file.write_bytes(b"old")
-    with pytest.raises(TypeError):
-        write_whole(file, "not bytes")  # type: ignore[arg-type]
-    assert file.read_bytes() == b"old"
-    write_whole(file, b"new")
-    assert file.read_bytes() == b"new"
-    assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
-    umask = os.umask(0)
-    os.umask(umask)
-    assert file.stat().st_mode & 0o777 == 0o666 & ~umask
 
 
 def test_an_overlay_tints_the_person_and_nothing_else() -> None:
@@ -295,10 +438,6 @@ def test_a_mask_in_blocks_fits_the_cells() -> None:
     rows = blocks.draw(person(224, 224), 100, 20).plain.split("\n")
     assert len(rows) == 20
     assert {len(row) for row in rows} == {40}
-
-
-def test_texts_of_the_network_have_no_control_characters() -> None:
-    assert plain("a\x1b[2Jb\nc\x07\ud800") == "a�[2Jb�c��"
 
 
 def test_durations_are_as_a_person_says_them() -> None:

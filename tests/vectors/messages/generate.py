@@ -138,7 +138,16 @@ class Writer:
         (self.folder / f"{name}.json").write_text(json.dumps(meaning, indent=1) + "\n", "utf-8")
         return data
 
-    def mask(self, name: str, what: str, rows: list[list[int]], kind: str = "mask", **changes: Any) -> bytes:
+    def mask(
+        self,
+        name: str,
+        what: str,
+        rows: list[list[int]],
+        kind: str = "mask",
+        later: dict[int, bytes] | None = None,
+        **changes: Any,
+    ) -> bytes:
+        """``later``: bytes by their offset that only a later version would write."""
         header = HEADER | {"height": len(rows), "width": len(rows[0])} | changes
         payload = packed(rows, header["bits"])
         header_json = header | {
@@ -146,7 +155,12 @@ class Writer:
             "payload_size": len(payload),
         }
         meaning = {"what": what, "kind": kind, "header": header_json, "labels": rows}
-        return self.write(name, header_bytes(kind, header, len(payload)) + payload, meaning)
+        data = header_bytes(kind, header, len(payload)) + payload
+        for offset, new in (later or {}).items():
+            data = changed(data, offset, new)
+        if later:
+            meaning["later"] = True
+        return self.write(name, data, meaning)
 
     def json(self, name: str, what: str, kind: str, body: dict[str, Any]) -> bytes:
         meaning = {"what": what, "kind": kind, "camera": "cam0", "body": body}
@@ -198,6 +212,23 @@ def generate(folder: Path) -> None:
         minor=7,
         payload_offset=160,
     )
+    to.mask(
+        "mask-unknown-flags",
+        "every flag but the known one: ignore what you do not know",
+        PERSON,
+        later={24: b"\xfe\xff\xff\xff"},
+    )
+    to.mask(
+        "mask-reserved",
+        "reserved bytes that are not 0: ignore them",
+        PERSON,
+        later={36: b"\xee" * 4, 116: b"\xee" * 12},
+    )
+    to.mask(
+        "mask-no-class",
+        "labels that are not below classes: no daemon sends them, and a reader does not fall over them",
+        [[0, 1, 2, 254, 255]],
+    )
     luminance = [[16, 32, 64, 128], [255, 0, 1, 2]]
     to.mask("frame", "the luminance that a mask belongs to", luminance, "frame", classes=0)
 
@@ -218,6 +249,13 @@ def generate(folder: Path) -> None:
             "camera_device": {"driver": "v4l2", "description": "", "fps": 0.0},
         },
     )  # fmt: skip
+
+    to.json(
+        "status-unknown-state",
+        "a later version's state: take it for not running",
+        "status",
+        STATUS | {"state": "state-of-2031", "reason": "something new"},
+    )
 
     to.malformed("empty", "no byte at all", b"", "shorter than the header")
     to.malformed("topic-only", "a topic and nothing more", mask[:16], "shorter than the header")
@@ -281,6 +319,8 @@ def generate(folder: Path) -> None:
     )
     later = json_message("info", INFO | {"schema": 2})
     to.malformed("json-schema-2", "a schema that changes all", later, "schema 2", "json")
+    huge = status.replace(b"29.97", b"1e301")
+    to.malformed("json-huge", "a number beyond 1e300", huge, "status.fps is not a finite number", "json")
     infinite = status.replace(b"29.97", b"Infinity")
     to.malformed("json-infinity", "a number that JSON lacks", infinite, "is not a number of JSON", "json")
 
