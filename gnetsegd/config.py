@@ -28,6 +28,10 @@ T = TypeVar("T")
 DEFAULT_PATH = Path("/etc/gnetsegd/gnetsegd.toml")
 
 
+#: What an endpoint may serve (docs/messages.md).
+KINDS = ("mask", "info", "status", "frame")
+
+
 def option(
     default: Any,
     doc: str,
@@ -40,7 +44,8 @@ def option(
 ) -> Any:
     """A configuration key: an attrs field with its default, meaning, unit and range.
 
-    A list or dict as the default is copied for each instance.
+    A list or dict as the default is copied for each instance; ``attrs.NOTHING`` makes a key that must be
+    given. Of a list, ``choices`` are the choices of each item.
     """
     metadata = {
         "doc": doc,
@@ -110,11 +115,31 @@ class ModelConfig:
 
 
 @attrs.frozen
+class EndpointConfig:
+    """One endpoint with settings of its own."""
+
+    address: str = option(attrs.NOTHING, "what to bind: ipc:///path or tcp://address:port")
+    kinds: list[str] = option(
+        [*KINDS], "what is sent here; frame only while publish.frames is on", choices=KINDS
+    )
+    mode: str = option("0660", "access mode of an ipc socket, octal", pattern="0[0-7]{3}")
+    send_hwm_messages: int = option(
+        2, "messages kept for a slow reader", unit="messages", minimum=1, maximum=1000
+    )
+    curve_secret_key_file: str = option("", "CURVE, for tcp: the daemon's .key_secret file; empty is off")
+    curve_authorized_keys_dir: str = option(
+        "",
+        "CURVE: folder of the .key files of permitted clients; empty permits all who know the daemon's key",
+    )
+
+
+@attrs.frozen
 class PublishConfig:
     """Where the masks go."""
 
     endpoints: list[str] = option(
-        ["ipc:///run/gnetsegd/masks.sock"], "ZeroMQ endpoints to bind: ipc:///path or tcp://address:port"
+        ["ipc:///run/gnetsegd/masks.sock"],
+        "ZeroMQ endpoints to bind: ipc:///path or tcp://address:port; the short form of [[publish.endpoint]]",
     )
     ipc_mode: str = option("0660", "access mode of ipc sockets, octal", pattern="0[0-7]{3}")
     send_hwm_messages: int = option(
@@ -143,6 +168,23 @@ class PublishConfig:
         "",
         "CURVE: folder of the .key files of permitted clients; empty permits all who know the daemon's key",
     )
+    endpoint: list[EndpointConfig] = option([], "endpoints with settings of their own")
+
+    def all_endpoints(self) -> list[EndpointConfig]:
+        """Every endpoint as one table: first those of the short form, CURVE only for tcp, then the others."""
+        short = []
+        for address in self.endpoints:
+            tcp = address.startswith("tcp://")
+            short.append(
+                EndpointConfig(
+                    address=address,
+                    mode=self.ipc_mode,
+                    send_hwm_messages=self.send_hwm_messages,
+                    curve_secret_key_file=self.curve_secret_key_file if tcp else "",
+                    curve_authorized_keys_dir=self.curve_authorized_keys_dir if tcp else "",
+                )
+            )
+        return [*short, *self.endpoint]
 
 
 @attrs.frozen
@@ -199,7 +241,8 @@ def allowed(field: attrs.Attribute[Any], kind: Any) -> str:
     """What a field takes, in words: for errors and for the documentation."""
     meta = field.metadata
     if meta.get("choices"):
-        return "one of " + ", ".join(meta["choices"])
+        one_of = "one of " + ", ".join(meta["choices"])
+        return f"a list, each {one_of}" if typing.get_origin(kind) is list else one_of
     words = _WORDS.get(kind)
     if words is None:
         inner = typing.get_args(kind)
@@ -218,8 +261,9 @@ def allowed(field: attrs.Attribute[Any], kind: Any) -> str:
 
 def _in_range(field: attrs.Attribute[Any], value: Any) -> bool:
     meta = field.metadata
-    if meta.get("choices") and value not in meta["choices"]:
-        return False
+    if meta.get("choices"):
+        items = value if isinstance(value, list) else [value]
+        return all(item in meta["choices"] for item in items)
     if meta.get("pattern") and not re.fullmatch(meta["pattern"].split(" (")[0], value):
         return False
     low, high = meta.get("minimum"), meta.get("maximum")
@@ -255,6 +299,10 @@ def structure(table: dict[str, Any], kind: type[T], where: str, prefix: str = ""
         if attrs.has(wanted):
             values[key] = structure(_table(value, where, name), wanted, where, f"{name}.")
             continue
+        row = row_class(wanted)
+        if row is not None:
+            values[key] = _structure_rows(value, row, where, name)
+            continue
         try:
             # cattrs would take a text for a list of letters.
             container = typing.get_origin(wanted)
@@ -264,6 +312,9 @@ def structure(table: dict[str, Any], kind: type[T], where: str, prefix: str = ""
             fits = False
         if not fits:
             raise ConfigError(f"{where}: {name} is {_shown(value)}; allowed is {allowed(field, wanted)}")
+    for key, field in attributes.items():
+        if field.default is attrs.NOTHING and key not in values:
+            raise ConfigError(f"{where}: {prefix}{key} is missing; it is {field.metadata['doc']}")
     try:
         return kind(**values)
     except ConfigError as error:  # values that do not go together
@@ -276,6 +327,20 @@ def _shown(value: Any) -> str:
         return clean(repr(value))
     except (RecursionError, ValueError):  # nested deep, or a number of thousands of digits
         return f"a {type(value).__name__} beyond measure"
+
+
+def row_class(kind: Any) -> Any:
+    """The attrs class whose tables a list holds, ``[[section.key]]`` in TOML; None for any other type."""
+    if typing.get_origin(kind) is not list:
+        return None
+    (inner,) = typing.get_args(kind)
+    return inner if attrs.has(inner) else None
+
+
+def _structure_rows(value: Any, kind: type[T], where: str, name: str) -> list[T]:
+    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+        raise ConfigError(f"{where}: {name} is {_shown(value)}; it must be tables, each under [[{name}]]")
+    return [structure(row, kind, where, f"{name}[{n}].") for n, row in enumerate(value, 1)]
 
 
 def _table(value: Any, where: str, name: str) -> dict[str, Any]:
@@ -321,6 +386,9 @@ def from_dict(raw: dict[str, Any], where: str) -> Config:
             raise ConfigError(f"{where}: unknown table [{name}]: {_nearest(name, [*sections])}")
     for name, kind in hints.items():
         table = _table(raw.get(name, {}), where, name)
+        if name == "publish" and "endpoint" in table and "endpoints" not in table:
+            # Whoever writes tables means these, and not the default of the short form besides.
+            table = {**table, "endpoints": []}
         group = attrs.fields_dict(kind).get("options")
         if group is None:
             made[name] = structure(table, kind, where, f"{name}.")

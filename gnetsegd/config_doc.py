@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from .config import Config, allowed, type_name
+from .config import Config, allowed, row_class, type_name
 from .plugins import find, own
 
 HEAD = """\
@@ -28,6 +28,24 @@ a wrong value is refused with a sentence that names it.
 so in the journal. The camera is reopened only when `[camera]` or the size of the network's input
 changed, the accelerator only when `[accelerator]` or `[model]` changed. `camera.name` and, in
 `[publish]`, all but `frames` and `status_interval_s` need a restart.
+"""
+
+ENDPOINTS = """
+`publish.endpoints` gives all its endpoints the same settings. Where they differ, each is a table of its
+own. A subscription to what an endpoint does not serve wakes nothing. Tables without `endpoints` replace its
+default.
+
+    [[publish.endpoint]]
+    address = "ipc:///run/gnetsegd/masks.sock"
+
+    [[publish.endpoint]]                          # the network learns the state, never who is where
+    address = "tcp://0.0.0.0:5555"
+    kinds = ["status"]
+    curve_secret_key_file = "/etc/gnetsegd/keys/daemon.key_secret"
+
+Each socket takes at most 128 connections (fewer where few files may be open). A peer that sends anything
+but a few subscriptions is cut; so is one that speaks no ZMTP 3 (libzmq 4 or later), such as a browser or a
+port scan.
 """
 
 CODES = """
@@ -55,8 +73,6 @@ that only a stop, or the end of a video that does not loop, ends it.
 
 def _default(field: attrs.Attribute[Any]) -> str:
     default = field.default
-    if default is attrs.NOTHING:
-        return ""
     factory = getattr(default, "factory", None)
     value = factory() if factory else default
     if isinstance(value, bool):
@@ -68,22 +84,26 @@ def _default(field: attrs.Attribute[Any]) -> str:
     return "{}" if isinstance(value, dict) else f"{value:g}"
 
 
-def _table(name: str, kind: Any) -> list[str]:
+def _table(name: str, kind: Any, rows_of: bool = False) -> list[str]:
     doc = (kind.__doc__ or "").strip().splitlines()[0].rstrip(".")
-    lines = [f"\n## [{name}]\n"]
+    lines = [f"\n## [[{name}]]\n" if rows_of else f"\n## [{name}]\n"]
     if doc and not doc.startswith("``["):
         lines.append(f"{doc}.\n")
-    rows = [field for field in attrs.fields(kind) if "table" not in field.metadata]
+    hints = typing.get_type_hints(kind)
+    rows = [
+        field
+        for field in attrs.fields(kind)
+        if "table" not in field.metadata and row_class(hints[field.name]) is None
+    ]
     if not rows:
         return [*lines, "No keys."]
     lines += ["| key | type | default | allowed | meaning |", "|---|---|---|---|---|"]
-    hints = typing.get_type_hints(kind)
     for field in rows:
         hint = hints[field.name]
         cells = (
             f"`{field.name}`",
             type_name(hint),
-            f"`{_default(field)}`",
+            f"`{_default(field)}`" if field.default is not attrs.NOTHING else "must be given",
             allowed(field, hint),
             field.metadata["doc"],
         )
@@ -97,6 +117,12 @@ def render() -> str:
     for section in attrs.fields(Config):
         kind = typing.get_type_hints(Config)[section.name]
         lines += _table(section.name, kind)
+        for name, hint in typing.get_type_hints(kind).items():
+            row = row_class(hint)
+            if row is not None:
+                lines += _table(f"{section.name}.{name}", row, rows_of=True)
+        if section.name == "publish":
+            lines += [ENDPOINTS.rstrip()]
         drivers = attrs.fields_dict(kind).get("options")
         if drivers is not None:
             group = drivers.metadata["table"]

@@ -9,29 +9,38 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import struct
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zmq
 import zmq.backend
 
-from ..errors import ConfigError
 from ..frame import Mask, ModelInfo
 from ..message import FLAG_FALLBACK, HEADER, HEADER_SIZE, MAGIC, MAJOR, MINOR, new_session, pack_json, topic
 from . import zmq_endpoints as endpoints
+from .zmq_peers import Peers, raise_descriptor_limit
+from .zmq_socket import PublishSocket
 
 if TYPE_CHECKING:
-    from ..config import PublishConfig
+    from ..config import EndpointConfig, PublishConfig
 
 #: pyzmq's own ``send`` without the one around it, which looks for options that are not used here.
 _send = zmq.backend.Socket.send
 
 log = logging.getLogger(__name__)
 
-LINGER_MS = 500
+#: What ``poll_subscriptions`` takes in from each socket, so that the sockets' lock is held for a millisecond.
+EVENTS_PER_POLL = 256
+#: Between two looks at connections while they come and go in numbers.
+DOOR_PAUSE_S = 0.001
+#: For the thread that looks after connections to end.
+DOOR_STOP_S = 1.0
 #: ``message.HEADER`` in three pieces: what is the same for all masks of a model stands before and behind
 #: sequence, session, two times and two counters. Packing it so costs a third.
 _HEADER = struct.Struct("<40sQQQQII48s")
@@ -42,25 +51,29 @@ BT601 = np.array([0.299, 0.587, 0.114], np.float32)
 class Publisher:
     """The XPUB sockets. ``publish`` is called by the IN thread, the rest by the main thread.
 
-    A ZeroMQ socket may be used by one thread at a time: ``_lock`` sees to that.
+    A ZeroMQ socket may be used by one thread at a time: ``_lock`` sees to that. A third thread, which costs
+    nothing while nobody comes or goes, cuts connections that are too many: they come faster than a tick.
     """
 
     def __init__(self, camera: str) -> None:
         self.session = new_session()
         self.masks = 0
+        #: Called by ``poll_subscriptions`` and ``set_frames``, in their thread, when ``watched`` has changed.
+        self.on_watched: Callable[[bool], None] | None = None
         self._camera = camera
         self._lock = threading.Lock()
-        self._context = zmq.Context(io_threads=1)
-        self._sockets: list[zmq.Socket[bytes]] = []
-        self._bindings: list[endpoints.Binding] = []
-        self._authenticator: Any = None
-        self._subscriptions: list[set[bytes]] = []
+        self._outlets: list[PublishSocket] = []
+        self._door: threading.Thread | None = None
+        self._stop_door = -1
+        #: Readable while there is something to take in of which no socket's descriptor tells.
+        self._pending = -1
+        self._changed = False
         self._mask_topic = topic("mask", camera)
         self._frame_topic = topic("frame", camera)
         self._frames = False
-        self.watched = False
-        self._wants_mask = False
-        self._wants_frame = False
+        self.watched = self._told_watched = False
+        self._mask_sockets: list[zmq.Socket[bytes]] = []
+        self._frame_sockets: list[zmq.Socket[bytes]] = []
         self._info: ModelInfo | None = None
         self._before = self._after = b""
         self._message_size = 0
@@ -68,65 +81,76 @@ class Publisher:
     def open(self, config: PublishConfig) -> None:
         """Bind every endpoint. ``ConfigError`` or ``PermanentError`` with one sentence."""
         endpoints.check(config)
-        curve = bool(config.curve_secret_key_file)
-        local = [e for e in config.endpoints if not (curve and endpoints.is_tcp(e))]
-        remote = [e for e in config.endpoints if e not in local]
+        groups: dict[Any, list[EndpointConfig]] = {}
+        for table in config.all_endpoints():
+            equal = (
+                frozenset(table.kinds), table.send_hwm_messages,
+                table.curve_secret_key_file, table.curve_authorized_keys_dir,
+            )  # fmt: skip
+            groups.setdefault(equal, []).append(table)
+        descriptors = raise_descriptor_limit()
+        self._pending, self._stop_door = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC), os.eventfd(0)
         try:
-            for group, keys in ((local, ""), (remote, config.curve_secret_key_file)):
-                if group:
-                    self._open_socket(group, keys, config)
+            for number, tables in enumerate(groups.values()):
+                peers = Peers(descriptors, len(groups))
+                made = PublishSocket(tables, peers, config.heartbeat_interval_s, str(number))
+                self._outlets.append(made)
+                made.open()
         except Exception:
             self.close()
             raise
         self._frames = config.frames
+        self._door = threading.Thread(target=self._mind_the_door, name="connections", daemon=True)
+        self._door.start()
         self._update_wants()
 
-    def _open_socket(self, group: list[str], secret_key_file: str, config: PublishConfig) -> None:
-        bound: zmq.Socket[bytes] = self._context.socket(zmq.XPUB)
-        self._sockets.append(bound)
-        self._subscriptions.append(set())
-        bound.setsockopt(zmq.SNDHWM, config.send_hwm_messages)
-        bound.setsockopt(zmq.LINGER, LINGER_MS)
-        if config.heartbeat_interval_s:
-            interval_ms = int(config.heartbeat_interval_s * 1000)
-            bound.setsockopt(zmq.HEARTBEAT_IVL, interval_ms)
-            bound.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3 * interval_ms)
-        if secret_key_file:
-            self._use_curve(bound, secret_key_file, config.curve_authorized_keys_dir)
-        for endpoint in group:
-            binding = endpoints.Binding(endpoint)
-            binding.bind(bound, int(config.ipc_mode, 8))
-            self._bindings.append(binding)
+    @property
+    def _sockets(self) -> list[zmq.Socket[bytes]]:
+        return [outlet.xpub for outlet in self._outlets]
 
-    def _use_curve(self, bound: zmq.Socket[bytes], secret_key_file: str, keys_dir: str) -> None:
-        from zmq.auth import CURVE_ALLOW_ANY, load_certificate
-        from zmq.auth.thread import ThreadAuthenticator
+    def _mind_the_door(self) -> None:
+        poller = select.poll()
+        poller.register(self._stop_door, select.POLLIN)
+        for outlet in self._outlets:
+            poller.register(outlet.monitor_descriptor, select.POLLIN)
+        while True:
+            waits = [outlet.reopens_in_s for outlet in self._outlets]
+            wait_s = min((wait for wait in waits if wait is not None), default=None)
+            ready = poller.poll(None if wait_s is None else 1 + wait_s * 1000)
+            if any(descriptor == self._stop_door for descriptor, _ in ready):
+                return
+            with self._lock:
+                for outlet in self._outlets:
+                    if outlet.take_in_connections():
+                        self._changed = True
+                        self._wake()
+                    outlet.reopen()
+            # Many are taken in at once, rather than each with a change of threads.
+            time.sleep(DOOR_PAUSE_S)
 
-        try:
-            public, secret = load_certificate(secret_key_file)
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"publish.curve_secret_key_file: {error}; make one with gnetsegctl keygen", os.EX_NOINPUT
-            ) from None
-        if secret is None:
-            raise ConfigError(f"publish.curve_secret_key_file: {secret_key_file} holds no secret key")
-        if keys_dir and not os.path.isdir(keys_dir):  # noqa: PTH112 - the text stays as it was configured
-            raise ConfigError(f"publish.curve_authorized_keys_dir: {keys_dir} is not a folder")
-        self._authenticator = ThreadAuthenticator(self._context)
-        self._authenticator.start()
-        self._authenticator.configure_curve(domain="*", location=keys_dir or CURVE_ALLOW_ANY)
-        bound.setsockopt(zmq.CURVE_SECRETKEY, secret)
-        bound.setsockopt(zmq.CURVE_PUBLICKEY, public)
-        bound.setsockopt(zmq.CURVE_SERVER, 1)
+    def _wake(self) -> None:
+        with suppress(OSError):
+            os.eventfd_write(self._pending, 1)
 
     def bound_endpoints(self) -> list[str]:
         """The endpoints as they were bound, with the ports that were chosen for ``tcp://...:*``."""
-        return [binding.bound for binding in self._bindings]
+        return [binding.bound for outlet in self._outlets for binding in outlet.bindings]
+
+    def descriptors(self) -> list[int]:
+        """For select.poll(3) and the like: one becomes readable when somebody may have subscribed or left.
+
+        ``poll_subscriptions`` makes them quiet again. While masks are sent they may also be readable for
+        nothing, or not at all: wait on them while nobody watches, and otherwise call it at each tick.
+        """
+        if not self._outlets:
+            return []
+        return [*(outlet.descriptor for outlet in self._outlets), self._pending]
 
     def set_frames(self, frames: bool) -> None:
         """Publish the pictures too, or no longer."""
         self._frames = frames
         self._update_wants()
+        self._tell_watched()
 
     def publish(self, mask: Mask, losses: int) -> None:
         """Send one mask, and its picture if that is wanted. ``losses``: frames lost before it."""
@@ -144,15 +168,14 @@ class Publisher:
         message = frame.reply_view[: self._message_size]
         self._lock.acquire()
         try:
-            for bound in self._sockets:
-                if self._wants_mask:
-                    _send(bound, message)
-                if self._wants_frame:
-                    self._send_frame(bound, mask)
+            for bound in self._mask_sockets:
+                _send(bound, message)
+            if self._frame_sockets:
+                self._send_frame(mask)
         finally:
             self._lock.release()
 
-    def _send_frame(self, bound: zmq.Socket[bytes], mask: Mask) -> None:
+    def _send_frame(self, mask: Mask) -> None:
         """The luminance of the mask's own picture, under the mask's own header (so: after it)."""
         frame, spec = mask.frame, mask.frame.spec
         if spec.pixel_format in ("Y", "YUV420"):
@@ -166,7 +189,9 @@ class Publisher:
         fields = list(HEADER.unpack(header))
         fields[6:11] = [8, 0, spec.width, spec.height, spec.width]
         fields[-1] = spec.width * spec.height
-        bound.send(HEADER.pack(*fields) + luminance)
+        message = HEADER.pack(*fields) + luminance
+        for bound in self._frame_sockets:
+            bound.send(message)
 
     def _remember(self, info: ModelInfo) -> None:
         mask = info.mask
@@ -185,56 +210,74 @@ class Publisher:
         return [int(bound.getsockopt(zmq.FD)) for bound in self._sockets]
 
     def poll_subscriptions(self) -> None:
-        """Take in who subscribed and who left; call it some times a second."""
-        changed = False
+        """Take in who subscribed and who left: some times a second, and when a descriptor is readable.
+
+        It waits for nothing and takes in at most ``EVENTS_PER_POLL`` messages of each socket's peers.
+        """
+        if not self._outlets:
+            return
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._pending)
         with self._lock:
-            for bound, subscriptions in zip(self._sockets, self._subscriptions, strict=True):
-                while True:
-                    try:
-                        event = bound.recv(zmq.NOBLOCK)
-                    except zmq.Again:
-                        break
-                    if event[:1] == b"\1":
-                        subscriptions.add(event[1:])
-                        changed = True
-                    elif event[:1] == b"\0":
-                        subscriptions.discard(event[1:])
-                        changed = True
-        if changed:
-            self._update_wants()
+            for outlet in self._outlets:
+                changed, more = outlet.take_in(EVENTS_PER_POLL)
+                self._changed |= changed
+                if more:
+                    self._wake()
+            if self._changed:
+                self._changed = False
+                self._update_wants()
+        self._tell_watched()
 
     def _update_wants(self) -> None:
-        prefixes = set().union(*self._subscriptions)
-        self._wants_mask = any(self._mask_topic.startswith(prefix) for prefix in prefixes)
-        self._wants_frame = self._frames and any(self._frame_topic.startswith(p) for p in prefixes)
-        self.watched = self._wants_mask or self._wants_frame
+        masks, frames = [], []
+        for outlet in self._outlets:
+            prefixes = outlet.topics()
+            if "mask" in outlet.kinds and any(map(self._mask_topic.startswith, prefixes)):
+                masks.append(outlet.xpub)
+            if self._frames and "frame" in outlet.kinds and any(map(self._frame_topic.startswith, prefixes)):
+                frames.append(outlet.xpub)
+        self._mask_sockets, self._frame_sockets = masks, frames
+        self.watched = bool(masks or frames)
+
+    def _tell_watched(self) -> None:
+        if self.watched != self._told_watched:
+            self._told_watched = self.watched
+            if self.on_watched is not None:
+                self.on_watched(self.watched)
 
     def send_info(self, body: dict[str, Any]) -> None:
         """Send ``info`` and make it the welcome of those who come later."""
-        message = pack_json("info", self._camera, body)
-        with self._lock:
-            for bound in self._sockets:
-                bound.setsockopt(zmq.XPUB_WELCOME_MSG, message)
-                bound.send(message)
+        self._send_json("info", body)
 
     def send_status(self, body: dict[str, Any]) -> None:
-        message = pack_json("status", self._camera, body)
+        self._send_json("status", body)
+
+    def _send_json(self, kind: str, body: dict[str, Any]) -> None:
+        message = pack_json(kind, self._camera, body)
         with self._lock:
-            for bound in self._sockets:
-                bound.send(message)
+            for outlet in self._outlets:
+                if kind in outlet.kinds:
+                    if kind == "info":
+                        outlet.xpub.setsockopt(zmq.XPUB_WELCOME_MSG, message)
+                    outlet.xpub.send(message)
+                    if outlet.has_events():
+                        self._wake()
 
     def close(self) -> None:
-        """Deliver what is on its way (at most ``LINGER_MS``) and free the endpoints."""
-        if self._authenticator is not None:
-            self._authenticator.stop()
-            self._authenticator = None
+        """Deliver what is on its way (at most ``zmq_socket.LINGER_MS``) and free the endpoints."""
+        if self._door is not None:
+            os.eventfd_write(self._stop_door, 1)
+            self._door.join(DOOR_STOP_S)
+            self._door = None
         with self._lock:
-            for bound in self._sockets:
-                bound.close()
-            self._sockets, self._subscriptions = [], []
-        self._context.term()
-        self._context = zmq.Context(io_threads=1)
-        for binding in self._bindings:
-            binding.release()
-        self._bindings = []
-        self._update_wants()
+            closed, self._outlets = self._outlets, []
+            self._update_wants()
+            for outlet in closed:
+                outlet.close()
+        for outlet in closed:
+            outlet.release()
+        for descriptor in (self._pending, self._stop_door):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._pending = self._stop_door = -1

@@ -21,42 +21,74 @@ import zmq
 from ..errors import ConfigError, PermanentError
 
 if TYPE_CHECKING:
-    from ..config import PublishConfig
+    from ..config import EndpointConfig, PublishConfig
 
 #: sockaddr_un.sun_path less its NUL.
 IPC_PATH_MAX_BYTES = 107
+#: Connections that the kernel keeps for a listener that is busy.
+BACKLOG_CONNECTIONS = 128
 
 
 def check(config: PublishConfig) -> None:
     """``ConfigError`` for an endpoint that cannot or must not be bound."""
-    if not config.endpoints:
+    tables = config.all_endpoints()
+    if not tables:
         raise ConfigError(
             "publish.endpoints is empty; name at least one, such as ipc:///run/gnetsegd/masks.sock"
         )
-    for endpoint in config.endpoints:
-        scheme, separator, rest = endpoint.partition("://")
-        if "\0" in endpoint:
-            scheme = ""
-        if scheme == "ipc" and separator and rest.startswith("/"):
-            if len(os.fsencode(rest)) > IPC_PATH_MAX_BYTES:
-                raise ConfigError(
-                    f"publish.endpoints: the path of {endpoint} is longer than {IPC_PATH_MAX_BYTES} bytes; "
-                    "choose a shorter one"
-                )
-        elif scheme == "tcp" and separator and _has_port(rest):
-            if not (_is_loopback(rest) or config.curve_secret_key_file or config.allow_plain_tcp):
-                raise ConfigError(
-                    f"publish.endpoints: {endpoint} would show the masks to the whole network; set "
-                    "publish.curve_secret_key_file, or publish.allow_plain_tcp = true if that is meant"
-                )
-        else:
-            raise ConfigError(
-                f"publish.endpoints: {endpoint!r} is neither ipc:///absolute/path nor tcp://address:port "
-                "(1 to 65535)"
-            )
     if config.curve_secret_key_file and not any(map(is_tcp, config.endpoints)):
+        for table in tables:
+            _check_address("publish.endpoints", table.address)
         raise ConfigError(
             "publish.curve_secret_key_file is set, but none of publish.endpoints is tcp: nothing would use it"
+        )
+    seen: set[str] = set()
+    short = len(config.endpoints)
+    for number, table in enumerate(tables):
+        key = "publish.endpoints" if number < short else f"publish.endpoint[{number - short + 1}]"
+        _check_address(key, table.address)
+        if table.address in seen and not table.address.endswith(":*"):
+            raise ConfigError(f"{key}: {table.address} is named twice; leave one out")
+        seen.add(table.address)
+        _check_access(key, table, config.allow_plain_tcp)
+
+
+def _check_address(key: str, address: str) -> None:
+    scheme, separator, rest = address.partition("://")
+    if "\0" in address:
+        scheme = ""
+    if scheme == "ipc" and separator and rest.startswith("/"):
+        if len(os.fsencode(rest)) > IPC_PATH_MAX_BYTES:
+            raise ConfigError(
+                f"{key}: the path of {address} is longer than {IPC_PATH_MAX_BYTES} bytes; "
+                "choose a shorter one"
+            )
+    elif not (scheme == "tcp" and separator and _has_port(rest)):
+        raise ConfigError(
+            f"{key}: {address!r} is neither ipc:///absolute/path nor tcp://address:port (1 to 65535)"
+        )
+
+
+def _check_access(key: str, table: EndpointConfig, allow_plain_tcp: bool) -> None:
+    if not table.kinds:
+        raise ConfigError(f"{key}: kinds is empty, so {table.address} would serve nothing; leave kinds out")
+    curve = table.curve_secret_key_file
+    if is_tcp(table.address):
+        exposed = not _is_loopback(table.address.removeprefix("tcp://"))
+        if exposed and not (curve or allow_plain_tcp):
+            owner = "publish." if key == "publish.endpoints" else ""
+            raise ConfigError(
+                f"{key}: {table.address} would show the masks to the whole network; set "
+                f"{owner}curve_secret_key_file, or publish.allow_plain_tcp = true if that is meant"
+            )
+    elif curve:
+        raise ConfigError(
+            f"{key}: curve_secret_key_file is for tcp, and {table.address} is guarded by its mode; "
+            "leave the key out"
+        )
+    if table.curve_authorized_keys_dir and not curve:
+        raise ConfigError(
+            f"{key}: curve_authorized_keys_dir without curve_secret_key_file would guard nothing; set both"
         )
 
 
@@ -80,55 +112,110 @@ def _is_loopback(address: str) -> bool:
 
 
 class Binding:
-    """One bound endpoint. For ipc it holds a lock file, so that two daemons never share a path."""
+    """One bound endpoint. For ipc it holds a lock file, so that two daemons never share a path.
+
+    The ipc socket is made here and handed to libzmq, which would unlink the path whoever's it is by then.
+    """
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
         #: As it was bound: with the port that was chosen for ``tcp://...:*``.
         self.bound = endpoint
+        #: The name that getsockname(2) gives of its connections: the path, or the port.
+        self.local_name: str | int = ""
+        self.is_bound = False
         self._path: Path | None = None
+        self._identity: tuple[int, int] | None = None
+        self._listener: socket.socket | None = None
         self._lock_fd = -1
 
     def bind(self, bound: zmq.Socket[bytes], ipc_mode: int) -> None:
         """Bind ``bound`` here; ``PermanentError`` with a sysexits code when that is impossible."""
         if is_tcp(self.endpoint):
             self._bind(bound)
+            self.local_name = int(self.bound.rpartition(":")[2])
             return
         path = Path(self.endpoint.removeprefix("ipc://"))
+        self.local_name = str(path)
         self._lock(path)
         try:
-            _refuse_living(path)
-            # The mode must hold from the first moment on, so umask and not chmod.
-            umask = os.umask(0o777 & ~ipc_mode)
-            try:
-                self._bind(bound)
-                self._path = path
-            finally:
-                os.umask(umask)
+            _remove_left_over(path)
+            self._listen(path, ipc_mode)
+            self._bind(bound)
         except PermanentError:
             self.release()
             raise
 
-    def _bind(self, bound: zmq.Socket[bytes]) -> None:
+    def rebind(self, bound: zmq.Socket[bytes]) -> None:
+        """Take connections again after ``unbind``; ``PermanentError`` when that is impossible."""
+        if not self.is_bound:
+            self.endpoint = self.bound
+            self._bind(bound)
+
+    def unbind(self, bound: zmq.Socket[bytes]) -> None:
+        """Drop every connection and take no more; the path stays, and the lock."""
+        if self.is_bound:
+            self.is_bound = False
+            bound.unbind(self.bound)
+
+    def is_ours(self) -> bool:
+        """Whether who follows the address still comes here (one stat(2)); False if the path is gone."""
+        if self._path is None:
+            return True
         try:
+            status = self._path.lstat()
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self._identity
+
+    def _listen(self, path: Path, ipc_mode: int) -> None:
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        # The mode must hold from the first moment on, so umask and not chmod.
+        umask = os.umask(0o777 & ~ipc_mode)
+        try:
+            self._listener.bind(str(path))
+            self._listener.listen(BACKLOG_CONNECTIONS)
+            status = path.lstat()
+        except OSError as error:
+            raise self._refusal(error) from None
+        finally:
+            os.umask(umask)
+        self._path, self._identity = path, (status.st_dev, status.st_ino)
+
+    def _bind(self, bound: zmq.Socket[bytes]) -> None:
+        # libzmq closes the descriptor that it is given: it gets one of its own.
+        given = os.dup(self._listener.fileno()) if self._listener is not None else -1
+        try:
+            bound.setsockopt(zmq.USE_FD, given)
             bound.bind(self.endpoint)
             self.bound = bound.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+            self.is_bound = True
         except zmq.ZMQError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PermanentError(
-                    f"{self.endpoint} is in use by another program; stop it or choose another endpoint",
-                    os.EX_TEMPFAIL,
-                ) from None
-            code = os.EX_NOPERM if error.errno in (errno.EACCES, errno.EPERM) else os.EX_CANTCREAT
-            raise PermanentError(
-                f"{self.endpoint} cannot be bound ({error.strerror}); mend publish.endpoints", code
-            ) from None
+            if given >= 0:
+                os.close(given)
+            raise self._refusal(error) from None
+        finally:
+            bound.setsockopt(zmq.USE_FD, -1)
+
+    def _refusal(self, error: OSError | zmq.ZMQError) -> PermanentError:
+        if error.errno == errno.EADDRINUSE:
+            return PermanentError(
+                f"{self.endpoint} is in use by another program; stop it or choose another endpoint",
+                os.EX_TEMPFAIL,
+            )
+        code = os.EX_NOPERM if error.errno in (errno.EACCES, errno.EPERM) else os.EX_CANTCREAT
+        return PermanentError(
+            f"{self.endpoint} cannot be bound ({error.strerror}); mend publish.endpoints", code
+        )
 
     def _lock(self, path: Path) -> None:
         lock = path.with_name(path.name + ".lock")
         try:
-            self._lock_fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock_fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                words = f"{lock} is a symbolic link; remove it or choose another endpoint"
+                raise PermanentError(f"{self.endpoint}: {words}", os.EX_CANTCREAT) from None
             missing = isinstance(error, FileNotFoundError)
             remedy = "create the folder" if missing else "let this user write there"
             raise PermanentError(
@@ -146,17 +233,25 @@ class Binding:
             ) from None
 
     def release(self) -> None:
-        """Remove the socket's file and let the next daemon have the path; the lock's file stays."""
+        """Remove the socket's file if it is still this one's, and let the next daemon have the path.
+
+        The lock's file stays.
+        """
         if self._path is not None:
-            self._path.unlink(missing_ok=True)
-            self._path = None
+            if self.is_ours():
+                with suppress(OSError):
+                    self._path.unlink()
+            self._path = self._identity = None
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
 
 
-def _refuse_living(path: Path) -> None:
-    """ZeroMQ would remove whatever is at ``path``: make sure that it is only a left-over socket."""
+def _remove_left_over(path: Path) -> None:
+    """Make room at ``path`` if all that is there is a socket that nobody listens on."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -165,8 +260,27 @@ def _refuse_living(path: Path) -> None:
         raise PermanentError(
             f"{path} is there and is no socket; remove it or choose another endpoint", os.EX_CANTCREAT
         )
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, suppress(OSError):
-        probe.connect(str(path))
-        raise PermanentError(
-            f"{path} is in use by another program; stop it or choose another endpoint", os.EX_TEMPFAIL
-        )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        # A program whose queue of connections is full answers at once in this way, too.
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise PermanentError(
+                    f"{path} is left over and cannot be removed ({error.strerror}); remove it", os.EX_NOPERM
+                ) from None
+            return
+        except PermissionError:
+            raise PermanentError(
+                f"{path} is a socket of another user; remove it or choose another endpoint", os.EX_NOPERM
+            ) from None
+        except OSError:
+            pass
+    raise PermanentError(
+        f"{path} is in use by another program; stop it or choose another endpoint", os.EX_TEMPFAIL
+    )

@@ -1,0 +1,167 @@
+"""The connections of one XPUB socket: how many there may be, and what each of them may send.
+
+libzmq accepts whoever comes and queues whatever they subscribe to, both without limit; at the limit of open
+files its ipc listener even ends the process. It names the descriptor of each connection, though, in the
+socket monitor's events and with each subscription, and shutdown(2) on that ends one peer and no other.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import stat
+import time
+from collections.abc import Collection
+
+import attrs
+
+from ..errors import PermanentError
+
+#: Connections that one socket takes. A reader has one for each topic (docs/messages.md).
+CONNECTIONS_MAX = 128
+#: Subscriptions that one connection may hold; a reader needs four.
+TOPICS_MAX = 32
+#: The longest topic that may be subscribed to; ours have 16 bytes.
+TOPIC_MAX_BYTES = 64
+#: Subscriptions, unsubscriptions and other messages that one connection may send in ``EVENTS_WINDOW_S``.
+EVENTS_MAX = 64
+EVENTS_WINDOW_S = 10.0
+#: With the house full, a connection that has subscribed to nothing for so long makes room for a new one.
+SILENT_S = 2.0
+
+#: With a lower hard limit of open files a burst of connections could reach it before it is cut.
+DESCRIPTORS_MIN = 512
+#: The soft limit is raised to the hard one, up to this many.
+DESCRIPTORS_WANTED = 65_536
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit of open files as far as it is of use, and return it.
+
+    ``PermanentError`` if the hard limit is below ``DESCRIPTORS_MIN``.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS_WANTED if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_WANTED)
+    if wanted < DESCRIPTORS_MIN:
+        raise PermanentError(
+            f"this process may open {hard} files, and gnetsegd needs {DESCRIPTORS_MIN} to withstand many "
+            "connections; raise LimitNOFILE in the unit, or ulimit -n",
+            os.EX_CONFIG,
+        )
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
+
+
+@attrs.define
+class _Peer:
+    accepted_s: float
+    topics: set[bytes] = attrs.field(factory=set)
+    window_s: float = 0.0
+    events: int = 0
+    cut: bool = False
+
+
+class Peers:
+    """Who is connected to one socket. Not safe for threads: the publisher's lock guards it.
+
+    ``names`` are what getsockname(2) gives of the socket's own connections (``Binding.local_name``).
+    """
+
+    def __init__(self, descriptors: int, sockets: int) -> None:
+        #: Connections beyond this are cut.
+        self.limit = max(1, min(CONNECTIONS_MAX, descriptors // 8) // sockets)
+        #: So many can only be there if they come faster than they are cut: the socket is unbound.
+        self.alarm = self.limit + descriptors // 4 // sockets
+        self.names: Collection[str | int] = ()
+        self._peers: dict[int, _Peer] = {}
+        self._live = 0
+
+    def __len__(self) -> int:
+        """Connections whose descriptors are open, those that were cut included."""
+        return len(self._peers)
+
+    def accepted(self, fd: int) -> bool:
+        """A new connection; whether one, this or an older one, had to be cut because of it."""
+        self.closed(fd)
+        now = time.monotonic()
+        peer = self._peers[fd] = _Peer(now)
+        self._live += 1
+        if self._live <= self.limit:
+            return False
+        # In the order of their coming, so the first that fits is the oldest.
+        for other_fd, other in self._peers.items():
+            if not (other.topics or other.cut) and now - other.accepted_s > SILENT_S:
+                self._cut(other_fd, other)
+                return True
+        self._cut(fd, peer)
+        return True
+
+    def closed(self, fd: int) -> bool:
+        """A connection has ended; whether it held a subscription."""
+        peer = self._peers.pop(fd, None)
+        if peer is None:
+            return False
+        self._live -= not peer.cut
+        return bool(peer.topics)
+
+    def clear(self) -> None:
+        """Every connection has ended."""
+        self._peers.clear()
+        self._live = 0
+
+    def take_in(self, fd: int, message: bytes) -> tuple[bool, str]:
+        """What connection ``fd`` sent: (whether its subscriptions changed, for what it was cut or "").
+
+        ``fd`` may have ended already, and then means nothing.
+        """
+        peer = self._peers.get(fd)
+        if peer is None or peer.cut:
+            return False, ""
+        changed, topic = False, message[1:]
+        if message[:1] == b"\1":
+            if len(topic) > TOPIC_MAX_BYTES:
+                return self._cut(fd, peer), f"a subscription to {len(topic)} bytes"
+            changed = topic not in peer.topics
+            peer.topics.add(topic)
+            if len(peer.topics) > TOPICS_MAX:
+                return self._cut(fd, peer), f"more than {TOPICS_MAX} subscriptions"
+        elif message[:1] == b"\0":
+            changed = topic in peer.topics
+            peer.topics.discard(topic)
+        now = time.monotonic()
+        if now - peer.window_s > EVENTS_WINDOW_S:
+            peer.window_s, peer.events = now, 0
+        peer.events += 1
+        if peer.events > EVENTS_MAX:
+            return self._cut(fd, peer), f"more than {EVENTS_MAX} messages in {EVENTS_WINDOW_S:g} s"
+        return changed, ""
+
+    def topics(self) -> set[bytes]:
+        """What anybody subscribes to."""
+        return set().union(*(peer.topics for peer in self._peers.values()))
+
+    def _cut(self, fd: int, peer: _Peer) -> bool:
+        """End a connection; whether it held a subscription. libzmq then closes the descriptor."""
+        held = bool(peer.topics)
+        peer.cut = True
+        peer.topics.clear()
+        self._live -= 1
+        try:
+            copy = os.dup(fd)
+        except OSError:
+            return held
+        # Between the event and this moment it may have ended, and the number may be somebody else's.
+        if not stat.S_ISSOCK(os.fstat(copy).st_mode):
+            os.close(copy)
+            return held
+        with socket.socket(fileno=copy) as connection:
+            try:
+                name = connection.getsockname()
+                if (name if isinstance(name, str) else name[1]) in self.names:
+                    connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        return held

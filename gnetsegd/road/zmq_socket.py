@@ -1,0 +1,241 @@
+"""One XPUB socket with its endpoints, its keys and its peers.
+
+Whoever speaks no ZMTP 3 is refused in the handshake: libzmq takes an HTTP request or the banner of SSH for a
+subscription to everything in ZMTP 1.0, unless a ZAP domain is set.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import struct
+import time
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+from ..errors import ConfigError, PermanentError
+from ..text import clean
+from . import zmq_endpoints as endpoints
+from .zmq_peers import Peers
+
+if TYPE_CHECKING:
+    from ..config import EndpointConfig
+
+log = logging.getLogger(__name__)
+
+LINGER_MS = 500
+#: That there is one makes libzmq refuse the peers that know no authentication: ZMTP 1.0 and 2.0.
+ZAP_DOMAIN = "gnetsegd"
+#: A connection that has not shaken hands by then is closed.
+HANDSHAKE_MS = 5000
+#: A longer message ends its connection. CURVE's longest handshake command has about 550 bytes.
+MESSAGE_MAX_BYTES = 1024
+#: What one peer may have waiting: so little that libzmq, which empties this queue into one without limit
+#: whenever the socket is used, has to come back for more.
+RECEIVE_HWM_MESSAGES = 4
+#: After too many connections at once.
+UNBOUND_S = 1.0
+#: Between two lines in the log about peers.
+QUIET_S = 60.0
+#: Deprecated in libzmq, and the only name of a connection that its messages carry.
+_SRCFD = getattr(zmq, "SRCFD", 2)
+_EVENT = struct.Struct("=Hi")
+
+
+class PublishSocket:
+    """An XPUB socket for ``tables``, which have the same settings. The publisher's lock guards it."""
+
+    def __init__(
+        self, tables: list[EndpointConfig], peers: Peers, heartbeat_interval_s: float, name: str
+    ) -> None:
+        first = tables[0]
+        self.kinds = frozenset(first.kinds)
+        self.bindings: list[endpoints.Binding] = []
+        self._peers = peers
+        self._tables = tables
+        # A context of its own: pyzmq's authenticator has one set of keys for all sockets of a context.
+        self._context = zmq.Context(io_threads=1)
+        self._authenticator: Any = None
+        self._unbound_until = 0.0
+        #: Listeners that were unbound and may have accepted somebody since.
+        self._closing = 0
+        self._told_at = -QUIET_S
+        self._cut = 0
+        self.xpub: zmq.Socket[bytes] = self._context.socket(zmq.XPUB)
+        for option, value in (
+            (zmq.SNDHWM, first.send_hwm_messages),
+            (zmq.RCVHWM, RECEIVE_HWM_MESSAGES),
+            (zmq.LINGER, LINGER_MS),
+            (zmq.MAXMSGSIZE, MESSAGE_MAX_BYTES),
+            (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
+            (zmq.BACKLOG, endpoints.BACKLOG_CONNECTIONS),
+            # Every subscription of every peer is told, not only the first and last of each topic.
+            (zmq.XPUB_VERBOSER, 1),
+            (zmq.ZAP_DOMAIN, ZAP_DOMAIN.encode()),
+        ):
+            self.xpub.setsockopt(option, value)
+        if heartbeat_interval_s:
+            interval_ms = int(heartbeat_interval_s * 1000)
+            self.xpub.setsockopt(zmq.HEARTBEAT_IVL, interval_ms)
+            self.xpub.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3 * interval_ms)
+        address = f"inproc://monitor-{name}"
+        self.xpub.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
+        self._monitor: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
+        # Without a limit: at one libzmq's thread would wait for us.
+        self._monitor.setsockopt(zmq.RCVHWM, 0)
+        self._monitor.setsockopt(zmq.LINGER, 0)
+        self._monitor.connect(address)
+
+    def open(self) -> None:
+        """Bind the endpoints. ``ConfigError`` or ``PermanentError`` with one sentence."""
+        first = self._tables[0]
+        if first.curve_secret_key_file:
+            self._use_curve(first.curve_secret_key_file, first.curve_authorized_keys_dir)
+        for table in self._tables:
+            binding = endpoints.Binding(table.address)
+            binding.bind(self.xpub, int(table.mode, 8))
+            self.bindings.append(binding)
+        self._peers.names = {binding.local_name for binding in self.bindings}
+
+    def _use_curve(self, secret_key_file: str, keys_dir: str) -> None:
+        from zmq.auth import CURVE_ALLOW_ANY, load_certificate
+        from zmq.auth.thread import ThreadAuthenticator
+
+        try:
+            public, secret = load_certificate(secret_key_file)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"publish.curve_secret_key_file: {error}; make one with gnetsegctl keygen", os.EX_NOINPUT
+            ) from None
+        if secret is None:
+            raise ConfigError(f"publish.curve_secret_key_file: {secret_key_file} holds no secret key")
+        if keys_dir and not os.path.isdir(keys_dir):  # noqa: PTH112 - the text stays as it was configured
+            raise ConfigError(f"publish.curve_authorized_keys_dir: {keys_dir} is not a folder")
+        self._authenticator = ThreadAuthenticator(self._context)
+        self._authenticator.start()
+        self._authenticator.configure_curve(domain=ZAP_DOMAIN, location=keys_dir or CURVE_ALLOW_ANY)
+        self.xpub.setsockopt(zmq.CURVE_SECRETKEY, secret)
+        self.xpub.setsockopt(zmq.CURVE_PUBLICKEY, public)
+        self.xpub.setsockopt(zmq.CURVE_SERVER, 1)
+
+    @property
+    def monitor_descriptor(self) -> int:
+        """Becomes readable when connections come or go."""
+        return int(self._monitor.getsockopt(zmq.FD))
+
+    @property
+    def descriptor(self) -> int:
+        """Becomes readable when a peer has sent something, unless ``xpub`` is used before it is looked at."""
+        return int(self.xpub.getsockopt(zmq.FD))
+
+    @property
+    def reopens_in_s(self) -> float | None:
+        """Seconds until the socket is bound again, or None while it is bound."""
+        return max(0.0, self._unbound_until - time.monotonic()) if self._unbound_until else None
+
+    def topics(self) -> set[bytes]:
+        """What anybody subscribes to here."""
+        return self._peers.topics()
+
+    def has_events(self) -> bool:
+        """Whether ``take_in`` has something to do: after ``xpub`` was used its descriptor need not say so."""
+        return bool(int(self.xpub.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+
+    def take_in(self, events_max: int) -> tuple[bool, bool]:
+        """Take in at most ``events_max`` messages of peers: (subscriptions changed, there may be more)."""
+        frames: list[zmq.Frame] = []
+        more = False
+        try:
+            while not more:
+                frames.append(self.xpub.recv(zmq.NOBLOCK, copy=False))
+                more = len(frames) == events_max
+        except zmq.Again:
+            pass
+        # After the messages, and before they are looked at: the connection that sent one is known by now.
+        changed = self.take_in_connections()
+        for frame in frames:
+            try:
+                fd = frame.get(_SRCFD)
+            except zmq.ZMQError:
+                continue  # the end of a connection, which the monitor tells, too
+            topics_changed, cut_for = self._peers.take_in(fd, frame.bytes)
+            changed = changed or topics_changed
+            if cut_for:
+                self._tell(f"{self._address(frame)} was cut: it sent {cut_for}")
+        return changed, more
+
+    def take_in_connections(self) -> bool:
+        """Take in who came and went, and cut who is too many; whether subscriptions changed."""
+        changed = False
+        try:
+            while True:
+                event, value = _EVENT.unpack(self._monitor.recv(zmq.NOBLOCK))
+                self._monitor.recv(zmq.NOBLOCK)  # the endpoint, in the same message
+                if event == zmq.EVENT_DISCONNECTED:
+                    changed = self._peers.closed(value) or changed
+                elif event == zmq.EVENT_CLOSED:
+                    # All that a listener accepted ends with it, and no event tells.
+                    self._peers.clear()
+                    self._closing -= 1
+                    changed = True
+                elif self._peers.accepted(value):
+                    changed = True
+                    self._tell(f"a connection was cut: more than {self._peers.limit} are there")
+        except zmq.Again:
+            pass
+        if len(self._peers) > self._peers.alarm and not self._unbound_until:
+            changed = True
+            self._unbind()
+        return changed
+
+    def _unbind(self) -> None:
+        self._tell(
+            f"{len(self._peers)} connections at once: all are cut, for {UNBOUND_S:g} s nobody is let in"
+        )
+        for binding in self.bindings:
+            self._closing += binding.is_bound
+            binding.unbind(self.xpub)
+        self._unbound_until = time.monotonic() + UNBOUND_S
+
+    def reopen(self) -> None:
+        """Bind again if it is time to."""
+        if self.reopens_in_s != 0.0:
+            return
+        self._unbound_until = time.monotonic() + UNBOUND_S
+        if self._closing > 0:
+            return
+        try:
+            for binding in self.bindings:
+                binding.rebind(self.xpub)
+            self._unbound_until = 0.0
+        except PermanentError as error:
+            self._tell(str(error))
+
+    def _address(self, frame: zmq.Frame) -> str:
+        try:
+            return "subscriber " + clean(str(frame.get("Peer-Address")))
+        except zmq.ZMQError:
+            return "a subscriber"
+
+    def _tell(self, words: str) -> None:
+        self._cut += 1
+        now = time.monotonic()
+        if now - self._told_at >= QUIET_S:
+            self._told_at = now
+            log.warning("publish: %s (%d so far; told once a minute)", words, self._cut)
+
+    def close(self) -> None:
+        """Take no more; what is on its way is delivered by ``release`` (at most ``LINGER_MS``)."""
+        if self._authenticator is not None:
+            self._authenticator.stop()
+            self._authenticator = None
+        self._monitor.close()
+        self.xpub.close()
+
+    def release(self) -> None:
+        """After ``close``: wait for what is on its way, and free the endpoints."""
+        self._context.term()
+        for binding in self.bindings:
+            binding.release()
+        self.bindings = []
