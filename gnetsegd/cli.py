@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from . import __version__
+from . import __version__, command_line
 from .config import DEFAULT_PATH
-from .errors import HungError, as_fatal
+from .errors import HungError
 
 settings_option = click.option(
     "--set",
@@ -22,7 +22,7 @@ settings_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=command_line.Commands)
 @click.version_option(__version__, message="gnetsegd %(version)s")
 def cli() -> None:
     """Person masks from a camera, on ZeroMQ, in every frame."""
@@ -39,7 +39,11 @@ def run(config: Path | None, settings: tuple[str, ...]) -> None:
 
     if config is None and DEFAULT_PATH.exists():
         config = DEFAULT_PATH
-    sys.exit(daemon.run(config, settings))
+    try:
+        sys.exit(daemon.run(config, settings))
+    except HungError as error:
+        # What hangs would keep the interpreter from ending in good order.
+        os._exit(command_line.say(f"gnetsegd: {error}", error.exit_code))
 
 
 @cli.command("check-config")
@@ -74,23 +78,7 @@ def main() -> None:
     _stand_on_something()
     # A reload that comes before the daemon listens is no reason to end.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        cli.main(standalone_mode=False)
-    except click.UsageError as error:
-        error.show()
-        sys.exit(os.EX_USAGE)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(os.EX_SOFTWARE)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    except Exception as error:
-        fatal = as_fatal(error, "gnetsegd")
-        sentence = str(fatal) if fatal is not error else f"gnetsegd: {error}"
-        print(sentence, file=sys.stderr, flush=True)
-        if isinstance(error, HungError):
-            os._exit(fatal.exit_code)  # what hangs would keep the interpreter from ending in good order
-        sys.exit(fatal.exit_code)
+    command_line.run(cli, "gnetsegd")
 
 
 if __name__ == "__main__":

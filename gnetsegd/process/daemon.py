@@ -105,7 +105,8 @@ class Daemon:
         achieved = True
         while True:
             tick_s = ASLEEP_TICK_S if attention.asleep else TICK_S
-            self._wake.wait(tick_s, self._publisher.descriptors())
+            # While masks are sent its descriptors may be readable for nothing; then the tick is enough.
+            self._wake.wait(tick_s, () if self._publisher.watched else self._publisher.descriptors())
             now = time.monotonic()
             if self._signals.stop:
                 log.info("%s: stopping", self._signals.stop)

@@ -205,10 +205,6 @@ class Publisher:
         self._message_size = HEADER_SIZE + mask.size_bytes
         self._info = info
 
-    def descriptors(self) -> list[int]:
-        """Descriptors that become readable when somebody may have subscribed or left."""
-        return [int(bound.getsockopt(zmq.FD)) for bound in self._sockets]
-
     def poll_subscriptions(self) -> None:
         """Take in who subscribed and who left: some times a second, and when a descriptor is readable.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -41,9 +42,10 @@ def test_every_mask_of_the_real_network_shows_its_own_frames_number(start: Start
         assert header.publish_timestamp_ns >= header.sensor_timestamp_ns
 
 
-def test_ready_is_said_once_after_the_first_mask_and_status_names_rate_and_backend(start: Start) -> None:
+def test_ready_is_said_once_the_network_is_proven_and_status_names_rate_and_backend(start: Start) -> None:
     daemon = start("camera.fps=50")
     daemon.wait_for("READY=1")
+    daemon.mask(daemon.subscribe())
     assert "ready: pattern with threshold-32 on standin" in daemon.words()
     time.sleep(0.3)
     assert sum("READY=1" in message for message in daemon.notified) == 1
@@ -199,22 +201,25 @@ def test_after_a_reload_while_it_sleeps_the_watchdog_is_still_fed_and_the_camera
     daemon.wait_for_log("reload: done")
     opened = daemon.words().count("camera cam0: pattern")
     daemon.notified.clear()
-    time.sleep(2)
-    assert sum("WATCHDOG=1" in message for message in daemon.notified) >= 2
+    time.sleep(7)
+    assert any("WATCHDOG=1" in message for message in daemon.notified)
     assert daemon.words().count("camera cam0: pattern") == opened
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("[camera]\nfsp = 3", "did you mean camera.fps?"),
-        ("[model]\nbundle = 'nothing'", "there is no"),
-        ("[camera]\ndriver = 'pattern'\nname = 'other'", "changes only with a restart"),
-    ],
-)
-def test_a_bad_reload_keeps_the_running_configuration_and_says_so(
-    start: Start, text: str, sentence: str
-) -> None:
+BAD = {
+    "typo": ("[camera]\nfsp = 3", "did you mean camera.fps?"),
+    "no such network": ("[model]\nbundle = 'nothing'", "there is no"),
+    "another name": ("[camera]\ndriver = 'pattern'\nname = 'other'", "changes only with a restart"),
+    "5,000 digits": (f"[camera]\nfps = {'9' * 5000}", "gnetsegd.toml"),
+    "3,000 brackets": (f"[camera]\nname = {'[' * 3000}", "gnetsegd.toml"),
+    "5,000 letters": (f"[model]\nbundle = '{'x' * 5000}'", "model x"),
+    "no text": ("\0\1\2", "gnetsegd.toml"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_reload_keeps_the_running_configuration_and_says_so(start: Start, name: str) -> None:
+    text, sentence = BAD[name]
     daemon = start(config=config())
     reader = daemon.subscribe()
     daemon.mask(reader)
@@ -222,9 +227,93 @@ def test_a_bad_reload_keeps_the_running_configuration_and_says_so(
     daemon.signal(signal.SIGHUP)
     daemon.wait_for_log("the running configuration stays")
     assert sentence in daemon.words()
+    assert "Traceback" not in daemon.words()
+    still_serves(daemon, reader)
+
+
+def still_serves(daemon: RunningDaemon, reader: Any) -> None:
     while reader.poll(0):
         reader.recv()
     daemon.mask(reader)
+    daemon.wait_for("reloaded")
+
+
+def test_a_reload_whose_file_never_ends_leaves_masks_status_and_signals_as_they_were(start: Start) -> None:
+    daemon = start(config=config())
+    reader = daemon.subscribe()
+    daemon.mask(reader)
+    daemon.config.unlink()
+    os.mkfifo(daemon.config)
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for_log("the running configuration stays")
+    still_serves(daemon, reader)
+    assert daemon.stop()[0] == 0
+
+
+def test_a_camera_that_cannot_work_brings_the_one_before_back(start: Start) -> None:
+    daemon = start(config=config())
+    reader = daemon.subscribe()
+    daemon.mask(reader)
+    bad = config().replace('driver = "pattern"', 'driver = "video"\nvideo.path = "/nowhere/clip.mp4"')
+    daemon.config.write_text(bad)
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for_log("the running configuration stays")
+    assert "/nowhere/clip.mp4" in daemon.words()
+    still_serves(daemon, reader)
+    assert daemon.status()["camera_device"]["driver"] == "pattern"
+
+
+def test_with_nobody_listening_nothing_is_computed_and_the_first_reader_gets_a_fresh_mask(
+    start: Start,
+) -> None:
+    daemon = start("camera.fps=30")
+    daemon.wait_for("READY=1")
+    status = daemon.wait_for_state("idle")
+    assert "the network rests" in status["reason"]
+    assert status["counters"]["masks"] == 0
+    reader = daemon.subscribe()
+    header, _ = daemon.mask(reader)
+    assert header.publish_timestamp_ns - header.sensor_timestamp_ns < 1e9
+    assert daemon.wait_for_state("running")["counters"]["masks"] > 0
+    reader.close()
+    daemon.wait_for_state("idle")
+
+
+def test_with_nobody_listening_and_rest_switched_off_masks_are_computed(start: Start) -> None:
+    daemon = start("camera.fps=100", "idle.rest=false", "idle.sleep=false")
+    assert daemon.wait_for_state("running")["counters"]["masks"] >= 0
+    daemon.wait_for("masks/s from standin")
+
+
+def test_info_and_a_change_of_state_are_told_at_once_and_not_at_the_next_interval(start: Start) -> None:
+    daemon = start("camera.fps=50", "publish.status_interval_s=60")
+    infos, statuses = daemon.subscribe(b"info/"), daemon.subscribe(b"status/")
+    daemon.wait_for("READY=1")
+    assert infos.poll(5000)
+    daemon.mask(daemon.subscribe())
+    seen = set()
+    while "running" not in seen:
+        assert statuses.poll(5000), f"only {seen} was told"
+        seen.add(parse_json(statuses.recv())[2]["state"])
+    assert "readers take a daemon for dead" in daemon.words()
+
+
+def test_without_a_camera_it_is_ready_says_so_once_and_takes_the_camera_when_it_comes(
+    start: Start, tmp_path: Path
+) -> None:
+    device = tmp_path / "video7"
+    daemon = start("camera.driver=v4l2", f"camera.v4l2.device={device}", watchdog_s=2.0)
+    daemon.wait_for("READY=1")
+    status = daemon.wait_for_state("no-camera")
+    assert str(device) in status["reason"]
+    daemon.notified.clear()
+    time.sleep(3)
+    assert any("WATCHDOG=1" in message for message in daemon.notified), "attempts that end are no hang"
+    assert daemon.words().count(str(device)) <= 4
+    device.write_text("")  # no camera, but the attempts are seen to go on
+    status = daemon.wait_for_state("no-camera")
+    while "is no" not in status["reason"] and "not a" not in status["reason"]:
+        status = daemon.wait_for_state("no-camera")
 
 
 def test_with_nobody_listening_the_camera_sleeps_if_configured_and_wakes_for_a_subscriber(
@@ -232,22 +321,25 @@ def test_with_nobody_listening_the_camera_sleeps_if_configured_and_wakes_for_a_s
 ) -> None:
     daemon = start("camera.fps=100", "idle.sleep=true", "idle.linger_s=0.2", watchdog_s=1.0)
     daemon.wait_for("READY=1")
+    daemon.wait_for_log("going to sleep")
     status = daemon.wait_for_state("idle")
-    assert status["reason"] == "nobody is subscribed"
-    frames = daemon.wait_for_state("idle")["counters"]["frames"]
+    while status["reason"] != "nobody is subscribed":
+        status = daemon.wait_for_state("idle")
+    frames = status["counters"]["frames"]
     daemon.notified.clear()
-    time.sleep(1.5)
+    time.sleep(7)
     assert daemon.wait_for_state("idle")["counters"]["frames"] == frames
-    assert sum("WATCHDOG=1" in message for message in daemon.notified) >= 1, "idle is not stuck"
+    assert any("WATCHDOG=1" in message for message in daemon.notified), "idle is not stuck"
     reader = daemon.subscribe()
     daemon.mask(reader)
     reader.close()
     daemon.wait_for_state("idle")
 
 
-def test_the_watchdog_is_fed_by_frames(start: Start) -> None:
+def test_the_watchdog_is_fed_by_masks(start: Start) -> None:
     daemon = start("camera.fps=100", watchdog_s=2.0)
     daemon.wait_for("READY=1")
+    daemon.mask(daemon.subscribe())
     daemon.notified.clear()
     time.sleep(2.2)
     assert 3 <= sum("WATCHDOG=1" in message for message in daemon.notified) <= 5
@@ -269,7 +361,6 @@ def test_two_daemons_on_one_socket_the_second_says_so_and_the_first_goes_on(star
         ([f"model.bundle={MODELS / 'float'}"], 65, "of its tensors are float"),
         ([f"model.bundle={MODELS / 'scaled'}"], 65, "its output has scale 0.5"),
         (["camera.driver=video", "camera.video.path=/nowhere/clip.mp4"], 66, "/nowhere/clip.mp4"),
-        (["camera.driver=v4l2", "camera.v4l2.device=/dev/video99"], 66, "/dev/video99"),
         (["camera.driver=picamera2"], 69, "python3-picamera2"),
         (["camera.driver=nothing"], 78, "camera.driver is 'nothing'"),
         (['publish.endpoints=["ipc:///nowhere/m.sock"]'], 73, "/nowhere/m.sock.lock cannot be written to"),
@@ -293,7 +384,7 @@ def test_wrong_command_lines_end_with_64(tmp_path: Path) -> None:
     import subprocess
     import sys
 
-    for arguments in (["run", "--no-such-option"], ["no-such-command"], ["check-config"]):
+    for arguments in (["run", "--no-such-option"], ["no-such-command"], ["check-config", "a", "b"]):
         command: list[Any] = [sys.executable, "-m", "gnetsegd", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
         assert done.returncode == 64, done.stderr
