@@ -59,7 +59,7 @@ that only a stop, or the end of a video that does not loop, ends it.
 | 0 | stopped by SIGTERM or SIGINT, or the video is over |
 | 64 | wrong command line |
 | 65 | a clip or a model is damaged |
-| 66 | a file, clip, camera or model is not there |
+| 66 | a file, clip or model is not there |
 | 69 | a package or a device that is needed is not there |
 | 70 | an error of gnetsegd itself |
 | 71 | this machine has no more memory, open files or threads to give |

@@ -13,8 +13,8 @@ from ..frame import Frame, FrameSpec, Geometry
 
 GROUP = "gnetsegd.cameras"
 
-#: How long the ``open`` of a driver takes at most, where it can say so itself.
-OPEN_LIMIT_S = 10.0
+#: To open a camera may take so much longer than one ``capture``, where a driver can say so itself.
+OPEN_EXTRA_S = 1.5
 
 GEOMETRY_MODES = ("center-crop", "letterbox", "stretch")
 
@@ -49,7 +49,11 @@ class CameraInfo(NamedTuple):
 
 
 class Camera(Protocol):
-    """One camera. Its constructor takes an instance of its ``Options`` (an attrs class)."""
+    """One camera. Its constructor takes an instance of its ``Options`` (an attrs class).
+
+    The constructor imports what the driver always needs, which may take seconds (``PermanentError``
+    where it is missing), and touches no device: that is for ``open``, which has a limit.
+    """
 
     #: attrs class of the table ``[camera.<name>]``; fields made with ``gnetsegd.config.option``
     Options: ClassVar[type[Any]]

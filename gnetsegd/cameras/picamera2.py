@@ -1,6 +1,6 @@
 """Cameras of the Raspberry Pi by picamera2: one small stream, cropped and scaled by the ISP.
 
-picamera2 and libcamera are imported when the camera is opened: only a Pi has them. Nothing of a
+picamera2 and libcamera are imported when a camera object is made: only a Pi has them. Nothing of a
 frame's size is copied but the one strided copy into the frame; of the metadata only the time is
 read.
 """
@@ -74,7 +74,10 @@ class Picamera2Camera:
     Options: ClassVar[type[Any]] = Picamera2Options
 
     def __init__(self, options: Picamera2Options | None = None) -> None:
+        """``PermanentError`` (69) where picamera2 is not installed, or does not fit."""
         self._options = options if options is not None else Picamera2Options()
+        # Here, because it takes seconds on a Pi and the time to open a camera is limited.
+        self._picamera2, self._libcamera = _load()
         self._picam2: Any = None
         self._request: CaptureRequest | None = None
         self._inner = Rect(0, 0, 0, 0)
@@ -87,14 +90,13 @@ class Picamera2Camera:
     def open(self, request: CaptureRequest) -> CameraInfo:
         """Start the camera.
 
-        ``AbsentError``: 66 no such camera (yet). ``PermanentError``: 69 picamera2 is not installed or
-        not a camera of the Pi, 77 not permitted. ``TransientError``: 75 in use by another program, and
+        ``AbsentError``: 66 no such camera (yet). ``PermanentError``: 69 not a camera of the Pi, 77 not
+        permitted. ``TransientError``: 75 in use by another program, and
         the rest. picamera2 offers no limit for this, nor for closing: it may block for ever.
         """
         self.close()
-        picamera2, libcamera = _load()
         try:
-            return self._start(picamera2.Picamera2, libcamera, request)
+            return self._start(self._picamera2.Picamera2, self._libcamera, request)
         except (PermanentError, TransientError):
             self.close()
             raise

@@ -12,7 +12,7 @@ import attrs
 from ..config import option
 from ..errors import CameraStalled, EndOfVideo, PermanentError, TransientError
 from ..text import clean
-from . import OPEN_LIMIT_S, CameraInfo, CaptureRequest, pyav
+from . import OPEN_EXTRA_S, CameraInfo, CaptureRequest, pyav
 from .clips import Clip, Picture, named
 from .pacing import NS_PER_S, Clock, MonotonicClock, check_rate, wait_until
 from .scale import Scaler
@@ -60,6 +60,7 @@ class VideoCamera:
     def __init__(self, options: VideoOptions | None = None, clock: Clock | None = None) -> None:
         self._options = options if options is not None else VideoOptions()
         self._clock = clock if clock is not None else MonotonicClock()
+        pyav.load()
         self._request: CaptureRequest | None = None
         self._scaler: Scaler | None = None
         self._pictures: Iterator[Picture] | None = None
@@ -76,10 +77,10 @@ class VideoCamera:
     def open(self, request: CaptureRequest) -> CameraInfo:
         """``PermanentError``: 66 missing, 77 not readable, 65 corrupt, 78 badly configured.
 
-        ``CameraStalled`` when no picture is found within ``OPEN_LIMIT_S``.
+        ``CameraStalled`` when no picture is found within ``timeout_s`` and ``OPEN_EXTRA_S``.
         """
         self.close()
-        self._begun_ns, self._limit_s = self._clock.now_ns(), OPEN_LIMIT_S
+        self._begun_ns, self._limit_s = self._clock.now_ns(), request.timeout_s + OPEN_EXTRA_S
         clip = Clip(self._options.path, self._options.decoder_threads, self._check_time)
         self._scaler = Scaler(request.spec, request.geometry)
         self._pictures = self._endless(clip) if self._options.loop else clip.pictures()

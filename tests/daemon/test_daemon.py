@@ -361,6 +361,7 @@ def test_two_daemons_on_one_socket_the_second_says_so_and_the_first_goes_on(star
         ([f"model.bundle={MODELS / 'float'}"], 65, "of its tensors are float"),
         ([f"model.bundle={MODELS / 'scaled'}"], 65, "its output has scale 0.5"),
         (["camera.driver=video", "camera.video.path=/nowhere/clip.mp4"], 66, "/nowhere/clip.mp4"),
+        (["camera.driver=v4l2", "camera.v4l2.device=/dev/null"], 69, "/dev/null: is no video device"),
         (["camera.driver=picamera2"], 69, "python3-picamera2"),
         (["camera.driver=nothing"], 78, "camera.driver is 'nothing'"),
         (['publish.endpoints=["ipc:///nowhere/m.sock"]'], 73, "/nowhere/m.sock.lock cannot be written to"),
