@@ -8,9 +8,9 @@ and what is allowed.
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
-import tomllib
 import types
 import typing
 from pathlib import Path
@@ -20,11 +20,14 @@ import attrs
 import cattrs
 
 from .errors import ConfigError
+from .files import parse_toml, read_regular
 from .message import CAMERA_NAME
 from .text import clean
 
 T = TypeVar("T")
 
+#: A longer file is no configuration.
+MAX_BYTES = 1 << 20
 DEFAULT_PATH = Path("/etc/gnetsegd/gnetsegd.toml")
 
 
@@ -403,8 +406,8 @@ def parse_setting(setting: str) -> dict[str, Any]:
     if not equals or not key:
         raise ConfigError(f"--set {setting!r} is not of the form key=value, such as camera.fps=15")
     try:
-        parsed: Any = tomllib.loads(f"v = {value}")["v"]
-    except tomllib.TOMLDecodeError:
+        parsed: Any = parse_toml(f"v = {value}".encode())["v"]
+    except ValueError:
         parsed = value
     for part in reversed(key.split(".")):
         parsed = {part: parsed}
@@ -427,7 +430,7 @@ def load(path: Path | None, settings: typing.Sequence[str] = ()) -> Config:
     raw: dict[str, Any] = {}
     if path is not None:
         try:
-            raw = tomllib.loads(path.read_text("utf-8"))
+            content = read_regular(path, MAX_BYTES)
         except FileNotFoundError:
             raise ConfigError(
                 f"{path}: there is no such configuration file; name one with --config", os.EX_NOINPUT
@@ -436,10 +439,18 @@ def load(path: Path | None, settings: typing.Sequence[str] = ()) -> Config:
             raise ConfigError(
                 f"{path}: this user may not read it; mend its owner or mode", os.EX_NOPERM
             ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: cannot be read: {error}", os.EX_NOINPUT) from None
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path}: not valid TOML: {error}") from None
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}", os.EX_NOINPUT) from None
+        except ValueError as error:
+            raise ConfigError(f"{path}: cannot be read: it {error}", os.EX_NOINPUT) from None
+        try:
+            raw = parse_toml(content.removeprefix(codecs.BOM_UTF8))
+        except UnicodeDecodeError:
+            raise ConfigError(
+                f"{path}: cannot be read: it is no UTF-8 text; save it as UTF-8", os.EX_NOINPUT
+            ) from None
+        except ValueError as error:
+            raise ConfigError(f"{path}: not valid TOML: {clean(str(error))}") from None
     where = str(path) if path is not None else "defaults"
     for setting in settings:
         _merge(raw, parse_setting(setting))

@@ -19,6 +19,7 @@ from ..road import health
 from ..road.health import Health
 from ..road.publisher import Publisher
 from ..road.road import Road
+from ..road.supervisor import REST_BEAT_S
 from . import logs
 from .attention import Attention
 from .parts import Setup, make_network, make_source
@@ -158,7 +159,7 @@ class Daemon:
 def warnings(config: Config, watchdog_s: float) -> list[str]:
     """What does not fit together and yet works, in sentences."""
     stall_s, interval_s = config.camera.stall_timeout_s, config.publish.status_interval_s
-    longest_s = stall_s + limit_s(0.0)
+    longest_s = max(stall_s + limit_s(0.0), 2 * REST_BEAT_S)
     found = []
     if 0 < watchdog_s <= longest_s:
         found.append(

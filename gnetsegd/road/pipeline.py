@@ -43,6 +43,8 @@ class _Out:
         self._accelerator = accelerator
         self._mailbox = mailbox
         self._wanted = wanted
+        #: Waits for masks to be wanted, and holds no frame.
+        self.parked = False
         self._stirred = threading.Event()
         self._stop = False
         self._thread = threading.Thread(target=self._run, name="out", daemon=True)
@@ -66,9 +68,11 @@ class _Out:
         try:
             while not self._stop:
                 if not wanted.is_set():
+                    self.parked = True
                     self._stirred.wait(REST_BEAT_S)
                     self._stirred.clear()
                     continue
+                self.parked = False
                 # First the permission, then the frame: so the frame is the newest there is.
                 if not accelerator.wait_for_credit(BEAT_S):
                     continue
@@ -128,7 +132,8 @@ class Pipeline(Supervised):
     @property
     def resting(self) -> bool:
         """Nobody wants masks, and none is under way."""
-        return not self._wanted.is_set() and self.in_flight == 0
+        out = self._out
+        return not self._wanted.is_set() and (out is None or (out.parked and self.in_flight == 0))
 
     def stop(self, timeout_s: float) -> bool:
         self._stop.set()

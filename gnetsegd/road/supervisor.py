@@ -59,6 +59,7 @@ class Supervised(ABC):
         self._stop = threading.Event()
         self._backoff = Backoff(backoff_max_s)
         self._quiet = Quiet()
+        self._said = ""
         #: When service of this session began, and until when it is known to have lasted.
         self._served_from = self._served_until = 0.0
         #: The call that is under way, and how long it may go on without a beat.
@@ -151,7 +152,8 @@ class Supervised(ABC):
             return True
         self._backoff.failed(self._served_s(), slow=isinstance(error, PermanentError))
         reason = clean(str(error) or type(error).__name__, REASON_CHARACTERS)
-        if self._quiet.may_say():
+        if self._quiet.may_say(again=reason == self._said):
+            self._said = reason
             foreseen = isinstance(error, GnetsegError)
             self._log.warning(
                 "%s: %s (attempt %d)%s", self._what, reason, self._backoff.failures, self._quiet.left_out(),

@@ -45,7 +45,8 @@ def test_every_mask_of_the_real_network_shows_its_own_frames_number(start: Start
 def test_ready_is_said_once_the_network_is_proven_and_status_names_rate_and_backend(start: Start) -> None:
     daemon = start("camera.fps=50")
     daemon.wait_for("READY=1")
-    daemon.mask(daemon.subscribe())
+    reader = daemon.subscribe()
+    daemon.mask(reader)
     assert "ready: pattern with threshold-32 on standin" in daemon.words()
     time.sleep(0.3)
     assert sum("READY=1" in message for message in daemon.notified) == 1
@@ -179,9 +180,10 @@ def test_over_a_reload_to_another_network_every_gap_is_counted(start: Start) -> 
         deadline = time.monotonic() + 10
         while daemon.words().count("reload: done") == done:
             assert time.monotonic() < deadline
-        after = headers[-1].sequence + 30
-        while headers[-1].sequence < after:
+        width = int(bundle.removeprefix("threshold-"))
+        while headers[-1].format.width != width:
             headers.append(daemon.mask(reader)[0])
+        headers += [daemon.mask(reader)[0] for _ in range(30)]
     for before, now in itertools.pairwise(headers):
         dropped = now.dropped_daemon - before.dropped_daemon + now.dropped_camera - before.dropped_camera
         assert now.sequence - before.sequence == 1 + dropped
@@ -290,7 +292,8 @@ def test_info_and_a_change_of_state_are_told_at_once_and_not_at_the_next_interva
     infos, statuses = daemon.subscribe(b"info/"), daemon.subscribe(b"status/")
     daemon.wait_for("READY=1")
     assert infos.poll(5000)
-    daemon.mask(daemon.subscribe())
+    reader = daemon.subscribe()
+    daemon.mask(reader)
     seen = set()
     while "running" not in seen:
         assert statuses.poll(5000), f"only {seen} was told"
@@ -302,14 +305,14 @@ def test_without_a_camera_it_is_ready_says_so_once_and_takes_the_camera_when_it_
     start: Start, tmp_path: Path
 ) -> None:
     device = tmp_path / "video7"
-    daemon = start("camera.driver=v4l2", f"camera.v4l2.device={device}", watchdog_s=2.0)
+    daemon = start("camera.driver=v4l2", f"camera.v4l2.device={device}", watchdog_s=10.0)
     daemon.wait_for("READY=1")
     status = daemon.wait_for_state("no-camera")
     assert str(device) in status["reason"]
     daemon.notified.clear()
-    time.sleep(3)
+    time.sleep(7)
     assert any("WATCHDOG=1" in message for message in daemon.notified), "attempts that end are no hang"
-    assert daemon.words().count(str(device)) <= 4
+    assert daemon.words().count(str(device)) == 1
     device.write_text("")  # no camera, but the attempts are seen to go on
     status = daemon.wait_for_state("no-camera")
     while "is no" not in status["reason"] and "not a" not in status["reason"]:
@@ -339,7 +342,8 @@ def test_with_nobody_listening_the_camera_sleeps_if_configured_and_wakes_for_a_s
 def test_the_watchdog_is_fed_by_masks(start: Start) -> None:
     daemon = start("camera.fps=100", watchdog_s=2.0)
     daemon.wait_for("READY=1")
-    daemon.mask(daemon.subscribe())
+    reader = daemon.subscribe()
+    daemon.mask(reader)
     daemon.notified.clear()
     time.sleep(2.2)
     assert 3 <= sum("WATCHDOG=1" in message for message in daemon.notified) <= 5

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 import zmq
 
+from gnetsegd.accelerators import watch
 from gnetsegd.config import PublishConfig
 from gnetsegd.errors import PermanentError, TransientError
-from gnetsegd.frame import HEADROOM
+from gnetsegd.frame import HEADROOM, Loss
 from gnetsegd.message import parse_header
+from gnetsegd.road import pipeline as pipeline_module
 from gnetsegd.road.mailbox import Mailbox, Pool
 from gnetsegd.road.pipeline import Pipeline
 from gnetsegd.road.publisher import Publisher
@@ -209,3 +211,131 @@ def test_all_slots_come_back_whatever_happens(roads: Any) -> None:
     while (slot := road.pool.take()) is not None:
         slots.append(slot)
     assert len(set(map(id, slots))) == len(slots) == 7
+
+
+class Refuser(EchoAccelerator):
+    """A driver of others whose ``submit`` raises, though it must not."""
+
+    left = 9
+
+    def submit(self, frame: Any) -> None:
+        if self.left:
+            self.left -= 1
+            raise ValueError("a bug")
+        super().submit(frame)
+
+
+def test_a_driver_that_raises_in_submit_costs_its_frame_and_no_slot(roads: Any) -> None:
+    road = roads(Refuser())
+    for number in range(9):  # more than there are slots
+        road.put(number)
+        wait_until(lambda n=number: road.pipeline.losses == n + 1 and road.pipeline.state == "running")
+    road.put(9)
+    assert road.read()[0].sequence == 9
+    wait_until(lambda: len(road.pool) == 7)
+
+
+class Mute(EchoAccelerator):
+    """Opens well, and then loses or keeps every frame until it is mended."""
+
+    advice = "mend the accelerator"
+    answer_limit_s = 0.05
+
+    def __init__(self, keeps: bool) -> None:
+        super().__init__(depth=4)
+        self.keeps = keeps
+        self.mended = False
+
+    def collect(self, timeout_s: float) -> Any:
+        if self.mended:
+            return super().collect(timeout_s)
+        if self.keeps:
+            time.sleep(0.02)
+            return None
+        result = super().collect(timeout_s)
+        return result and Loss(result.frame, "the device says no")
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_an_accelerator_that_takes_frames_and_gives_no_masks_is_given_up_and_told(
+    roads: Any, monkeypatch: pytest.MonkeyPatch, keeps: bool
+) -> None:
+    monkeypatch.setattr(watch, "GIVEN_UP_S", 0.2)
+    road = roads(Mute(keeps))
+    pipeline = road.pipeline
+    number = 0
+    while pipeline.reopens < 2:
+        road.put(number, wait=False)
+        number += 1
+        time.sleep(0.005)
+    assert pipeline.no_masks
+    assert "takes frames and has given no mask for" in pipeline.reason
+    assert pipeline.reason.endswith("mend the accelerator")
+    assert keeps or "the device says no" in pipeline.reason
+    road.accelerator.mended = True
+    wait_until(lambda: pipeline.state == "running")
+    while pipeline.results == 0:
+        road.put(number, wait=False)
+        number += 1
+        time.sleep(0.005)
+    wait_until(lambda: not pipeline.no_masks)
+
+
+def test_while_nobody_wants_masks_no_frame_is_given_to_the_network_and_then_the_newest(roads: Any) -> None:
+    road = roads(EchoAccelerator())
+    road.pipeline.set_wanted(False)
+    wait_until(lambda: road.pipeline.resting)
+    for number in range(5):
+        road.put(number, wait=False)
+    time.sleep(0.1)
+    assert road.pipeline.results == 0
+    road.pipeline.set_wanted(True)
+    assert road.read()[0].sequence == 4
+
+
+def test_a_road_that_rests_stops_at_once(roads: Any) -> None:
+    road = roads(EchoAccelerator())
+    road.pipeline.set_wanted(False)
+    wait_until(lambda: road.pipeline.resting)
+    begun = time.monotonic()
+    assert road.pipeline.stop(4)
+    assert time.monotonic() - begun < 2
+
+
+class Blocked(EchoAccelerator):
+    """Does not come back from ``collect`` until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leave = threading.Event()
+
+    def collect(self, timeout_s: float) -> Any:
+        self.leave.wait(20)
+        return super().collect(timeout_s)
+
+
+def test_a_call_that_does_not_return_is_told_and_one_that_gets_on_is_not(
+    roads: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline_module, "COLLECT_LIMIT_S", 0.1)
+    monkeypatch.setattr(watch, "GIVEN_UP_S", 0.1)
+    road = roads(Blocked())
+    road.accelerator.answer_limit_s = 0.01
+    wait_until(lambda: road.pipeline.blocked(time.monotonic()))
+    words = road.pipeline.blocked(time.monotonic())
+    assert words.startswith("a call for the accelerator's answer has not returned for")
+    road.accelerator.progress += 1
+    assert road.pipeline.blocked(time.monotonic()) == "", "a sign of life"
+    road.accelerator.leave.set()
+
+
+def test_a_back_off_is_not_forgotten_after_one_mask(roads: Any) -> None:
+    road = roads(EchoAccelerator(fate={n: TransientError("gone") for n in range(1, 100, 2)}))
+    number = 0
+    begun = time.monotonic()
+    while time.monotonic() - begun < 1.5:
+        road.put(number, wait=False)
+        number += 1
+        time.sleep(0.002)
+    # Pauses of 0.1 and then 0.2 s, its longest; each session gives one mask at the most.
+    assert road.pipeline.reopens <= 9
