@@ -182,7 +182,7 @@ class InEndpoint:
         while True:
             # Again each time: the lock may have been given up since.
             shared.check(attachment, cancel)
-            if shared.defects.hangs:
+            if shared.defects.hangs and not self._outgoing:
                 return None
             while not self._outgoing and self._fetch():
                 pass  # an answer that never comes: the next one may be there

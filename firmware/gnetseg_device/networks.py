@@ -54,7 +54,9 @@ class FakeNetwork:
             np.take(plane, self._index, out=self._turned, mode="clip")
             plane = self._turned
         np.add(plane, self._key, out=self._turned)
-        np.multiply(self._turned, self._classes, out=self._wide)
+        # Widened before: numpy 1 multiplies 8 bits by a small number in 8 bits, whatever its type.
+        np.copyto(self._wide, self._turned)
+        np.multiply(self._wide, self._classes, out=self._wide)
         np.right_shift(self._wide, 8, out=self._wide)
         np.copyto(out, self._wide, casting="unsafe")
 

@@ -309,6 +309,15 @@ def test_nothing_of_a_frames_size_is_allocated_per_frame() -> None:
         assert peak < 50176 // 2, f"{bits} bits: {peak} bytes"
 
 
+@pytest.mark.parametrize("classes", [2, 5, 200, 255])
+def test_the_fake_network_gives_every_class_so_that_a_wrong_mask_is_seen(classes: int) -> None:
+    model = bundle(width=224, height=224, classes=classes)
+    labels = expected(model, picture(model))
+    assert set(np.unique(labels)) == set(range(classes))
+    assert (labels != expected(bundle(b"another", 224, 224, classes=classes), picture(model))).mean() > 0.3
+    assert (labels != expected(model, picture(model, 1))).mean() > 0.3
+
+
 # -- credits and sequences
 
 

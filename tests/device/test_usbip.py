@@ -149,3 +149,18 @@ def test_a_hostile_peer_loses_its_connection_and_nothing_else(setup: Setup, byte
     kernel = setup.kernel()
     while not kernel.attach():
         kernel = setup.kernel()
+
+
+def test_a_request_that_a_mute_endpoint_0_does_not_answer_is_unlinked_and_the_server_lives(
+    setup: Setup,
+) -> None:
+    kernel = setup.attached()
+    setup.mock.inject("mute-control", value=0)
+    waiting = kernel.submit(0, None, 512, struct.pack("<BBHHH", 0xC1, Request.CAPABILITIES, 0, 0, 512))
+    hanging = kernel.submit(1, None, 512)
+    unlink = kernel.unlink(waiting)
+    assert kernel.answer(True) == (4, unlink, -errno.ECONNRESET, b"")  # nothing came before it
+    unlink = kernel.unlink(hanging)
+    assert kernel.answer(True) == (4, unlink, -errno.ECONNRESET, b"")
+    setup.mock.clear()
+    assert kernel.control_in(Request.CAPABILITIES, 512)[0] == 0

@@ -221,3 +221,15 @@ def test_a_peer_that_talks_nonsense_loses_its_connection_and_nothing_else(
     qemu.accept()
     begin(qemu)
     assert split(qemu.frame(1))[0].sequence == 1
+
+
+def test_a_request_that_a_mute_endpoint_0_does_not_answer_keeps_nothing_else_waiting(
+    mock: MockDevice, qemu: FakeQemu
+) -> None:
+    mock.inject("mute-control", value=0)
+    head = struct.pack("<BBBBHHH", 0x80, Request.CAPABILITIES, REQUEST_IN, 0, 0, 0, 512)
+    qemu.send(Kind.CONTROL_PACKET, head)
+    # The next answer is the one to the next question.
+    assert qemu.ask(Kind.GET_CONFIGURATION, b"")[0] == Status.SUCCESS
+    mock.clear()
+    assert qemu.control(REQUEST_IN, Request.CAPABILITIES, b"", 512)[0] == Status.SUCCESS
