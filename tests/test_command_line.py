@@ -145,3 +145,15 @@ def test_a_reader_that_has_gone_is_no_reason_for_words() -> None:
     )  # fmt: skip
     os.close(writer)
     assert (end.returncode, end.stderr) == (74, "")
+
+
+def test_what_hangs_does_not_keep_the_process_from_ending() -> None:
+    program = """
+import threading
+from gnetsegd.errors import HungError
+threading.Thread(target=threading.Event().wait).start()
+""" + PROGRAM.replace('sys.stdout.write("word " * 100)', 'raise HungError("the lens is stuck")')
+    end = subprocess.run(
+        [sys.executable, "-c", program, "talk"], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert (end.returncode, end.stderr) == (75, "prog: the lens is stuck\n")
