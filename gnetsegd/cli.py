@@ -11,7 +11,6 @@ import click
 
 from . import __version__, command_line
 from .config import DEFAULT_PATH
-from .errors import HungError
 
 settings_option = click.option(
     "--set",
@@ -39,11 +38,7 @@ def run(config: Path | None, settings: tuple[str, ...]) -> None:
 
     if config is None and DEFAULT_PATH.exists():
         config = DEFAULT_PATH
-    try:
-        sys.exit(daemon.run(config, settings))
-    except HungError as error:
-        # What hangs would keep the interpreter from ending in good order.
-        os._exit(command_line.say(f"gnetsegd: {error}", error.exit_code))
+    sys.exit(daemon.run(config, settings))
 
 
 @cli.command("check-config")

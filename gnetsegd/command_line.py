@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .errors import as_fatal
+from .errors import HungError, as_fatal
 
 if TYPE_CHECKING:
     from typing import Any, NoReturn, TextIO
@@ -58,7 +58,10 @@ def _run(command: Commands, name: str) -> int:
         return 130
     except Exception as error:
         fatal = as_fatal(error, name)
-        return say(str(fatal) if fatal is not error else f"{name}: {error}", fatal.exit_code)
+        code = say(str(fatal) if fatal is not error else f"{name}: {error}", fatal.exit_code)
+        if isinstance(error, HungError):
+            os._exit(code)  # what hangs would keep the interpreter from ending in good order
+        return code
     return os.EX_OK
 
 

@@ -26,9 +26,9 @@ from .text import clean
 
 T = TypeVar("T")
 
-#: A longer file is no configuration.
-MAX_BYTES = 1 << 20
 DEFAULT_PATH = Path("/etc/gnetsegd/gnetsegd.toml")
+#: More than any needs.
+MAX_FILE_BYTES = 1 << 20
 
 
 #: What an endpoint may serve (docs/messages.md).
@@ -277,7 +277,7 @@ def _nearest(name: str, known: list[str], section: str = "") -> str:
     """Advice for a name that is not known."""
     import difflib
 
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.5)
     if not near:
         return f"known are {', '.join(known)}"
     return f"did you mean {section}.{near[0]}?" if section else f"did you mean {near[0]}?"
@@ -296,7 +296,7 @@ def structure(table: dict[str, Any], kind: type[T], where: str, prefix: str = ""
         field, name = attributes.get(key), f"{prefix}{key}"
         if field is None or "table" in field.metadata:
             known = [known for known, field in attributes.items() if "table" not in field.metadata]
-            advice = _nearest(key[:100], known, prefix.rstrip("."))
+            advice = _nearest(key, known, prefix.rstrip("."))
             raise ConfigError(f"{where}: unknown key {clean(name)}: {advice}")
         wanted = hints[key]
         if attrs.has(wanted):
@@ -362,12 +362,11 @@ def _structure_driver(table: dict[str, Any], kind: type[T], where: str, section:
     tables = {key: value for key, value in table.items() if key not in plain}
     for name in tables:
         if not is_known(group, name):
-            raise ConfigError(
-                f"{where}: unknown table {section}.{name}: {_nearest(name, [*names(group), *own], section)}"
-            )
+            advice = _nearest(name, [*names(group), *own], section)
+            raise ConfigError(f"{where}: unknown table {section}.{clean(name)}: {advice}")
     if not is_known(group, made.driver):
         raise ConfigError(
-            f"{where}: {section}.driver is {made.driver!r}, which is not installed: "
+            f"{where}: {section}.driver is {_shown(made.driver)}, which is not installed: "
             f"{_nearest(made.driver, names(group))}"
         )
     options: dict[str, Any] = {}
@@ -386,7 +385,7 @@ def from_dict(raw: dict[str, Any], where: str) -> Config:
     made: dict[str, Any] = {}
     for name in raw:
         if name not in sections:
-            raise ConfigError(f"{where}: unknown table [{name}]: {_nearest(name, [*sections])}")
+            raise ConfigError(f"{where}: unknown table [{clean(name)}]: {_nearest(name, [*sections])}")
     for name, kind in hints.items():
         table = _table(raw.get(name, {}), where, name)
         if name == "publish" and "endpoint" in table and "endpoints" not in table:
@@ -404,7 +403,7 @@ def parse_setting(setting: str) -> dict[str, Any]:
     """``a.b=value`` from the command line as a nested table; the value is TOML, or else a text."""
     key, equals, value = setting.partition("=")
     if not equals or not key:
-        raise ConfigError(f"--set {setting!r} is not of the form key=value, such as camera.fps=15")
+        raise ConfigError(f"--set {_shown(setting)} is not of the form key=value, such as camera.fps=15")
     try:
         parsed: Any = parse_toml(f"v = {value}".encode())["v"]
     except ValueError:
@@ -422,36 +421,43 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> None:
             base[key] = value
 
 
+def _read(path: Path) -> dict[str, Any]:
+    shown = clean(str(path))
+    try:
+        content = read_regular(path, MAX_FILE_BYTES)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{shown}: there is no such configuration file; name one with --config", os.EX_NOINPUT
+        ) from None
+    except PermissionError:
+        raise ConfigError(
+            f"{shown}: this user may not read it; mend its owner or mode", os.EX_NOPERM
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"{shown}: cannot be read: {error.strerror}; name another with --config", os.EX_NOINPUT
+        ) from None
+    except ValueError as error:
+        raise ConfigError(
+            f"{shown}: cannot be read: it {error}; name another with --config", os.EX_NOINPUT
+        ) from None
+    try:
+        return parse_toml(content.removeprefix(codecs.BOM_UTF8))
+    except UnicodeDecodeError:
+        raise ConfigError(
+            f"{shown}: cannot be read: it is no UTF-8 text; save it as UTF-8", os.EX_NOINPUT
+        ) from None
+    except ValueError as error:
+        raise ConfigError(f"{shown}: not valid TOML: {clean(str(error))}") from None
+
+
 def load(path: Path | None, settings: typing.Sequence[str] = ()) -> Config:
     """Read ``path`` (None: only defaults), put the ``--set`` settings on top, check everything.
 
     Raises ``ConfigError`` with one sentence; nothing is half applied.
     """
-    raw: dict[str, Any] = {}
-    if path is not None:
-        try:
-            content = read_regular(path, MAX_BYTES)
-        except FileNotFoundError:
-            raise ConfigError(
-                f"{path}: there is no such configuration file; name one with --config", os.EX_NOINPUT
-            ) from None
-        except PermissionError:
-            raise ConfigError(
-                f"{path}: this user may not read it; mend its owner or mode", os.EX_NOPERM
-            ) from None
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror}", os.EX_NOINPUT) from None
-        except ValueError as error:
-            raise ConfigError(f"{path}: cannot be read: it {error}", os.EX_NOINPUT) from None
-        try:
-            raw = parse_toml(content.removeprefix(codecs.BOM_UTF8))
-        except UnicodeDecodeError:
-            raise ConfigError(
-                f"{path}: cannot be read: it is no UTF-8 text; save it as UTF-8", os.EX_NOINPUT
-            ) from None
-        except ValueError as error:
-            raise ConfigError(f"{path}: not valid TOML: {clean(str(error))}") from None
-    where = str(path) if path is not None else "defaults"
+    raw = {} if path is None else _read(path)
+    where = clean(str(path)) if path is not None else "defaults"
     for setting in settings:
         _merge(raw, parse_setting(setting))
     if settings:

@@ -18,6 +18,7 @@ import numpy as np
 
 from .errors import MessageError
 from .frame import HEADROOM, MaskFormat
+from .text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +43,10 @@ HEADER_SIZE = HEADER.size
 
 #: Set in ``flags`` when a backend stands in for the preferred one.
 FLAG_FALLBACK = 1
+
+#: The longest text in ``info`` and ``status``, and how deep tables in tables go.
+TEXT_CHARACTERS = 1000
+MAX_DEPTH = 8
 
 #: ``schema`` of the JSON in ``info`` and ``status``.
 INFO_SCHEMA = 1
@@ -279,9 +284,25 @@ def pack_mask(labels: NDArray[np.uint8], bits: int) -> bytes:
     return packed.tobytes()
 
 
+def _fit(value: Any, depth: int = 0) -> Any:
+    """``value`` as readers are promised it: its texts on one line and bounded, and not nested without end."""
+    if isinstance(value, str):
+        return clean(value, TEXT_CHARACTERS)
+    if isinstance(value, dict | list | tuple) and depth == MAX_DEPTH:
+        return "…"
+    if isinstance(value, dict):
+        return {_fit(key): _fit(inner, depth + 1) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_fit(inner, depth + 1) for inner in value]
+    return value
+
+
 def pack_json(kind: str, camera: str, body: Mapping[str, object]) -> bytes:
-    """An ``info`` or ``status`` message. ``ValueError`` for NaN and infinity, which JSON lacks."""
-    text = json.dumps(body, separators=(",", ":"), sort_keys=True, allow_nan=False)
+    """An ``info`` or ``status`` message; texts are made fit for terminals (docs/messages.md, rule 10).
+
+    ``ValueError`` for NaN and infinity, ``TypeError`` for other things which JSON lacks.
+    """
+    text = json.dumps(_fit(dict(body)), separators=(",", ":"), sort_keys=True, allow_nan=False)
     return topic(kind, camera) + text.encode("ascii")
 
 

@@ -145,3 +145,31 @@ def test_a_reader_that_has_gone_is_no_reason_for_words() -> None:
     )  # fmt: skip
     os.close(writer)
     assert (end.returncode, end.stderr) == (74, "")
+
+
+def test_what_hangs_does_not_keep_the_process_from_ending() -> None:
+    program = """
+import threading
+from gnetsegd.errors import HungError
+threading.Thread(target=threading.Event().wait).start()
+""" + PROGRAM.replace('sys.stdout.write("word " * 100)', 'raise HungError("the lens is stuck")')
+    end = subprocess.run(
+        [sys.executable, "-c", program, "talk"], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert (end.returncode, end.stderr) == (75, "prog: the lens is stuck\n")
+
+
+@pytest.mark.parametrize("module", ["gnetsegd", "gnetsegd.ctl.main"])
+def test_both_commands_end_so(module: str, tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+
+    with (tmp_path / "out").open("wb") as out:
+        end = subprocess.run(
+            [sys.executable, "-m", module, "--help"],
+            stdout=out, stderr=subprocess.PIPE, env=BUFFERED, preexec_fn=limit, text=True, timeout=20,
+            check=False,
+        )  # fmt: skip
+    assert end.returncode == 74
+    assert end.stderr.endswith(": a file grew beyond what is allowed; raise the limit (ulimit -f)\n")
+    assert end.stderr.count("\n") == 1

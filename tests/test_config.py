@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from gnetsegd import config_doc
-from gnetsegd.config import Config, from_dict, load
+from gnetsegd.config import MAX_FILE_BYTES, Config, from_dict, load
 from gnetsegd.errors import ConfigError
 from gnetsegd.road import zmq_endpoints as endpoints
 
@@ -79,6 +79,50 @@ def test_a_missing_or_unreadable_file_is_named_with_its_own_exit_code(tmp_path: 
     latin.write_bytes(b"# caf\xe9\n")
     with pytest.raises(ConfigError, match="cannot be read"):
         load(latin)
+
+
+def test_a_configuration_that_is_no_plain_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.toml")
+    with pytest.raises(ConfigError, match=r"fifo\.toml: cannot be read: it is a FIFO, no plain file"):
+        load(tmp_path / "fifo.toml")
+    (tmp_path / "big.toml").write_bytes(b"#" * (MAX_FILE_BYTES + 1))
+    with pytest.raises(ConfigError, match="it is larger than 1 MiB"):
+        load(tmp_path / "big.toml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 3000,
+        "camera.fps = " + "[" * 3000,
+        "camera.fps = " + "9" * 5000,
+        "camera.fps = 0x" + "f" * 5000,
+        "camera.name" + ".a" * 90 + " = 1",
+        "camera" + ".a" * 5000 + " = 1",
+        "k" * 5000 + " = 1",
+        "camera.driver = '" + "k" * 5000 + "'",
+        "[camera." + "k" * 5000 + "]",
+        "camera.name = '" + "k" * 5000 + "'",
+    ],
+)
+def test_a_configuration_that_hurts_parsers_is_a_short_sentence(text: str, tmp_path: Path) -> None:
+    error = refusal(text, tmp_path)
+    assert len(str(error)) < 1000
+    assert error.exit_code == os.EX_CONFIG
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 3000, "a" + ".a" * 5000])
+def test_a_setting_that_hurts_parsers_is_a_short_sentence(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"camera\.fps is") as caught:
+        load(None, [f"camera.fps={value}"])
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "/" + "x/" * 3000])
+def test_a_path_that_no_file_can_have_is_a_short_sentence(path: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: File name too long") as caught:
+        load(Path(path))
+    assert len(str(caught.value)) < 400
 
 
 def test_settings_of_the_command_line_win_over_the_file(tmp_path: Path) -> None:

@@ -36,6 +36,18 @@ def test_what_is_no_plain_file_is_not_read(tmp_path: Path, make: Callable[[Path]
         read_regular(tmp_path / "x", 100)
 
 
+def test_a_fifo_that_takes_a_files_place_meanwhile_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, fifo = tmp_path / "file", tmp_path / "fifo"
+    file.touch()
+    os.mkfifo(fifo)
+    before = file.stat()
+    monkeypatch.setattr(type(fifo), "stat", lambda _: before)
+    with pytest.raises(ValueError, match="is a FIFO"):
+        read_regular(fifo, 100)
+
+
 def test_a_plain_file_is_read_whole_up_to_its_bound(tmp_path: Path) -> None:
     file = tmp_path / "x"
     content = bytes(range(256)) * 5000  # more than is read at once

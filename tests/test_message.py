@@ -316,6 +316,18 @@ def test_numbers_that_json_lacks_are_never_sent() -> None:
         pack_json("status", "cam0", {"fps": float("nan")})
 
 
+def test_texts_leave_printable_on_one_line_and_bounded() -> None:
+    body: dict[str, Any] = json.loads(json.dumps(vector("status-no-camera")[1]["body"]))
+    body["reason"] = "the stick said \x1b[2J\n" + "no " * 1000
+    body["accelerator"] = {"serial\x07": ["a\u202eb"], "deep": [[[[[[[[[[[["x"]]]]]]]]]]]]}
+    read = parse_json(pack_json("status", "cam0", body))[2]
+    assert read["reason"].startswith("the stick said ?[2J no no")
+    assert len(read["reason"]) == message.TEXT_CHARACTERS
+    assert read["reason"].isprintable()
+    assert read["accelerator"]["serial?"] == ["a?b"]
+    assert "x" not in json.dumps(read["accelerator"]["deep"])
+
+
 def test_session_numbers_are_exact_in_every_json_reader() -> None:
     sessions = {new_session() for _ in range(1000)}
     assert len(sessions) == 1000

@@ -72,7 +72,13 @@ class Target:
             )
 
     def silent(self) -> PermanentError:
-        """The daemon has not answered."""
+        """The daemon has not answered, and why, as far as can be told."""
+        from .handshake import why_silent
+
+        known = why_silent(self)
+        if known is not None:
+            words, code = known
+            return PermanentError(words, code)
         return PermanentError(
             f"no daemon answers for camera {self.camera} at {clean(self.endpoint)} within "
             f"{self.timeout_s:g} s; start it (systemctl start gnetsegd), or name its address with --endpoint "

@@ -15,7 +15,7 @@ import zmq
 from ..client import ReceivedMask, subscribe
 from ..errors import MessageError, PermanentError
 from ..files import check_replaceable, write_whole
-from ..message import parse_header, unpack_mask
+from ..message import TEXT_CHARACTERS, parse_header, unpack_mask
 from ..text import clean
 from .overlay import overlay, palette, person_label
 from .png import encode_png
@@ -125,6 +125,6 @@ def receive(target: Target, subscriber: MaskSubscriber) -> tuple[ReceivedMask, N
         raise target.silent()
     raise PermanentError(
         f"no mask came within {target.timeout_s:g} s, the daemon is {clean(status['state'])}: "
-        f"{clean(status['reason']) or 'wait longer with --timeout'}",
+        f"{clean(status['reason'], TEXT_CHARACTERS) or 'wait longer with --timeout'}",
         os.EX_TEMPFAIL,
     )

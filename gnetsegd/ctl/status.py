@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..message import TEXT_CHARACTERS
 from ..text import clean
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def lines(status: dict[str, Any], info: dict[str, Any] | None) -> list[str]:
     state = clean(status["state"])
     head = click.style(state, fg=_COLOURS.get(state, "red"), bold=True)
     if status["reason"]:
-        head += f": {clean(status['reason'])}"
+        head += f": {clean(status['reason'], TEXT_CHARACTERS)}"
     counters, camera = status["counters"], status["camera_device"]
     backend = clean(status["backend"]) or "none"
     if status["fallback"]:

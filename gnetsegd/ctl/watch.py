@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from ..message import TEXT_CHARACTERS
 from ..text import clean
 from .blocks import draw
 from .overlay import person_label
@@ -104,7 +105,7 @@ def panel(subscriber: MaskSubscriber, mask: ReceivedMask | None, console: Consol
         table.add_column(justify="center", no_wrap=True)
     table.add_row(*(Text(value, style=_style(name, value, subscriber)) for name, value in values))
     table.add_row(*(Text(_TITLES.get(name, name), style="dim") for name, _ in values))
-    reason = clean(status["reason"]) if status else ""
+    reason = clean(status["reason"], TEXT_CHARACTERS) if status else ""
     if status is not None and not subscriber.alive:
         reason = "the daemon is silent; waiting for it to come back"
     width, height = console.size

@@ -16,7 +16,7 @@ from fake_publisher import FakePublisher, person
 
 from gnetsegd import client
 from gnetsegd.client import MaskSubscriber, ReceivedMask, StatusSubscriber, subscribe
-from gnetsegd.message import HEADER_SIZE, pack_header, parse_header, topic
+from gnetsegd.message import HEADER_SIZE, TEXT_CHARACTERS, pack_header, parse_header, topic
 from gnetsegd.text import MAX_CHARACTERS
 
 if TYPE_CHECKING:
@@ -571,4 +571,5 @@ def test_the_numbers_on_the_page_are_the_defaults(publisher: FakePublisher) -> N
         ):
             assert words in well
     assert f"The endpoint is `{client.DEFAULT_ENDPOINT}` by default" in page
-    assert f"at most {MAX_CHARACTERS} of them" in page
+    assert f"on one line, at most {TEXT_CHARACTERS} characters" in page
+    assert f"a driver or a file at most {MAX_CHARACTERS}" in page

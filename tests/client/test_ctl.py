@@ -8,18 +8,24 @@ import json
 import os
 import re
 import resource
+import shutil
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
+import zmq
 from fake_publisher import FakeDaemon, FakePublisher, person
 from PIL import Image
+from zmq.auth import load_certificate
+from zmq.auth.thread import ThreadAuthenticator
 
-from gnetsegd.ctl import blocks, snapshot
+from gnetsegd.ctl import blocks, handshake, snapshot
+from gnetsegd.ctl.keys import make as make_keys
 from gnetsegd.ctl.main import main
 from gnetsegd.ctl.overlay import edge, overlay, palette
 from gnetsegd.ctl.png import encode_png
@@ -388,6 +394,90 @@ def test_a_key_file_that_is_none_is_not_waited_for(tmp_path: Path, kind: str) ->
     out = ctl("status", "--server-key", str(key))
     assert out.returncode == 66
     assert f"no CURVE key file: it is a {kind}, no plain file" in out.stderr
+
+
+@pytest.fixture(scope="module")
+def curve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """Publishers with and without CURVE that say nothing: their ports, and key files by their owner."""
+    if not zmq.has("curve"):
+        pytest.skip("this libzmq was built without CURVE")
+    folder = tmp_path_factory.mktemp("keys")
+    known = folder / "known"
+    for owner in ("server", "friend", "stranger"):
+        make_keys(folder, owner)
+    known.mkdir()
+    shutil.copy(folder / "friend.key", known)
+    with zmq.Context() as context:
+        authenticator = ThreadAuthenticator(context)
+        authenticator.start()
+        authenticator.configure_curve(domain="*", location=str(known))
+        public, secret = load_certificate(str(folder / "server.key_secret"))
+        with context.socket(zmq.XPUB) as guarded, context.socket(zmq.XPUB) as plain:
+            guarded.setsockopt(zmq.CURVE_SERVER, 1)
+            guarded.setsockopt(zmq.CURVE_PUBLICKEY, public)
+            guarded.setsockopt(zmq.CURVE_SECRETKEY, secret or b"")
+            yield {
+                "guarded": guarded.bind_to_random_port("tcp://127.0.0.1"),
+                "plain": plain.bind_to_random_port("tcp://127.0.0.1"),
+                "folder": folder,
+            }
+        authenticator.stop()
+
+
+@pytest.mark.parametrize(
+    ("port", "server", "own", "code", "words"),
+    [
+        ("guarded", "server", "stranger", 77, "does not permit this key; put its .key file into"),
+        ("guarded", "server", "", 77, "permits only keys that it knows; give yours with --key"),
+        ("guarded", "stranger", "friend", 77, "--server-key is not the key of this daemon"),
+        ("guarded", "", "", 77, "wants CURVE there; give its public key with --server-key"),
+        ("plain", "server", "friend", 77, "has no CURVE there; leave out --server-key"),
+        ("guarded", "server", "friend", 69, "says nothing of camera cam0; name another with --camera"),
+        ("plain", "", "", 69, "says nothing of camera cam0"),
+    ],
+)
+def test_a_daemon_that_does_not_talk_to_me_is_no_daemon_that_is_not_there(
+    curve: dict[str, Any],
+    port: str,
+    server: str,
+    own: str,
+    code: int,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(handshake, "HANDSHAKE_S", 20.0)  # however slow this machine is just now
+    arguments = ["--endpoint", f"tcp://127.0.0.1:{curve[port]}", "--timeout", "0.2"]
+    if server:
+        arguments += ["--server-key", str(curve["folder"] / f"{server}.key")]
+    if own:
+        arguments += ["--key", str(curve["folder"] / f"{own}.key_secret")]
+    out = ctl("status", *arguments)
+    assert words in out.stderr
+    assert out.returncode == code
+    assert out.stderr.count("\n") == 1
+
+
+def test_what_speaks_another_language_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handshake, "HANDSHAKE_S", 20.0)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def answer() -> None:
+            while True:
+                try:
+                    peer, _ = listener.accept()
+                except OSError:
+                    return
+                with contextlib.suppress(OSError), peer:
+                    peer.sendall(b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n" * 4)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        out = ctl("status", "--endpoint", f"tcp://127.0.0.1:{port}", "--timeout", "0.2")
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+    assert out.returncode == 76
+    assert "is no gnetsegd; name another --endpoint" in out.stderr
 
 
 # -- pictures -------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from gnetsegd.ctl.overlay import overlay
-from gnetsegd.ctl.png import encode_png, write_whole
+from gnetsegd.ctl.png import encode_png
+from gnetsegd.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
