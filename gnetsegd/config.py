@@ -34,7 +34,7 @@ def option(
     unit: str = "",
     minimum: float | None = None,
     maximum: float | None = None,
-    choices: tuple[str, ...] = (),
+    choices: tuple[str, ...] | tuple[int, ...] = (),
     pattern: str = "",
 ) -> Any:
     """A configuration key: an attrs field with its default, meaning, unit and range.
@@ -193,7 +193,7 @@ def allowed(field: attrs.Attribute[Any], kind: Any) -> str:
     """What a field takes, in words: for errors and for the documentation."""
     meta = field.metadata
     if meta.get("choices"):
-        return "one of " + ", ".join(meta["choices"])
+        return "one of " + ", ".join(map(str, meta["choices"]))
     words = _WORDS.get(kind)
     if words is None:
         inner = typing.get_args(kind)
