@@ -21,8 +21,10 @@ class Patience:
     """Counts failures in a row. Not on the hot path: it is told of failures, not of masks."""
 
     def __init__(self, answer_limit_s: float) -> None:
-        #: How long a row may last, in s. Masks for so long without a failure end one, too.
+        #: How long no mask may come, in s. Masks for so long without a failure end one, too.
         self.limit_s = max(PATIENCE_S, PATIENCE_ANSWERS * answer_limit_s)
+        # Without the wait before the first failure was seen, and the one for the next to be seen.
+        self._bearable_s = self.limit_s - 2 * answer_limit_s
         self.forget()
 
     def forget(self) -> None:
@@ -53,7 +55,7 @@ class Patience:
     def is_over(self) -> bool:
         """Whether the row has lasted too long."""
         lasted_s = self._failed_at - self._began
-        return self._mends + self._errors >= _FAILURES_MIN and lasted_s > self.limit_s
+        return self._mends + self._errors >= _FAILURES_MIN and lasted_s > self._bearable_s
 
     @property
     def words(self) -> str:
