@@ -134,7 +134,7 @@ class UsbAccelerator(Accelerator):
         self._let_go()
         session = self._begin(self._find())
         port = session.port
-        if port.speed is not None and port.speed <= usb_port.FULL_SPEED:
+        if port.speed and port.speed <= usb_port.FULL_SPEED:
             log.warning(
                 "usb: %s is linked at only %s; try another cable, port or hub", port.serial, port.speed_words
             )

@@ -37,7 +37,7 @@ _LIBUSB_ERRNO = {
     -9: errno.EPIPE,
     -11: errno.ENOMEM,
 }
-SPEEDS = {1: "1.5 Mbit/s", 2: "12 Mbit/s", 3: "480 Mbit/s", 4: "5 Gbit/s", 5: "10 Gbit/s"}
+SPEEDS = {1: "1.5 Mbit/s", 2: "12 Mbit/s", 3: "480 Mbit/s", 4: "5 Gbit/s", 5: "10 Gbit/s", 6: "20 Gbit/s"}
 
 #: Where the kernel makes a node for each device, in a folder for each bus.
 DEVICES = Path("/dev/bus/usb")

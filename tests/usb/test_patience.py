@@ -118,12 +118,12 @@ def test_being_opened_again_is_no_service(clock: Clock) -> None:
 
 
 @pytest.fixture
-def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usb_patience, "PATIENCE_S", 0.3)
 
 
 def run(accelerator: UsbAccelerator, until: Callable[[list[Mask], list[Loss]], bool]) -> list[Loss]:
-    """Frames, one after another, until ``until(masks, losses)``; the losses. Raises what ``collect`` raises."""
+    """Frames, one after another, until ``until(masks, losses)``; the losses. Raises as ``collect``."""
     frame = Frame(MODEL.input, MODEL.mask.size_bytes, ROOM)
     masks: list[Mask] = []
     losses: list[Loss] = []
@@ -141,9 +141,10 @@ def run(accelerator: UsbAccelerator, until: Callable[[list[Mask], list[Loss]], b
     return losses
 
 
+@pytest.mark.usefixtures("_quickly")
 @pytest.mark.parametrize(("name", "value", "words"), GIVEN_UP)
 def test_a_device_that_no_mending_helps_is_given_up_with_a_sentence(
-    name: str, value: float | None, words: str, _short: None
+    name: str, value: float | None, words: str
 ) -> None:
     device = MockDevice(model=MODEL)
     accelerator = driver(device, answer_timeout_s=0.03)
@@ -162,7 +163,8 @@ def test_a_device_that_no_mending_helps_is_given_up_with_a_sentence(
     accelerator.close()
 
 
-def test_a_device_that_was_given_up_has_to_earn_new_patience(_short: None) -> None:
+@pytest.mark.usefixtures("_quickly")
+def test_a_device_that_was_given_up_has_to_earn_new_patience() -> None:
     device = MockDevice(model=MODEL)
     device.inject("proof-only")
     accelerator = driver(device, answer_timeout_s=0.03)
@@ -186,7 +188,8 @@ def test_a_device_that_was_given_up_has_to_earn_new_patience(_short: None) -> No
     accelerator.close()
 
 
-def test_a_device_that_refuses_a_third_of_its_frames_is_kept(_short: None) -> None:
+@pytest.mark.usefixtures("_quickly")
+def test_a_device_that_refuses_a_third_of_its_frames_is_kept() -> None:
     device = MockDevice(model=MODEL, seed=5)
     accelerator = driver(device)
     accelerator.open()
