@@ -42,7 +42,7 @@ def option(
     unit: str = "",
     minimum: float | None = None,
     maximum: float | None = None,
-    choices: tuple[str, ...] = (),
+    choices: tuple[str, ...] | tuple[int, ...] = (),
     pattern: str = "",
 ) -> Any:
     """A configuration key: an attrs field with its default, meaning, unit and range.
@@ -244,7 +244,7 @@ def allowed(field: attrs.Attribute[Any], kind: Any) -> str:
     """What a field takes, in words: for errors and for the documentation."""
     meta = field.metadata
     if meta.get("choices"):
-        one_of = "one of " + ", ".join(meta["choices"])
+        one_of = "one of " + ", ".join(map(str, meta["choices"]))
         return f"a list, each {one_of}" if typing.get_origin(kind) is list else one_of
     words = _WORDS.get(kind)
     if words is None:

@@ -150,6 +150,10 @@ class Memory:
         self.size = size
         self.itemsize = 1
 
+    def view(self) -> memoryview:
+        """The ``size`` bytes themselves."""
+        return memoryview(self._keep).cast("B")[: self.size]
+
     def buffer_info(self) -> tuple[int, int]:
         """(address, number of items), as ``array.array.buffer_info``."""
         return self._address, self.size

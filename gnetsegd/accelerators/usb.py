@@ -18,15 +18,17 @@ from typing import Any, ClassVar
 import attrs
 
 from ..config import option
-from ..errors import GnetsegError, PermanentError, TransientError
+from ..errors import AbsentError, ConfigError, GnetsegError, PermanentError, TransientError
 from ..flag import Flag
 from ..frame import HEADROOM, Frame, Loss, Mask, ModelInfo
-from ..link.constants import FLAG_LOST, USB_ID, Code, Type
-from ..link.header import ROOM, Header, read_header
+from ..link.constants import FLAG_LOST, MASK_BITS, USB_ID, Code, Type
+from ..link.header import MODULUS, ROOM, Header, read_header
 from ..model import ModelBundle
+from ..text import clean
 from . import Accelerator, usb_port
-from .usb_port import UsbFault, UsbPort
-from .usb_session import Session
+from .usb_patience import Patience
+from .usb_port import Attachments, UsbFault, UsbPort
+from .usb_session import ANSWERS, Session
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +38,14 @@ LOUD_FAULTS = 3
 QUIET_EVERY = 1000
 #: A device that refused the model is given it again after so long, or when it is plugged in anew.
 REFUSED_S = 60.0
+#: So many refusals are remembered; more devices than that are asked anew.
+REFUSALS_MAX = 16
 #: So many answers that belong to nothing are let pass while one frame waits for its own.
 SKIPPED_MAX = 32
-_ANSWERS = frozenset({Type.RESULT, Type.ERROR, Type.MODEL_PROGRESS, Type.MODEL_READY})
+#: Kinds of faults that nothing but opening it anew can mend.
+_HOPELESS = ("gone", "model", "given-up")
+#: The same while it is being mended: endpoint 0 is what mends it.
+_CANNOT_BE_MENDED = ("gone", "mute")
 
 
 @attrs.frozen
@@ -54,9 +61,8 @@ class UsbOptions:
     )
     mask_bits: int = option(
         0,
-        "bits of a pixel on the link and in the mask: 8, 4, 2 or 1; 0 takes the fewest",
-        minimum=0,
-        maximum=8,
+        "bits of a pixel on the link and in the mask; 0 takes the fewest",
+        choices=(0, *MASK_BITS),
     )
     frames_in_flight: int = option(
         4, "at most so many at once, if the device grants them", unit="frames", minimum=1, maximum=4
@@ -65,19 +71,30 @@ class UsbOptions:
 
 
 class UsbAccelerator(Accelerator):
-    """See the module. ``backend`` is a pyusb backend, None for the system's libusb."""
+    """See the module. ``backend`` is a pyusb backend, None for the system's libusb.
+
+    ``answer_limit_s`` is how long the answer to the oldest frame in flight is waited for: so long it may
+    be silent. ``ConfigError`` for options that fit no device, with this model.
+    """
 
     Options: ClassVar[type[Any]] = UsbOptions
     room = ROOM
     advice = "replug the USB device"
 
     def __init__(self, bundle: ModelBundle, options: UsbOptions, backend: Any = None) -> None:
+        bits, classes = options.mask_bits, bundle.mask.classes
+        if bits and classes > 1 << bits:
+            raise ConfigError(
+                f"accelerator.usb.mask_bits is {bits}, but model {bundle.id} has {classes} classes; "
+                "set it to 0 or 8"
+            )
         self._bundle = bundle
         self._options = options
         self.answer_limit_s = options.answer_timeout_s
         self._backend = backend
         vendor, _, product = options.id.partition(":")
         self._usb_id = (int(vendor, 16), int(product, 16))
+        self._attachments = Attachments(self._usb_id, backend)
         #: The device that served last: preferred when several are there.
         self._last_serial = ""
         self._session: Session | None = None
@@ -95,28 +112,38 @@ class UsbAccelerator(Accelerator):
         self._faults: Counter[str] = Counter()
         #: Who refused the model, by attachment: (until when it is not asked again, what it said).
         self._refusals: dict[tuple[int, int], tuple[float, UsbFault]] = {}
-        self._skipped = (0, 0)
         self._recoveries = 0
         self._stale = 0
         self._last_fault = ""
+        #: Of the device at this attachment.
+        self._patience = Patience(self.answer_limit_s)
+        self._served: tuple[int, int] | None = None
+        #: Sequence of the first frame since the last failure: all before the next one got masks.
+        self._good_from = 0
+        self._interrupted = False
 
     # -- opening ----------------------------------------------------------------------------------
 
     def open(self) -> ModelInfo:
         """Find a device, agree with it, give it the model, and have it answer one blank picture.
 
-        Raises ``TransientError`` with one sentence: the device may be plugged in, freed or updated
-        at any time. ``PermanentError`` only where pyusb or libusb is missing.
+        Raises ``AbsentError`` where there is no such device, another ``TransientError`` for one that
+        is there and cannot be used, or that is named by its serial number: it may be plugged in, freed
+        or updated at any time. ``PermanentError`` only where pyusb or libusb is missing.
         """
-        self.close()
+        self._let_go()
         session = self._begin(self._find())
         port = session.port
-        if port.speed is not None and port.speed <= usb_port.FULL_SPEED:
+        if port.speed and port.speed <= usb_port.FULL_SPEED:
             log.warning(
                 "usb: %s is linked at only %s; try another cable, port or hub", port.serial, port.speed_words
             )
         self._depth = min(session.capabilities.slots, self._options.frames_in_flight)
         self._last_serial = port.serial
+        if port.attachment != self._served:
+            self._served = port.attachment
+            self._patience.forget()
+        self._start_service(session)
         self._mending = False
         self._out_fault = None
         self._session = session
@@ -137,16 +164,41 @@ class UsbAccelerator(Accelerator):
         )
         return self._info
 
+    def attachments(self) -> frozenset[tuple[int, int]]:
+        """(bus, address) of each matching device that is plugged in now; none is opened.
+
+        Costs next to nothing while nothing is plugged in or out. Raises ``PermanentError`` where pyusb
+        or libusb is missing, ``TransientError`` where libusb cannot tell.
+        """
+        return self._attachments.look()
+
+    def interrupt(self) -> None:
+        """Let an ``open`` that runs in another thread end soon; ``close`` takes this back."""
+        self._interrupted = True
+
+    def _beat(self) -> None:
+        """A step of opening is done."""
+        self.progress += 1
+        if self._interrupted:
+            raise UsbFault("interrupted", "it is being closed while it is opened")
+
     def _find(self) -> list[UsbPort]:
         """The configured device, or any; the one that served last comes first."""
-        wanted, ports = self._options.serial, []
+        wanted = clean(self._options.serial)
+        ports: list[UsbPort] = []
         refused: UsbFault | None = None
-        for device in usb_port.find(self._usb_id, self._backend):
-            try:
-                ports.append(UsbPort(device))
-            except UsbFault as fault:
-                refused = fault
-                self._count(fault)
+        try:
+            for device in usb_port.find(self._usb_id, self._backend):
+                self._beat()
+                try:
+                    ports.append(UsbPort(device))
+                except UsbFault as fault:
+                    refused = fault
+                    self._count(fault)
+        except BaseException:
+            for port in ports:
+                port.close()
+            raise
         fits = [port for port in ports if not wanted or port.serial == wanted]
         for port in ports:
             if port not in fits:
@@ -162,7 +214,9 @@ class UsbAccelerator(Accelerator):
                 f"no USB accelerator with the serial number {wanted} is plugged in (there is "
                 f"{', '.join(port.serial for port in ports)}); plug it in or change usb.serial"
             )
-        raise TransientError(
+        # One that is configured by its serial number is not absent, but lost.
+        kind = TransientError if wanted else AbsentError
+        raise kind(
             f"no USB accelerator {self._options.id} is plugged in; plug one in, or set "
             'accelerator.driver = "standin"'
         )
@@ -191,16 +245,29 @@ class UsbAccelerator(Accelerator):
         if refusal is not None and time.monotonic() < until:
             raise refusal
         port.claim()
-        session = Session(port, self._bundle, self._options.answer_timeout_s)
+        session = Session(port, self._bundle, self._options.answer_timeout_s, self._beat)
         try:
             session.begin(self._options.mask_bits, self._options.payload_crc)
         except UsbFault as fault:
             if fault.kind == "refused":
-                # It would be asked again at once, and each time given the whole model.
-                self._refusals = {port.attachment: (time.monotonic() + REFUSED_S, fault)}
+                self._remember_refusal(port, fault)
             raise
         session.prove(self._probe)
         return session
+
+    def _remember_refusal(self, port: UsbPort, fault: UsbFault) -> None:
+        """It would be asked again at once, and each time given the whole model."""
+        now = time.monotonic()
+        kept = {key: refusal for key, refusal in self._refusals.items() if refusal[0] > now}
+        kept.pop(port.attachment, None)
+        while len(kept) >= REFUSALS_MAX:
+            del kept[next(iter(kept))]
+        self._refusals = kept | {port.attachment: (now + REFUSED_S, fault)}
+
+    def _start_service(self, session: Session) -> None:
+        """It has just proven itself."""
+        self._good_from = session.sequence
+        self._patience.serves()
 
     # -- OUT --------------------------------------------------------------------------------------
 
@@ -262,13 +329,26 @@ class UsbAccelerator(Accelerator):
             self._owed.popleft()
             self._room.set()
             return Mask(frame, self._info)
-        view = frame.reply_view[_REPLY : _REPLY + count]
-        header = Header(*read_header(view))
-        if header.epoch != session.epoch or header.type not in _ANSWERS:
-            self._skip(sequence)
-            return None
+        return self._look_closer(session, frame, sequence, count)
+
+    def _look_closer(self, session: Session, frame: Frame, sequence: int, count: int) -> Mask | Loss:
+        """The same for whatever is not just the mask that is due; waits past what belongs to nothing."""
+        deadline = time.monotonic() + self._options.answer_timeout_s
+        for _ in range(SKIPPED_MAX + 1):
+            view = frame.reply_view[_REPLY : _REPLY + count]
+            header = Header(*read_header(view))
+            if header.epoch == session.epoch and header.type in ANSWERS:
+                return self._answered(session, frame, sequence, header, view)
+            self._stale += 1
+            count = session.port.bulk_in(frame.reply_memory, session.left_ms(deadline))
+        raise UsbFault("stale", "the device sends one answer after another that belongs to nothing")
+
+    def _answered(
+        self, session: Session, frame: Frame, sequence: int, header: Header, view: memoryview
+    ) -> Mask | Loss:
+        """What an answer of this epoch is to the oldest frame."""
         if header.type == Type.RESULT and header.sequence == sequence:
-            session.check_result(frame, header, count)
+            session.check_result(frame, header, len(view))
             self._owed.popleft()
             self._room.set()
             return Mask(frame, self._info)
@@ -277,18 +357,17 @@ class UsbAccelerator(Accelerator):
             raise fault
         if header.code in (Code.NO_MODEL, Code.WRONG_MODEL):
             raise fault  # it restarted: the model has to be uploaded first
+        self._patience.failed((sequence - self._good_from) % MODULUS, refused_only=True)
+        self._good_from = (sequence + 1) % MODULUS
+        if self._patience.is_over:
+            raise self._given_up(fault)
         self._count(fault)
         self._owed.popleft()
         self._room.set()
         return Loss(frame, str(fault))
 
-    def _skip(self, sequence: int) -> None:
-        """Let an answer pass that is of another epoch or of no known type, but not for ever."""
-        self._stale += 1
-        at, count = self._skipped
-        self._skipped = (sequence, count + 1 if at == sequence else 1)
-        if self._skipped[1] > SKIPPED_MAX:
-            raise UsbFault("stale", "the device sends one answer after another that belongs to nothing")
+    def _given_up(self, fault: Exception) -> UsbFault:
+        return UsbFault("given-up", f"{fault}; {self._patience.words}")
 
     # -- when something goes wrong ------------------------------------------------------------------
 
@@ -302,16 +381,23 @@ class UsbAccelerator(Accelerator):
         with self._writing:  # OUT has returned from its transfer, and sees _mending from now on
             session = self._session
             fault = self._out_fault or error
+            kind = getattr(fault, "kind", "")
             self._count(fault)
+            if session is not None and self._owed and kind not in _HOPELESS:
+                self._patience.failed((self._owed[0][0] - self._good_from) % MODULUS, refused_only=False)
+                if self._patience.is_over:
+                    fault = self._given_up(fault)
+                    kind = fault.kind
+                    self._count(fault)
             reason = str(fault)
-            if session is None or (isinstance(fault, UsbFault) and fault.kind in ("gone", "model")):
-                raise TransientError(f"USB accelerator: {reason}")
+            if session is None or kind in _HOPELESS:
+                serial = session.port.serial if session is not None else ""
+                raise TransientError(f"USB accelerator {serial}: {reason}")
             self._lose_all(reason)
-            clear_first = isinstance(fault, UsbFault) and fault.kind == "stall"
             # One frame alone needs less than one behind others; and a device that hangs has to be given
             # up soon: with two tries it has cost twice the time limit, then the stand-in can take over.
             timeout_ms = max(1, session.answer_timeout_ms // 2)
-            for clear in (True,) if clear_first else (False, True):
+            for clear in (True,) if kind == "stall" else (False, True):
                 try:
                     session.abort()
                     if clear:
@@ -319,10 +405,11 @@ class UsbAccelerator(Accelerator):
                     session.prove(self._probe, timeout_ms)
                 except GnetsegError as again:
                     self._count(again)
-                    if isinstance(again, UsbFault) and again.kind == "gone":
+                    if getattr(again, "kind", "") in _CANNOT_BE_MENDED:
                         break
                 else:
                     self._recoveries += 1
+                    self._start_service(session)
                     self._out_fault = None
                     self._mending = False
                     self._room.set()
@@ -359,6 +446,11 @@ class UsbAccelerator(Accelerator):
         return found
 
     def close(self) -> list[Frame]:
+        left = self._let_go()
+        self._interrupted = False
+        return left
+
+    def _let_go(self) -> list[Frame]:
         session, self._session = self._session, None
         if session is not None:
             session.port.close()

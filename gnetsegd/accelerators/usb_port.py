@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
+import time
+from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +19,12 @@ from typing import Any
 from ..errors import GnetsegError, PermanentError, TransientError
 from ..frame import Memory
 from ..link.constants import INTERFACE_CLASS, INTERFACE_PROTOCOL, INTERFACE_SUBCLASS
+from ..text import clean
 
 #: Of endpoint descriptors: the transfer type's code, and the address bit of IN.
 BULK = 2
 DIRECTION_IN = 0x80
-#: Endpoint 0, as docs/protocol.md allows.
+#: A request on endpoint 0: what docs/protocol.md allows at most.
 CONTROL_TIMEOUT_MS = 1000
 FULL_SPEED = 2
 #: libusb's error codes, as far as ``classify`` tells them apart.
@@ -33,7 +37,12 @@ _LIBUSB_ERRNO = {
     -9: errno.EPIPE,
     -11: errno.ENOMEM,
 }
-SPEEDS = {1: "1.5 Mbit/s", 2: "12 Mbit/s", 3: "480 Mbit/s", 4: "5 Gbit/s", 5: "10 Gbit/s"}
+SPEEDS = {1: "1.5 Mbit/s", 2: "12 Mbit/s", 3: "480 Mbit/s", 4: "5 Gbit/s", 5: "10 Gbit/s", 6: "20 Gbit/s"}
+
+#: Where the kernel makes a node for each device, in a folder for each bus.
+DEVICES = Path("/dev/bus/usb")
+#: libusb hears of a device from udev, which may be busy: so long after a change each look asks it anew.
+SETTLE_S = 10.0
 
 USBFS_MEMORY = Path("/sys/module/usbcore/parameters/usbfs_memory_mb")
 #: Raspberry Pi: a bit field, bit 0 under-voltage now, bit 16 under-voltage since boot.
@@ -69,7 +78,7 @@ def classify(error: Exception) -> UsbFault:
         return UsbFault("stall", "the device halted an endpoint")
     if number == errno.ETIMEDOUT:
         return UsbFault("timeout", "the device did not answer in time" + power_advice())
-    return UsbFault("transfer", f"a transfer failed ({error}){power_advice()}")
+    return UsbFault("transfer", f"a transfer failed ({clean(str(error))}){power_advice()}")
 
 
 def power_advice() -> str:
@@ -107,6 +116,42 @@ def find(usb_id: tuple[int, int], backend: Any = None) -> Iterator[Any]:
         raise classify(error) from None
 
 
+class Attachments:
+    """Which matching devices are plugged in, found without opening any.
+
+    The kernel touches a folder under ``DEVICES`` at each plugging and unplugging: while none has changed,
+    the last answer holds, and a look costs a few ``stat`` calls. Another ``backend`` than the system's
+    libusb is asked each time, and so is a system that has no such folder.
+    """
+
+    def __init__(self, usb_id: tuple[int, int], backend: Any = None) -> None:
+        self._usb_id = usb_id
+        self._backend = backend
+        self._changes: dict[str, int] = {}
+        self._found: frozenset[tuple[int, int]] = frozenset()
+
+    def look(self) -> frozenset[tuple[int, int]]:
+        """(bus, address) of each. Raises as ``find``."""
+        changes = self._read_changes() if self._backend is None else {}
+        if not changes or changes != self._changes:
+            found = frozenset((device.bus, device.address) for device in find(self._usb_id, self._backend))
+            self._found = found
+            age_s = time.time() - max(changes.values(), default=0) / 1e9
+            # In the future after the clock was set back: then it is asked until that time has come.
+            self._changes = changes if age_s > SETTLE_S else {}
+        return self._found
+
+    @staticmethod
+    def _read_changes() -> dict[str, int]:
+        """When each folder changed last, in ns; empty if that cannot be told."""
+        try:
+            with os.scandir(DEVICES) as buses:
+                changes = {bus.name: bus.stat().st_mtime_ns for bus in buses}
+            return changes | {"": DEVICES.stat().st_mtime_ns}
+        except OSError:
+            return {}
+
+
 Transfer = Callable[[Memory, int], int]
 
 
@@ -117,14 +162,24 @@ def _backend_transfer(
     endpoint: int,
     errors: tuple[type[Exception], ...],
 ) -> Transfer:
-    """A bulk transfer through whatever backend pyusb has."""
+    """A bulk transfer through whatever backend pyusb has: it is promised an ``array``, so it gets one."""
     handle = context.handle
+    buffer = array("B")
 
     def bulk(memory: Memory, timeout_ms: int) -> int:
+        nonlocal buffer
+        if len(buffer) != memory.size:
+            buffer = array("B", bytes(memory.size))
+        view = memory.view()
+        if not endpoint & DIRECTION_IN:
+            memoryview(buffer)[:] = view
         try:
-            return transfer(handle, endpoint, interface, memory, timeout_ms)
+            count = transfer(handle, endpoint, interface, buffer, timeout_ms)
         except errors as error:
             raise classify(error) from None
+        if endpoint & DIRECTION_IN:
+            view[:count] = memoryview(buffer)[:count]
+        return count
 
     return bulk
 
@@ -169,15 +224,17 @@ class UsbPort:
             self._out, self._in = self._find_endpoints(interface)
             # Private to pyusb. Else a refused open looks like a missing serial number.
             device._ctx.managed_open()
-            self.serial = device.serial_number or ""
-        except self._errors as error:
+            self.serial = clean(device.serial_number or "")
+        except BaseException as error:
             usb.util.dispose_resources(device)
-            raise classify(error) from None
-        except ValueError as error:  # pyusb could not read which languages its strings have
-            usb.util.dispose_resources(device)
-            raise UsbFault(
-                "transfer", f"the device does not tell its serial number ({error}); plug it in again"
-            ) from None
+            if isinstance(error, self._errors):
+                raise classify(error) from None
+            if isinstance(error, ValueError):  # pyusb could not read which languages its strings have
+                raise UsbFault(
+                    "transfer",
+                    f"the device does not tell its serial number ({clean(str(error))}); plug it in again",
+                ) from None
+            raise
         self.place = f"bus {device.bus} port {'.'.join(map(str, device.port_numbers or ()))}"
         #: Changes with each plugging-in.
         self.attachment = (device.bus, device.address)
@@ -231,22 +288,30 @@ class UsbPort:
             )
         return out[0], back[0]
 
-    def request_out(self, request_type: int, request: int, data: bytes) -> None:
+    def request_out(
+        self, request_type: int, request: int, data: bytes, timeout_ms: int = CONTROL_TIMEOUT_MS
+    ) -> None:
         """A vendor request with data for the device."""
-        try:
-            self._device.ctrl_transfer(request_type, request, 0, self._number, data, CONTROL_TIMEOUT_MS)
-        except self._errors as error:
-            raise classify(error) from None
+        self._request(request_type, request, data, timeout_ms)
 
     def request_in(self, request_type: int, request: int, length: int) -> bytes:
         """A vendor request with data from the device."""
+        return bytes(self._request(request_type, request, length, CONTROL_TIMEOUT_MS))
+
+    def _request(self, request_type: int, request: int, data_or_length: bytes | int, timeout_ms: int) -> Any:
         try:
-            data = self._device.ctrl_transfer(
-                request_type, request, 0, self._number, length, CONTROL_TIMEOUT_MS
+            return self._device.ctrl_transfer(
+                request_type, request, 0, self._number, data_or_length, timeout_ms
             )
         except self._errors as error:
-            raise classify(error) from None
-        return bytes(data)
+            fault = classify(error)
+            if fault.kind == "timeout":
+                raise UsbFault(
+                    "mute",
+                    "the device does not answer even a request on endpoint 0; plug it in again"
+                    + power_advice(),
+                ) from None
+            raise fault from None
 
     def clear_halts(self) -> None:
         try:

@@ -5,9 +5,9 @@ Used by one thread at a time, while no frame is in flight. docs/protocol.md says
 
 from __future__ import annotations
 
-import logging
 import os
 import time
+from collections.abc import Callable
 
 from ..errors import GnetsegError
 from ..frame import HEADROOM, Frame, MaskFormat, Memory
@@ -16,6 +16,7 @@ from ..link.constants import (
     FLAG_LOST,
     MAX_SHORT_ANSWER,
     PIXEL_FORMAT_CODES,
+    PIXEL_FORMAT_NAMES,
     REQUEST_IN,
     REQUEST_OUT,
     Code,
@@ -32,36 +33,44 @@ from ..link.header import (
     check_payload,
     in_buffer_size,
     message_size,
-    pack_message,
     read_header,
     trailer_size,
     write_trailer,
 )
-from ..link.model_upload import ModelRecord, pack_chunk, parse_progress, parse_record
+from ..link.model_upload import ModelRecord
 from ..link.requests import IN_LENGTH, Capabilities, Hello, pack_epoch, parse_capabilities
 from ..model import ModelBundle
+from ..text import clean
+from .usb_labels import LabelCheck
 from .usb_port import UsbFault, UsbPort
-
-log = logging.getLogger(__name__)
+from .usb_upload import upload
 
 _REPLY = HEADROOM - ROOM.reply_head
-#: Model bytes in one MODEL_CHUNK at most: short enough for frames to pass in between.
-CHUNK_MAX_BYTES = 1 << 16
-#: One step of an upload; a lost answer must not keep the device away for long.
-UPLOAD_TIMEOUT_S = 1.0
-#: At its end the model is written to the device's storage, and loaded.
-COMMIT_TIMEOUT_S = 5.0
+#: ABORT alone has less time than other requests: while it is waited for, no mask comes from anywhere.
+ABORT_TIMEOUT_MS = 300
+#: The answers of this version; any other is waited past.
+ANSWERS = frozenset({Type.RESULT, Type.ERROR, Type.MODEL_PROGRESS, Type.MODEL_READY})
 
 
 class Session:
-    """The state of the link that both threads of ``usb.py`` share: epoch, next sequence, encoding."""
+    """The state of the link that both threads of ``usb.py`` share: epoch, next sequence, encoding.
 
-    def __init__(self, port: UsbPort, bundle: ModelBundle, answer_timeout_s: float) -> None:
+    ``beat`` is called at each step of ``begin``; what it raises ends it.
+    """
+
+    def __init__(
+        self,
+        port: UsbPort,
+        bundle: ModelBundle,
+        answer_timeout_s: float,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
         self.port = port
+        self.beat = beat
         self.answer_timeout_ms = max(1, int(answer_timeout_s * 1000))
         self._bundle = bundle
-        self._record = ModelRecord.of(bundle)
-        self.model_id = self._record.model_id
+        self.record = ModelRecord.of(bundle)
+        self.model_id = self.record.model_id
         self.epoch = int.from_bytes(os.urandom(4), "little") or 1
         self.sequence = 1
         self.flags = 0
@@ -88,6 +97,7 @@ class Session:
         sentence for a device that cannot be used.
         """
         offered = self.capabilities
+        self.beat()
         if offered.slots == 0:
             raise UsbFault("no-credit", "the device grants no frame slots; wait, or restart it")
         bits = mask_bits or self._fewest_bits(offered)
@@ -99,6 +109,7 @@ class Session:
             )
         if payload_crc and not offered.features & Feature.PAYLOAD_CRC:
             raise UsbFault("features", "the device knows no payload CRC; set usb.payload_crc = false")
+        self._check_picture()
         self.mask = MaskFormat(self.mask.width, self.mask.height, bits, self.mask.classes)
         self.flags = FLAG_CRC if payload_crc else 0
         self._features = (Feature.PAYLOAD_CRC if payload_crc else 0) | (
@@ -106,8 +117,27 @@ class Session:
         )
         self._prepare()
         self.hello()
-        if offered.model is None or offered.model.sha256 != self._bundle.sha256:
-            self._upload()
+        # Another record for the same bytes is another model: other sizes, or another pixel format.
+        if offered.model != self.record:
+            upload(self, self._bundle)
+        self.beat()
+
+    def _check_picture(self) -> None:
+        """Does the device take pictures of this format and size?"""
+        offered, spec, name = self.capabilities, self._bundle.input, self._bundle.id
+        if spec.size_bytes > offered.max_payload:
+            raise UsbFault(
+                "refused",
+                f"a picture for model {name} has {spec.size_bytes} bytes, the device takes at most "
+                f"{offered.max_payload}; choose a smaller model",
+            )
+        if PIXEL_FORMAT_CODES[spec.pixel_format] not in offered.pixel_formats:
+            takes = [PIXEL_FORMAT_NAMES.get(code, f"format {code}") for code in offered.pixel_formats]
+            raise UsbFault(
+                "refused",
+                f"model {name} needs pictures in {spec.pixel_format}, the device takes "
+                f"{', '.join(takes) or 'none'}; choose another model",
+            )
 
     def _fewest_bits(self, offered: Capabilities) -> int:
         enough = [bits for bits in offered.mask_bits if self.mask.classes <= 1 << bits]
@@ -115,11 +145,14 @@ class Session:
 
     def hello(self) -> None:
         """Begin a new session; climbs from SOFT_RESET to a reset of the port if it is refused."""
+        is_mute = False
         for step in (None, self._soft_reset, self.port.reset):
+            if is_mute and step == self._soft_reset:
+                continue  # it would not be answered either
             if step is not None:
                 step()
             self._renew()
-            hello = Hello(self.epoch, self.mask.bits, self._features, minor=self.capabilities.minor)
+            hello = Hello(self.epoch, self.mask.bits, self._features)
             try:
                 self.port.request_out(REQUEST_OUT, Request.HELLO, hello.pack())
                 # What another host left halted; on an endpoint that is not, this does nothing.
@@ -127,6 +160,7 @@ class Session:
             except UsbFault as fault:
                 if fault.kind == "gone" or step == self.port.reset:
                     raise
+                is_mute = fault.kind == "mute"
             else:
                 return
 
@@ -140,7 +174,7 @@ class Session:
     def abort(self) -> None:
         """Give up everything in flight: a new epoch, sequence 1."""
         self._renew()
-        self.port.request_out(REQUEST_OUT, Request.ABORT, pack_epoch(self.epoch))
+        self.port.request_out(REQUEST_OUT, Request.ABORT, pack_epoch(self.epoch), ABORT_TIMEOUT_MS)
 
     def _renew(self) -> None:
         self.epoch = (self.epoch + 1) % MODULUS or 1
@@ -156,6 +190,8 @@ class Session:
     def _prepare(self) -> None:
         """What is the same for every frame of this session."""
         spec, mask = self._bundle.input, self.mask
+        self._labels = LabelCheck(mask)
+        self._checks_labels = self._labels.needed
         self._picture_bytes = spec.size_bytes
         self._trailer = trailer_size(self._picture_bytes, self.flags)
         #: Bytes of a FRAME and of its RESULT on the wire.
@@ -193,6 +229,7 @@ class Session:
             count == self.result_size
             and not self.flags
             and self._result.stands_in(frame.reply, _REPLY, self.epoch, sequence)
+            and (not self._checks_labels or self._labels.is_good(frame))
         )
 
     def check_result(self, frame: Frame, header: Header, count: int) -> None:
@@ -212,6 +249,8 @@ class Session:
             frame.reply_view[HEADROOM : HEADROOM + header.length] = frame.reply_view[
                 start : start + header.length
             ]
+        if complaint := self._labels.complaint(frame):
+            raise UsbFault(*complaint)
 
     def prove(self, frame: Frame, timeout_ms: int = 0) -> None:
         """Send one picture and wait for its mask: model and link are good. ``UsbFault`` if not.
@@ -223,7 +262,7 @@ class Session:
         self._send(frame.request_memory, timeout_ms)
         deadline = time.monotonic() + timeout_ms / 1000
         while True:
-            count = self.port.bulk_in(frame.reply_memory, self._left_ms(deadline))
+            count = self.port.bulk_in(frame.reply_memory, self.left_ms(deadline))
             view = frame.reply_view[_REPLY : _REPLY + count]
             header = self._answer(view, deadline)
             if header is None:
@@ -234,7 +273,10 @@ class Session:
             return
 
     def _answer(self, view: memoryview, deadline: float) -> Header | None:
-        """The header of an answer of this epoch; None for what may be thrown away at the beginning."""
+        """The header of an answer of this epoch; None for what may be thrown away at the beginning.
+
+        So are answers of a type that only a later version knows.
+        """
         try:
             header = Header(*read_header(view))
         except GnetsegError:
@@ -242,11 +284,31 @@ class Session:
             if time.monotonic() < deadline:
                 return None
             raise
-        if header.epoch != self.epoch:
+        if header.epoch != self.epoch or header.type not in ANSWERS:
             return None
         return header
 
-    def _left_ms(self, deadline: float) -> int:
+    # -- messages that are not frames ---------------------------------------------------------------
+
+    def send(self, message: bytes, timeout_ms: int) -> None:
+        """One whole message out."""
+        buffer = bytearray(message)
+        self._send(Memory(buffer, 0, len(buffer)), timeout_ms)
+
+    def receive_short(self, timeout_s: float) -> tuple[Header, memoryview]:
+        """The next answer of this epoch, and all of its bytes; it is none to a frame."""
+        memory = Memory(self._short, 0, len(self._short))
+        deadline = time.monotonic() + timeout_s
+        while True:
+            count = self.port.bulk_in(memory, self.left_ms(deadline))
+            view = memoryview(self._short)[:count]
+            header = self._answer(view, deadline)
+            if header is not None:
+                return header, view
+
+    @staticmethod
+    def left_ms(deadline: float) -> int:
+        """What is left of a time limit, in ms; ``UsbFault`` if nothing is."""
         left_ms = int((deadline - time.monotonic()) * 1000)
         if left_ms <= 0:
             raise UsbFault("timeout", "the device did not answer in time")
@@ -261,14 +323,14 @@ class Session:
         """What an answer that is no mask means. Raises ``UsbFault``, too, for one that is damaged."""
         if header.type != Type.ERROR:
             return UsbFault("sequence", f"an answer of type {header.type:#x} came out of turn")
-        words = bytes(self._short_payload(header, view)).decode("utf-8", "replace")
+        words = clean(bytes(self.short_payload(header, view)).decode("utf-8", "replace"))
         kind = "lost" if header.flags & FLAG_LOST else "error"
         if header.code in (Code.NO_MODEL, Code.WRONG_MODEL):
             kind = "model"
         return UsbFault(kind, f"the device says {code_name(header.code)}: {words}")
 
     @staticmethod
-    def _short_payload(header: Header, view: memoryview) -> memoryview:
+    def short_payload(header: Header, view: memoryview) -> memoryview:
         """The payload of an answer that is no mask; ``view`` is all that came."""
         start, length = header.header_length, header.length
         if length > MAX_SHORT_ANSWER or len(view) != message_size(length, header.flags, start):
@@ -276,56 +338,3 @@ class Session:
         if not check_payload(view, start, length, header.flags):
             raise UsbFault("crc", "the CRC of an answer is wrong")
         return view[start : start + length]
-
-    # -- the model --------------------------------------------------------------------------------
-
-    def _upload(self) -> None:
-        offered, content = self.capabilities, self._bundle.content
-        name = self._bundle.id
-        if not offered.features & Feature.MODEL_UPLOAD:
-            raise UsbFault(
-                "refused", f"the device has another model than {name} and takes none; configure its own model"
-            )
-        if len(content) > offered.max_model:
-            raise UsbFault(
-                "refused",
-                f"model {name} has {len(content)} bytes, the device holds at most {offered.max_model}; "
-                "choose a smaller model",
-            )
-        log.info("usb: uploading model %s (%d bytes) to %s", name, len(content), self.port.serial)
-        wanted, _ = parse_progress(self._ask(Type.MODEL_BEGIN, self._record.pack(), Type.MODEL_PROGRESS))
-        chunk = max(1, min(offered.max_chunk, CHUNK_MAX_BYTES))
-        while wanted < len(content):
-            data = pack_chunk(wanted, content[wanted : wanted + chunk])
-            before = wanted
-            wanted, _ = parse_progress(self._ask(Type.MODEL_CHUNK, data, Type.MODEL_PROGRESS))
-            if wanted <= before:
-                raise UsbFault("model", f"the device does not get on with model {name} at byte {wanted}")
-        ready = parse_record(self._ask(Type.MODEL_COMMIT, self._bundle.sha256, Type.MODEL_READY))
-        if ready.sha256 != self._bundle.sha256:
-            raise UsbFault("model", f"the device made another model active than {name}")
-
-    def _ask(self, kind: int, payload: bytes, wanted: int) -> bytes:
-        """One MODEL_* request; the payload of its answer."""
-        sequence = self.take_sequence()
-        message = bytearray(pack_message(kind, self.epoch, sequence, payload, flags=FLAG_CRC))
-        self._send(Memory(message, 0, len(message)), int(UPLOAD_TIMEOUT_S * 1000))
-        memory = Memory(self._short, 0, len(self._short))
-        timeout_s = COMMIT_TIMEOUT_S if kind == Type.MODEL_COMMIT else UPLOAD_TIMEOUT_S
-        deadline = time.monotonic() + timeout_s
-        while True:
-            count = self.port.bulk_in(memory, self._left_ms(deadline))
-            view = memoryview(self._short)[:count]
-            header = self._answer(view, deadline)
-            if header is None:
-                continue
-            if header.type != wanted or header.sequence != sequence:
-                fault = self.error(header, view)
-                if fault.kind != "error":
-                    raise fault
-                refused = header.code in (Code.MODEL_TOO_LARGE, Code.MODEL_REFUSED)
-                raise UsbFault(
-                    "refused" if refused else "model",
-                    f"model {self._bundle.id}: {fault}" + ("; choose another model" if refused else ""),
-                )
-            return bytes(self._short_payload(header, view))

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from ..frame import Room
-from .constants import CRC_SIZE, FLAG_CRC, MAJOR, MAX_HEADER_SIZE, PACKET, PAD_SIZE
+from .constants import CRC_SIZE, FLAG_CRC, MAJOR, MAX_HEADER_SIZE, MIN_IN_BUFFER, PACKET, PAD_SIZE
 from .errors import LinkError
 
 MAGIC = b"GS"
@@ -167,9 +167,12 @@ def message_size(payload: int, flags: int, header_length: int = HEADER_SIZE) -> 
 
 
 def in_buffer_size(payload: int) -> int:
-    """Bytes that a bulk IN buffer needs for an answer of ``payload`` bytes, with or without CRC."""
-    longest = HEADER_SIZE + payload + CRC_SIZE + PAD_SIZE
-    return max(2, -(-longest // PACKET)) * PACKET
+    """Bytes that a bulk IN buffer needs for an answer of ``payload`` bytes, with or without CRC.
+
+    A later minor version may put the longest header in front of it.
+    """
+    longest = MAX_HEADER_SIZE + payload + CRC_SIZE + PAD_SIZE
+    return max(MIN_IN_BUFFER, -(-longest // PACKET) * PACKET)
 
 
 def write_trailer(buffer: bytearray | memoryview, offset: int, payload: int, flags: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from ..text import clean
 from .constants import MAJOR, MASK_BITS, MAX_PAYLOAD, MAX_SLOTS, MINOR
 from .errors import IncompatibleDevice, LinkError
 from .model_upload import RECORD_SIZE, ModelRecord, parse_record
@@ -102,7 +103,7 @@ def parse_capabilities(data: bytes | bytearray | memoryview) -> Capabilities:
         max_model=max_model,
         max_chunk=max_chunk,
         model=parse_record(record) if any(record) else None,
-        firmware=firmware.rstrip(b"\0").decode("ascii", "replace"),
+        firmware=clean(firmware.rstrip(b"\0").decode("ascii", "replace")),
         major=major,
         minor=minor,
     )

@@ -288,7 +288,7 @@ def test_an_upload_that_was_cut_off_goes_on_where_it_was(monkeypatch: pytest.Mon
     big = bundle(bytes(range(256)) * 1000, width=48, height=32, classes=200)
     device = MockDevice()
     device.inject("timeout-out", after=3)
-    monkeypatch.setattr("gnetsegd.accelerators.usb_session.UPLOAD_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("gnetsegd.accelerators.usb_upload.STEP_TIMEOUT_S", 0.05)
     accelerator = driver(device, bundle=big)
     with pytest.raises(TransientError, match="did not answer in time"):
         accelerator.open()
@@ -317,8 +317,13 @@ def raising(_record: Any, content: bytes) -> Any:
         ),
         (
             {"limits": Limits(max_payload=1000)},
-            r"MODEL_TOO_LARGE: its frames have 1536 bytes.*; choose another model",
+            r"a picture for model fake has 1536 bytes, the device takes at most 1000; choose a smaller",
         ),
+        (
+            {"limits": Limits(pixel_formats=(2, 3))},
+            r"model fake needs pictures in Y, the device takes YUV444, RGB; choose another model",
+        ),
+        ({"limits": Limits(max_chunk=0)}, r"in pieces of at most 0 bytes .*; update its firmware"),
         ({"network": raising}, r"MODEL_REFUSED: ValueError: cannot load 7 bytes; choose another model"),
         ({"limits": Limits(features=0)}, r"another model than fake and takes none; configure its own model"),
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import sys
 import threading
 import time
@@ -15,7 +16,7 @@ from gnetseg_device.device import MockDevice
 from gnetseg_device.faults import FAULTS
 from gnetseg_device.networks import FakeNetwork
 
-from gnetsegd.accelerators import standin
+from gnetsegd.accelerators import standin, usb_patience
 from gnetsegd.accelerators.auto import AutoAccelerator, AutoOptions
 from gnetsegd.accelerators.standin import StandinAccelerator, StandinOptions
 from gnetsegd.accelerators.usb import UsbAccelerator, UsbOptions
@@ -112,6 +113,33 @@ def test_a_device_that_hangs_is_replaced_within_a_second_and_taken_back_when_it_
         check_flags(running)
         assert health.judge(running, True) == ("running", "")
     assert "did not answer in time; looking for it again; the stand-in takes over" in words()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["proof-only", "few-then-hang", "error-all", "lost-all", "stale-all", "mute-control", "stall-control",
+     "bad-labels"],
+)  # fmt: skip
+def test_a_device_that_works_in_name_only_gives_way_to_the_stand_in_and_status_says_why(
+    name: str, road: MakeRoad, words: Words, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usb_patience, "PATIENCE_S", 0.4)
+    device = MockDevice(model=MODEL)
+    with road(auto(device, answer_timeout_s=0.05), live=True, period_s=0.002) as running:
+        running.wait_for_masks(20)
+        since = time.monotonic()
+        device.inject(name)
+        wait_for_backend(running, "standin", since)
+        reason = str(running.accelerator.describe()["falling_back_because"])
+        assert re.search(
+            "did not answer|lost its place|injected fault|endpoint 0|has the label|halted|serial", reason
+        )
+        device.clear()
+        device.unplug()
+        device.plug()
+        wait_for_backend(running, "usb", time.monotonic())
+        check_flags(running)
+    assert "the stand-in takes over" in words()
 
 
 def test_a_passing_fault_is_mended_without_a_change(road: MakeRoad) -> None:

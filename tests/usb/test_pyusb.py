@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import threading
 import tracemalloc
+from array import array
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -12,12 +14,14 @@ import usb.backend.libusb1 as libusb1
 import usb.core
 from gnetseg_device.device import MockDevice
 from gnetseg_device.networks import NullNetwork
+from gnetseg_device.pyusb_backend import PyusbBackend
 
 from gnetsegd.accelerators.usb_port import UsbFault, UsbPort, _direct_transfer, classify
 from gnetsegd.frame import Frame, Mask, Memory
 from gnetsegd.link.header import ROOM
+from gnetsegd.message import unpack_mask
 
-from ..device.host import bundle
+from ..device.host import bundle, expected
 from .model import driver
 
 pytestmark = pytest.mark.runtime
@@ -194,6 +198,43 @@ def test_after_a_reset_a_port_goes_on_with_the_handle_that_pyusb_has_then() -> N
     port.close()
     assert found._ctx.handle is None
     assert not device.host.claims
+
+
+class Strict(PyusbBackend):
+    """Takes for a buffer what pyusb promises to its backends, and nothing else."""
+
+    def __init__(self, device: MockDevice) -> None:
+        super().__init__(device.host)
+        self.taken: Counter[str] = Counter()
+
+    def bulk_write(self, dev_handle: Any, ep: int, intf: int, data: Any, timeout: int) -> int:
+        assert type(data) is array
+        assert data.typecode == "B"
+        self.taken["out"] += 1
+        return super().bulk_write(dev_handle, ep, intf, array("B", data.tobytes()), timeout)
+
+    def bulk_read(self, dev_handle: Any, ep: int, intf: int, buff: Any, timeout: int) -> int:
+        assert type(buff) is array
+        assert buff.typecode == "B"
+        self.taken["in"] += 1
+        return super().bulk_read(dev_handle, ep, intf, buff, timeout)
+
+
+def test_a_foreign_backend_gets_the_buffers_that_pyusb_promises() -> None:
+    device = MockDevice()
+    backend = Strict(device)
+    accelerator = driver(device, backend, bundle=BIG, mask_bits=8, answer_timeout_s=5)
+    accelerator.open()
+    frame = Frame(BIG.input, BIG.mask.size_bytes, ROOM)
+    for number in range(5):
+        frame.pixels[:] = number * 40
+        assert accelerator.wait_for_credit(5)
+        accelerator.submit(frame)
+        mask = accelerator.collect(5)
+        assert isinstance(mask, Mask)
+        assert (unpack_mask(mask.payload, mask.info.mask) == expected(BIG, frame.pixels)).all()
+    assert min(backend.taken["out"], backend.taken["in"]) >= 5
+    accelerator.close()
 
 
 def test_nothing_of_a_frames_size_is_allocated_for_a_frame() -> None:
