@@ -137,14 +137,15 @@ class Publisher:
         return [binding.bound for outlet in self._outlets for binding in outlet.bindings]
 
     def descriptors(self) -> list[int]:
-        """For select.poll(3) and the like: one becomes readable when somebody may have subscribed or left.
+        """To wait on with poll(2): while nobody watches one becomes readable as soon as somebody subscribes.
 
-        ``poll_subscriptions`` makes them quiet again. While masks are sent they may also be readable for
-        nothing, or not at all: wait on them while nobody watches, and otherwise call it at each tick.
+        ``poll_subscriptions`` makes them quiet again. While masks are sent the sockets' own are not among
+        them, since they would wake for each mask that is on its way: a tick is early enough then.
         """
         if not self._outlets:
             return []
-        return [*(outlet.descriptor for outlet in self._outlets), self._pending]
+        sockets = [] if self.watched else [outlet.descriptor for outlet in self._outlets]
+        return [*sockets, self._pending]
 
     def set_frames(self, frames: bool) -> None:
         """Publish the pictures too, or no longer."""
@@ -204,10 +205,6 @@ class Publisher:
         self._before, *_, self._after = _HEADER.unpack(header)
         self._message_size = HEADER_SIZE + mask.size_bytes
         self._info = info
-
-    def descriptors(self) -> list[int]:
-        """Descriptors that become readable when somebody may have subscribed or left."""
-        return [int(bound.getsockopt(zmq.FD)) for bound in self._sockets]
 
     def poll_subscriptions(self) -> None:
         """Take in who subscribed and who left: some times a second, and when a descriptor is readable.

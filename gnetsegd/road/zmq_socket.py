@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from ..errors import ConfigError, PermanentError
+from ..quiet import Quiet
 from ..text import clean
 from . import zmq_endpoints as endpoints
 from .zmq_peers import Peers
@@ -36,8 +37,6 @@ MESSAGE_MAX_BYTES = 1024
 RECEIVE_HWM_MESSAGES = 4
 #: After too many connections at once.
 UNBOUND_S = 1.0
-#: Between two lines in the log about peers.
-QUIET_S = 60.0
 #: Deprecated in libzmq, and the only name of a connection that its messages carry.
 _SRCFD = getattr(zmq, "SRCFD", 2)
 _EVENT = struct.Struct("=Hi")
@@ -60,8 +59,7 @@ class PublishSocket:
         self._unbound_until = 0.0
         #: Listeners that were unbound and may have accepted somebody since.
         self._closing = 0
-        self._told_at = -QUIET_S
-        self._cut = 0
+        self._quiet = Quiet()
         self.xpub: zmq.Socket[bytes] = self._context.socket(zmq.XPUB)
         for option, value in (
             (zmq.SNDHWM, first.send_hwm_messages),
@@ -219,11 +217,8 @@ class PublishSocket:
             return "a subscriber"
 
     def _tell(self, words: str) -> None:
-        self._cut += 1
-        now = time.monotonic()
-        if now - self._told_at >= QUIET_S:
-            self._told_at = now
-            log.warning("publish: %s (%d so far; told once a minute)", words, self._cut)
+        if self._quiet.may_say():
+            log.warning("publish: %s%s", words, self._quiet.left_out())
 
     def close(self) -> None:
         """Take no more; what is on its way is delivered by ``release`` (at most ``LINGER_MS``)."""
