@@ -23,6 +23,7 @@ import zmq.backend
 
 from ..frame import Mask, ModelInfo
 from ..message import FLAG_FALLBACK, HEADER, HEADER_SIZE, MAGIC, MAJOR, MINOR, new_session, pack_json, topic
+from ..quiet import Quiet
 from . import zmq_endpoints as endpoints
 from .zmq_peers import Peers, raise_descriptor_limit
 from .zmq_socket import PublishSocket
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 EVENTS_PER_POLL = 256
 #: Between two looks at connections while they come and go in numbers.
 DOOR_PAUSE_S = 0.001
+#: After an error that nobody foresaw.
+DOOR_ERROR_PAUSE_S = 0.5
 #: For the thread that looks after connections to end.
 DOOR_STOP_S = 1.0
 #: ``message.HEADER`` in three pieces: what is the same for all masks of a model stands before and behind
@@ -109,24 +112,33 @@ class Publisher:
         return [outlet.xpub for outlet in self._outlets]
 
     def _mind_the_door(self) -> None:
-        poller = select.poll()
+        quiet, poller = Quiet(), select.poll()
         poller.register(self._stop_door, select.POLLIN)
         for outlet in self._outlets:
             poller.register(outlet.monitor_descriptor, select.POLLIN)
         while True:
-            waits = [outlet.reopens_in_s for outlet in self._outlets]
+            waits = [outlet.look_again_s for outlet in self._outlets]
             wait_s = min((wait for wait in waits if wait is not None), default=None)
             ready = poller.poll(None if wait_s is None else 1 + wait_s * 1000)
             if any(descriptor == self._stop_door for descriptor, _ in ready):
                 return
-            with self._lock:
-                for outlet in self._outlets:
-                    if outlet.take_in_connections():
-                        self._changed = True
-                        self._wake()
-                    outlet.reopen()
-            # Many are taken in at once, rather than each with a change of threads.
-            time.sleep(DOOR_PAUSE_S)
+            try:
+                self._look_at_connections()
+                # Many are taken in at once, rather than each with a change of threads.
+                time.sleep(DOOR_PAUSE_S)
+            except Exception:
+                # Without this thread libzmq's would wait, and no mask would go out.
+                if quiet.may_say():
+                    log.exception("connections could not be looked after%s", quiet.left_out())
+                time.sleep(DOOR_ERROR_PAUSE_S)
+
+    def _look_at_connections(self) -> None:
+        with self._lock:
+            for outlet in self._outlets:
+                if outlet.take_in_connections():
+                    self._changed = True
+                    self._wake()
+                outlet.look_after_the_door()
 
     def _wake(self) -> None:
         with suppress(OSError):
@@ -137,14 +149,15 @@ class Publisher:
         return [binding.bound for outlet in self._outlets for binding in outlet.bindings]
 
     def descriptors(self) -> list[int]:
-        """For select.poll(3) and the like: one becomes readable when somebody may have subscribed or left.
+        """To wait on with poll(2): while nobody watches one becomes readable as soon as somebody subscribes.
 
-        ``poll_subscriptions`` makes them quiet again. While masks are sent they may also be readable for
-        nothing, or not at all: wait on them while nobody watches, and otherwise call it at each tick.
+        ``poll_subscriptions`` makes them quiet again. While masks are sent the sockets' own are not among
+        them, since they would wake for each mask that is on its way: a tick is early enough then.
         """
         if not self._outlets:
             return []
-        return [*(outlet.descriptor for outlet in self._outlets), self._pending]
+        sockets = [] if self.watched else [outlet.descriptor for outlet in self._outlets]
+        return [*sockets, self._pending]
 
     def set_frames(self, frames: bool) -> None:
         """Publish the pictures too, or no longer."""

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 #: sockaddr_un.sun_path less its NUL.
 IPC_PATH_MAX_BYTES = 107
-#: Connections that the kernel keeps for a listener that is busy.
-BACKLOG_CONNECTIONS = 128
+#: Connections that the kernel keeps for a listener that is busy, and that still come in as a door is shut.
+BACKLOG_CONNECTIONS = 32
 
 
 def check(config: PublishConfig) -> None:
@@ -115,6 +115,7 @@ class Binding:
     """One bound endpoint. For ipc it holds a lock file, so that two daemons never share a path.
 
     The ipc socket is made here and handed to libzmq, which would unlink the path whoever's it is by then.
+    libzmq ends all connections with their listener: to take no more for a time, the file is moved away.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -124,6 +125,7 @@ class Binding:
         #: The name that getsockname(2) gives of its connections: the path, or the port.
         self.local_name: str | int = ""
         self.is_bound = False
+        self.is_shut = False
         self._path: Path | None = None
         self._identity: tuple[int, int] | None = None
         self._listener: socket.socket | None = None
@@ -160,13 +162,28 @@ class Binding:
 
     def is_ours(self) -> bool:
         """Whether who follows the address still comes here (one stat(2)); False if the path is gone."""
-        if self._path is None:
-            return True
-        try:
-            status = self._path.lstat()
-        except OSError:
-            return False
-        return (status.st_dev, status.st_ino) == self._identity
+        return self._path is None or self.is_shut or _identity(self._path) == self._identity
+
+    def shut(self) -> None:
+        """Take no new connections and keep those that are there; for ipc only."""
+        if self._path is not None and not self.is_shut and self.is_ours():
+            with suppress(OSError):
+                self._path.rename(self._aside(self._path))
+                self.is_shut = True
+
+    def open_again(self) -> None:
+        """Undo ``shut``, unless somebody else has taken the path."""
+        if self._path is not None and self.is_shut:
+            self.is_shut = False
+            aside = self._aside(self._path)
+            with suppress(OSError):
+                self._path.hardlink_to(aside)
+            with suppress(OSError):
+                aside.unlink()
+
+    @staticmethod
+    def _aside(path: Path) -> Path:
+        return path.with_name(path.name + ".shut")
 
     def _listen(self, path: Path, ipc_mode: int) -> None:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -175,12 +192,11 @@ class Binding:
         try:
             self._listener.bind(str(path))
             self._listener.listen(BACKLOG_CONNECTIONS)
-            status = path.lstat()
         except OSError as error:
             raise self._refusal(error) from None
         finally:
             os.umask(umask)
-        self._path, self._identity = path, (status.st_dev, status.st_ino)
+        self._path, self._identity = path, _identity(path)
 
     def _bind(self, bound: zmq.Socket[bytes]) -> None:
         # libzmq closes the descriptor that it is given: it gets one of its own.
@@ -238,6 +254,7 @@ class Binding:
         The lock's file stays.
         """
         if self._path is not None:
+            self.open_again()
             if self.is_ours():
                 with suppress(OSError):
                     self._path.unlink()
@@ -248,6 +265,15 @@ class Binding:
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one that has its name; None if there is no such file."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _remove_left_over(path: Path) -> None:

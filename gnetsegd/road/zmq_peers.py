@@ -65,16 +65,14 @@ class _Peer:
 
 
 class Peers:
-    """Who is connected to one socket. Not safe for threads: the publisher's lock guards it.
-
-    ``names`` are what getsockname(2) gives of the socket's own connections (``Binding.local_name``).
-    """
+    """Who is connected to one socket. Not safe for threads: the publisher's lock guards it."""
 
     def __init__(self, descriptors: int, sockets: int) -> None:
         #: Connections beyond this are cut.
         self.limit = max(1, min(CONNECTIONS_MAX, descriptors // 8) // sockets)
-        #: So many can only be there if they come faster than they are cut: the socket is unbound.
-        self.alarm = self.limit + descriptors // 4 // sockets
+        #: So many can only be there if they come faster than they are cut.
+        self.alarm = descriptors * 5 // 8 // sockets
+        #: What getsockname(2) gives of the socket's own connections (``Binding.local_name``).
         self.names: Collection[str | int] = ()
         self._peers: dict[int, _Peer] = {}
         self._live = 0
@@ -83,21 +81,31 @@ class Peers:
         """Connections whose descriptors are open, those that were cut included."""
         return len(self._peers)
 
+    @property
+    def are_full(self) -> bool:
+        """Whether one more would be too many."""
+        return self._live >= self.limit
+
     def accepted(self, fd: int) -> bool:
-        """A new connection; whether one, this or an older one, had to be cut because of it."""
+        """A new connection; whether it was cut, being one too many."""
         self.closed(fd)
-        now = time.monotonic()
-        peer = self._peers[fd] = _Peer(now)
+        peer = self._peers[fd] = _Peer(time.monotonic())
         self._live += 1
-        if self._live <= self.limit:
-            return False
-        # In the order of their coming, so the first that fits is the oldest.
-        for other_fd, other in self._peers.items():
-            if not (other.topics or other.cut) and now - other.accepted_s > SILENT_S:
-                self._cut(other_fd, other)
-                return True
-        self._cut(fd, peer)
-        return True
+        if self._live > self.limit:
+            self._cut(fd, peer)
+        return peer.cut
+
+    def make_room(self) -> bool:
+        """Cut who has been there for a while and subscribed to nothing; whether anybody had to go."""
+        long_ago = time.monotonic() - SILENT_S
+        silent = [
+            (fd, peer)
+            for fd, peer in self._peers.items()
+            if not (peer.topics or peer.cut) and peer.accepted_s < long_ago
+        ]
+        for fd, peer in silent:
+            self._cut(fd, peer)
+        return bool(silent)
 
     def closed(self, fd: int) -> bool:
         """A connection has ended; whether it held a subscription."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from ..errors import ConfigError, PermanentError
+from ..quiet import Quiet
 from ..text import clean
 from . import zmq_endpoints as endpoints
 from .zmq_peers import Peers
@@ -34,10 +35,10 @@ MESSAGE_MAX_BYTES = 1024
 #: What one peer may have waiting: so little that libzmq, which empties this queue into one without limit
 #: whenever the socket is used, has to come back for more.
 RECEIVE_HWM_MESSAGES = 4
-#: After too many connections at once.
+#: With the house full: between two looks whether somebody can go.
+FULL_S = 0.5
+#: After far too many connections at once.
 UNBOUND_S = 1.0
-#: Between two lines in the log about peers.
-QUIET_S = 60.0
 #: Deprecated in libzmq, and the only name of a connection that its messages carry.
 _SRCFD = getattr(zmq, "SRCFD", 2)
 _EVENT = struct.Struct("=Hi")
@@ -60,8 +61,7 @@ class PublishSocket:
         self._unbound_until = 0.0
         #: Listeners that were unbound and may have accepted somebody since.
         self._closing = 0
-        self._told_at = -QUIET_S
-        self._cut = 0
+        self._quiet = Quiet()
         self.xpub: zmq.Socket[bytes] = self._context.socket(zmq.XPUB)
         for option, value in (
             (zmq.SNDHWM, first.send_hwm_messages),
@@ -82,8 +82,8 @@ class PublishSocket:
         address = f"inproc://monitor-{name}"
         self.xpub.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
         self._monitor: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
-        # Without a limit: at one libzmq's thread would wait for us.
-        self._monitor.setsockopt(zmq.RCVHWM, 0)
+        # libzmq's thread waits where it is a thousand connections ahead of us (its own side keeps 1000).
+        self._monitor.setsockopt(zmq.RCVHWM, 1)
         self._monitor.setsockopt(zmq.LINGER, 0)
         self._monitor.connect(address)
 
@@ -130,9 +130,11 @@ class PublishSocket:
         return int(self.xpub.getsockopt(zmq.FD))
 
     @property
-    def reopens_in_s(self) -> float | None:
-        """Seconds until the socket is bound again, or None while it is bound."""
-        return max(0.0, self._unbound_until - time.monotonic()) if self._unbound_until else None
+    def look_again_s(self) -> float | None:
+        """Seconds until ``look_after_the_door`` has something to do; None if that needs an event."""
+        if self._unbound_until:
+            return max(0.0, self._unbound_until - time.monotonic())
+        return FULL_S if self._peers.are_full else None
 
     def topics(self) -> set[bytes]:
         """What anybody subscribes to here."""
@@ -179,9 +181,8 @@ class PublishSocket:
                     self._peers.clear()
                     self._closing -= 1
                     changed = True
-                elif self._peers.accepted(value):
-                    changed = True
-                    self._tell(f"a connection was cut: more than {self._peers.limit} are there")
+                else:
+                    self._accepted(value)
         except zmq.Again:
             pass
         if len(self._peers) > self._peers.alarm and not self._unbound_until:
@@ -189,7 +190,18 @@ class PublishSocket:
             self._unbind()
         return changed
 
+    def _accepted(self, fd: int) -> None:
+        cut = self._peers.accepted(fd)
+        if self._peers.are_full:
+            for binding in self.bindings:
+                binding.shut()
+        if cut:
+            self._tell(f"a connection was cut: more than {self._peers.limit} are there")
+
     def _unbind(self) -> None:
+        """The last resort before libzmq ends the process for want of descriptors, which only ipc knows."""
+        if not any(isinstance(name, str) for name in self._peers.names):
+            return
         self._tell(
             f"{len(self._peers)} connections at once: all are cut, for {UNBOUND_S:g} s nobody is let in"
         )
@@ -198,9 +210,18 @@ class PublishSocket:
             binding.unbind(self.xpub)
         self._unbound_until = time.monotonic() + UNBOUND_S
 
-    def reopen(self) -> None:
-        """Bind again if it is time to."""
-        if self.reopens_in_s != 0.0:
+    def look_after_the_door(self) -> None:
+        """Make room if the house is full, and let people in again if there is room."""
+        if self._unbound_until:
+            self._rebind()
+        elif self._peers.are_full:
+            self._peers.make_room()
+        if not self._peers.are_full:
+            for binding in self.bindings:
+                binding.open_again()
+
+    def _rebind(self) -> None:
+        if time.monotonic() < self._unbound_until:
             return
         self._unbound_until = time.monotonic() + UNBOUND_S
         if self._closing > 0:
@@ -219,17 +240,17 @@ class PublishSocket:
             return "a subscriber"
 
     def _tell(self, words: str) -> None:
-        self._cut += 1
-        now = time.monotonic()
-        if now - self._told_at >= QUIET_S:
-            self._told_at = now
-            log.warning("publish: %s (%d so far; told once a minute)", words, self._cut)
+        if self._quiet.may_say():
+            log.warning("publish: %s%s", words, self._quiet.left_out())
 
     def close(self) -> None:
         """Take no more; what is on its way is delivered by ``release`` (at most ``LINGER_MS``)."""
         if self._authenticator is not None:
             self._authenticator.stop()
             self._authenticator = None
+        # libzmq's thread may be waiting to tell of a connection, and nobody could stop it then.
+        self.take_in_connections()
+        self.xpub.disable_monitor()
         self._monitor.close()
         self.xpub.close()
 

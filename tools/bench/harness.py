@@ -41,11 +41,21 @@ def finish(result: dict[str, Any], as_json: bool) -> None:
 
 
 class Daemon:
-    """``gnetsegd run`` as a process of its own, stopped at the end."""
+    """``gnetsegd run`` as a process of its own, stopped at the end. ``wrapper``: a command that runs it."""
 
-    def __init__(self, folder: Path, settings: Sequence[str], notify: bool = False) -> None:
+    def __init__(
+        self, folder: Path, settings: Sequence[str], notify: bool = False, wrapper: Sequence[str] = ()
+    ) -> None:
         self.endpoint = f"ipc://{folder}/masks.sock"
-        command = [sys.executable, "-m", "gnetsegd", "run", "--set", f'publish.endpoints=["{self.endpoint}"]']
+        command = [
+            *wrapper,
+            sys.executable,
+            "-m",
+            "gnetsegd",
+            "run",
+            "--set",
+            f'publish.endpoints=["{self.endpoint}"]',
+        ]
         for setting in settings:
             command += ["--set", setting]
         environment = dict(os.environ)
