@@ -181,7 +181,7 @@ def lies(
         if not begin <= at <= end:
             continue
         when = f"{at - begin:.1f} s: status says {status.state}"
-        recent = [mask for mask in masks if at - TRUTH_S - SLACK_S <= mask.at <= at]
+        recent = [mask for mask in masks if at - TRUTH_S - SLACK_S <= mask.at <= at + SLACK_S]
         steady = rate(masks, at - STEADY_S, at) >= STEADY_SHARE * fps
         if status.state == "running":
             if at - begin > TRUTH_S + SLACK_S and not recent:
