@@ -197,6 +197,7 @@ class Run:
             *judge.status_gaps(statuses, lives(events, end_at)),
             *judge.fed_for_nothing(masks, statuses, fed, ready),
             *self.observer.garbage,
+            *self._control_characters(),
             *self._untrue_fallback(end_at),
         ]
         problems = [*self.problems]
@@ -230,6 +231,20 @@ class Run:
             "state_told_truth": not untrue,
             "problems": problems,
         }
+
+    def _control_characters(self) -> list[str]:
+        """Foreign text that went through as it was: into the log, to systemd, into ``status``."""
+        said = {
+            "the log": [line for _, line in self.service.log],
+            "what systemd heard": [event.words for event in self.service.events],
+            "status": [status.reason for status in self.observer.statuses],
+        }
+        return [
+            f"control characters in {where}: {line!r}"
+            for where, lines in said.items()
+            for line in lines
+            if not line.isprintable()
+        ][:3]
 
     def _untrue_fallback(self, end_at: float) -> list[str]:
         """A fallback is told of where an accelerator was, or is and cannot be used, and nowhere else."""
@@ -556,7 +571,9 @@ def tell(run: Run, began: float, result: dict[str, Any], whole: bool) -> None:
     ]
     log.append((run.fault_at, "------ the fault"))
     lines = [f"   {at - began:6.2f} {line}" for at, line in sorted(log)]
-    print("\n".join([*words, *(lines if whole else lines[-40:])]), file=sys.stderr, flush=True)
+    text = "\n".join([*words, *(lines if whole else lines[-40:])])
+    printable = "".join(c if c == "\n" or c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    print(printable, file=sys.stderr, flush=True)
 
 
 def main() -> None:
