@@ -1,6 +1,6 @@
 """Judges a daemon by what it sends: is each mask right, how long did none come, did it tell the truth?
 
-The pictures are those of ``recovery_world.WorldCamera``: each is a function of its own time of
+The pictures are those of ``recovery_camera.TimedCamera``: each is a function of its own time of
 exposure, which the header of its mask carries, so that every mask can be recomputed by itself. The
 network is a threshold. All times are of CLOCK_MONOTONIC, in s.
 """

@@ -1,8 +1,9 @@
 """What a daemon does when something fails: whole processes, scenario by scenario.
 
 Each scenario starts ``gnetsegd run`` under a small systemd (``service_manager.py``) that restarts it as
-its unit file says, in a world that fails on demand (``recovery_world.py``): a camera with one owner, and
-the mock device in libusb's place. A subscriber recomputes every mask (``judge.py``).
+its unit file says, with a camera that only one may open and that fails on demand (``recovery_camera.py``),
+and with the real ``auto`` on a mock device (``gnetsegd.testing.mock_accelerator``). A subscriber
+recomputes every mask (``judge.py``).
 
 ``back_s``: from the fault to the first right mask of a frame that was exposed after it, from whichever
 backend; where service breaks off again, the longest break. ``limit_s``: what it may be. ``log_lines``:
@@ -17,7 +18,9 @@ nothing. A scenario that fails says why on stderr.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
+import json
 import os
 import signal
 import sys
@@ -26,18 +29,20 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 import judge
-import recovery_world
+import recovery_camera
+from gnetseg_device.remote import ask
 from harness import finish
 from judge import Observer
 from service_manager import Service, Unit, inherited
 
 from gnetsegd.model import load_bundle
+from gnetsegd.testing import mock_accelerator
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "tests" / "data" / "models"
@@ -74,22 +79,25 @@ class NotWarm(Exception):
 class Scenario:
     """One fault and what is expected of the daemon.
 
-    ``play`` brings the run to the fault, calls ``Run.fault`` and does what comes after; its end and
-    ``watch_s`` more end the scenario. ``device`` is None where there never was an accelerator, else
-    the device's part of the world at the start. ``ends_on`` names the backends that may serve at the
-    end, ``running`` whether the process must be the one that it was.
+    ``play`` brings the run to the fault, calls ``Run.fault`` and does what comes after; ``watch_s`` after
+    its end the scenario ends. ``device``: an accelerator is plugged in at the start, with ``faults``;
+    ``camera`` are options of the camera. ``ends_on`` names the backends that may serve at the end.
+    ``same_process``: it has no reason to end.
     """
 
     name: str
     play: Callable[[Run], None]
     limit_s: float
-    device: dict[str, Any] | None = None
-    camera: dict[str, Any] = field(default_factory=dict)
+    device: bool = False
+    faults: tuple[str, ...] = ()
+    camera: tuple[str, ...] = ()
+    plugged: bool = True
     settings: tuple[str, ...] = ()
     ends_on: tuple[str, ...] = ("standin",)
     same_process: bool = True
     watch_s: float = WATCH_S
     log_lines_max: int = LOG_LINES_MAX
+    rate_share: float = RATE_SHARE
     bundle: str = "threshold-32"
     #: Fallback is not judged: whether a device that is still being prepared is one is a matter of words.
     fallback_open: bool = False
@@ -103,25 +111,38 @@ class Run:
         self.folder = folder
         self.fault_at = 0.0
         self.problems: list[str] = []
-        self.device = dict(scenario.device) if scenario.device is not None else None
-        self.camera = dict(scenario.camera)
-        self._world = folder / "world.json"
-        self.tell_world()
+        self.plug, self.lock, self.note = (folder / name for name in ("plug", "lock", "note"))
+        self.remote = folder / "device"
+        if scenario.plugged:
+            self.plug.touch()
         self.bundle = narrow_bundle(folder) if scenario.bundle == "narrow" else MODELS / scenario.bundle
         self.config = folder / "gnetsegd.toml"
         self.config.write_text(self.good_config())
-        packages = folder / "packages" / "world-1.0.dist-info"
-        packages.mkdir(parents=True)
-        (packages / "METADATA").write_text("Metadata-Version: 2.1\nName: world\nVersion: 1.0\n")
-        (packages / "entry_points.txt").write_text(recovery_world.ENTRY_POINTS)
-        path = [str(packages.parent), str(Path(__file__).parent), str(ROOT), str(ROOT / "firmware")]
+        packages = folder / "packages"
+        mock_accelerator.install(packages)
+        recovery_camera.install(packages)
+        path = [str(packages), str(Path(__file__).parent), str(ROOT), str(ROOT / "firmware")]
         endpoint = f"ipc://{folder}/m.sock"
+        settings = (
+            f'publish.endpoints=["{endpoint}"]',
+            "camera.driver=timed",
+            f"camera.timed.exclusive_lock={self.lock}",
+            f"camera.timed.absent_until_file={self.plug}",
+            f"camera.timed.block_once={self.note}",
+            *(f"camera.timed.{option}" for option in scenario.camera),
+            "accelerator.driver=mock",
+            "accelerator.mock.network=tflite",
+            "accelerator.mock.has_model=false",
+            f"accelerator.mock.plugged={str(scenario.device).lower()}",
+            f"accelerator.mock.faults={json.dumps(scenario.faults)}",
+            f"accelerator.mock.remote_socket={self.remote}",
+            *scenario.settings,
+        )
         command = [sys.executable, "-m", "gnetsegd", "run", "--config", str(self.config)]
-        for setting in (f'publish.endpoints=["{endpoint}"]', "camera.driver=world", *scenario.settings):
+        for setting in settings:
             command += ["--set", setting]
         self.observer = Observer(endpoint, load_bundle(str(self.bundle)).input)
-        variables = {"PYTHONPATH": ":".join(path), recovery_world.FILE_VARIABLE: str(self._world)}
-        self.service = Service(command, Unit.read(UNIT), folder, inherited(**variables))
+        self.service = Service(command, Unit.read(UNIT), folder, inherited(PYTHONPATH=":".join(path)))
 
     def good_config(self) -> str:
         return (
@@ -129,9 +150,6 @@ class Run:
         )
 
     # -- for the scenarios ------------------------------------------------------------------------
-
-    def tell_world(self) -> None:
-        recovery_world.write(self._world, {"camera": self.camera, "device": self.device})
 
     def start(self) -> None:
         self.service.start()
@@ -144,7 +162,7 @@ class Run:
         """Start, and wait for a second of steady masks (of ``backend``); statuses come then as well."""
         self.start()
         if not backend:
-            backend = "usb" if self.device is not None else "standin"
+            backend = "usb" if self.scenario.device else "standin"
         self.wait_steady(WARM_S, backend)
 
     def wait_steady(self, limit_s: float, backend: str = "") -> None:
@@ -205,7 +223,7 @@ class Run:
         if back_s > scenario.limit_s:
             problems.append(f"masks were away for {back_s:.1f} s; {scenario.limit_s:g} s are allowed")
         rate = judge.rate(masks, end_at - RATE_S, end_at)
-        if rate < RATE_SHARE * FPS:
+        if rate < scenario.rate_share * FPS:
             problems.append(f"at the end {rate:.1f} masks came a second, of {FPS:g}")
         last = {mask.backend for mask in masks if end_at - 1 < mask.at <= end_at}
         if not last <= set(scenario.ends_on):
@@ -252,7 +270,7 @@ class Run:
         statuses = [status for status in self.observer.statuses if status.at <= end_at]
         if any(mask.fallback for mask in masks if mask.backend == "usb"):
             return ["masks of usb were flagged as those of a fallback"]
-        if self.device is None:
+        if not self.scenario.device:
             told = [s for s in statuses if s.fallback or (s.state == "running" and s.reason)]
             if told or any(mask.fallback for mask in masks):
                 reason = f": {told[0].reason}" if told else ""
@@ -307,35 +325,29 @@ def from_the_start(run: Run) -> None:
     run.start()
 
 
-def device_fault(name: str, **arguments: Any) -> Callable[[Run], None]:
-    """Arm a fault of the device while it serves."""
+def device_fault(name: str) -> Callable[[Run], None]:
+    """The device gets a fault while it serves."""
 
     def play(run: Run) -> None:
-        assert run.device is not None
-        run.warm("usb")
-        run.device["faults"] = {name: arguments}
+        run.warm()
         run.fault()
-        run.tell_world()
+        ask(run.remote, f"inject {name}")
 
     return play
 
 
 def unplug(run: Run) -> None:
-    assert run.device is not None
-    run.warm("usb")
-    run.device["plugged"] = False
+    run.warm()
     run.fault()
-    run.tell_world()
+    ask(run.remote, "unplug")
 
 
-def unplug_and_replug(elsewhere: bool) -> Callable[[Run], None]:
+def unplug_and_replug(command: str) -> Callable[[Run], None]:
     def play(run: Run) -> None:
-        assert run.device is not None
         unplug(run)
         time.sleep(4)
-        run.device.update(plugged=True, elsewhere=elsewhere)
-        run.tell_world()
         since = time.monotonic()
+        ask(run.remote, command)
         run.expect(
             "a mask of usb",
             lambda: any(mask.at > since and mask.backend == "usb" for mask in run.observer.masks[-60:]),
@@ -351,80 +363,68 @@ def kill_9(run: Run) -> None:
     run.service.signal(signal.SIGKILL)
 
 
-def camera_once(**broken: Any) -> Callable[[Run], None]:
-    """The camera does this once; a library that has been loaded anew works again."""
-
-    def play(run: Run) -> None:
-        run.warm()
-        run.camera.update(broken)
-        run.fault()
-        run.tell_world()
-        time.sleep(0.3)
-        run.camera.clear()
-        run.tell_world()
-
-    return play
+def camera_breaks(run: Run) -> None:
+    """The camera blocks or crashes by itself after some frames: it leaves a note as it does."""
+    run.warm()
+    run.expect("the camera's fault", run.note.exists, 10)
+    run.fault()
 
 
-def camera_hangs_at_open(run: Run) -> None:
-    from_the_start(run)
-    time.sleep(1.5)  # it has begun to open it
-    run.camera.clear()
-    run.tell_world()
+def camera_hangs_at_close(run: Run) -> None:
+    """It is pulled for a moment, and its library does not close it."""
+    run.warm()
+    run.fault()
+    run.plug.unlink()
+    run.expect("the camera's fault", run.note.exists, 5)
+    run.plug.touch()
 
 
 def camera_flaps(run: Run) -> None:
-    run.warm()
-    run.camera["flap_frames"] = 10
-    run.fault()
-    run.tell_world()
+    from_the_start(run)
     time.sleep(20)
-    run.camera.clear()
-    run.tell_world()
 
 
 def camera_comes(run: Run) -> None:
     """The daemon starts without one: it is READY and says so; the time counts from when it comes."""
     run.start()
-    service, observer = run.service, run.observer
+    service = run.service
     run.expect("READY without a camera", lambda: service.count("READY") > 0, START_LIMIT_S)
     time.sleep(12)
-    states = {status.state for status in observer.statuses if status.at > time.monotonic() - 3}
-    if states != {"no-camera"}:
-        run.problems.append(f"without a camera the state was {' and '.join(sorted(states)) or 'not told'}")
+    no_camera(run)
     if len(service.log) > 12:
         run.problems.append(f"{len(service.log)} lines were logged without a camera; 12 are allowed")
-    if service.count("exit"):
-        run.problems.append("the process ended for want of a camera")
-    run.camera.clear()
     run.fault()
-    run.tell_world()
+    run.plug.touch()
 
 
 def camera_replugged(run: Run) -> None:
     """Unplugged for some seconds; the time counts from when it comes back."""
     run.warm()
-    run.camera["gone"] = True
-    run.tell_world()
+    run.plug.unlink()
     time.sleep(6)
-    states = {status.state for status in run.observer.statuses if status.at > time.monotonic() - 3}
-    if states != {"no-camera"}:
-        run.problems.append(f"without its camera the state was {' and '.join(sorted(states)) or 'not told'}")
-    run.camera.clear()
+    no_camera(run)
     run.fault()
-    run.tell_world()
+    run.plug.touch()
 
 
 def camera_taken(run: Run) -> None:
-    """Another program holds the camera at the start, and gives it up after some seconds."""
-    import fcntl
-
-    descriptor = os.open(run.folder / "camera.lock", os.O_RDWR | os.O_CREAT)
+    """Another program has the camera at the start, and gives it up after some seconds."""
+    descriptor = os.open(run.lock, os.O_RDWR | os.O_CREAT)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     run.start()
     time.sleep(6)
+    no_camera(run)
     run.fault()
     os.close(descriptor)
+
+
+def no_camera(run: Run) -> None:
+    """A problem unless ``status`` has said so for some seconds, and the process lives."""
+    states = {status.state for status in run.observer.statuses if status.at > time.monotonic() - 3}
+    if states != {"no-camera"}:
+        run.problems.append(f"without a camera the state was {' and '.join(sorted(states)) or 'not told'}")
+    if run.service.count("exit"):
+        run.problems.append("the process ended for want of a camera")
 
 
 def bad_reload(spoil: Callable[[Run], None]) -> Callable[[Run], None]:
@@ -471,67 +471,67 @@ def damaged_network(run: Run) -> None:
     run.config.write_text(run.good_config().replace(str(run.bundle), str(bundle)))
 
 
-def on_device(name: str, ends_on: tuple[str, ...] = ("standin",), **more: Any) -> Scenario:
-    """A device that serves and then fails like this."""
-    arguments = more.pop("arguments", {})
+def on_device(name: str, *ends_on: str, **more: Any) -> Scenario:
+    """A device that serves and then is like this, for so long that ``auto`` may try it several times."""
+    more = {"watch_s": 25.0, "log_lines_max": 30, **more}
     return Scenario(
-        name, device_fault(name, **arguments), ACCELERATOR_LIMIT_S, device={}, ends_on=ends_on, **more
+        name, device_fault(name), ACCELERATOR_LIMIT_S, device=True, ends_on=ends_on or EITHER, **more
     )
 
 
-def device_from_the_start(name: str, ends_on: tuple[str, ...] = ("standin",), **more: Any) -> Scenario:
+def broken_device(name: str, *ends_on: str, **more: Any) -> Scenario:
     """A device that is like this when the daemon starts."""
-    device = {"faults": {name: more.pop("arguments", {})}}
-    return Scenario(name, from_the_start, START_LIMIT_S, device=device, ends_on=ends_on, **more)
+    return Scenario(
+        name, from_the_start, START_LIMIT_S, device=True, faults=(name,), ends_on=ends_on or EITHER, **more
+    )
 
 
-EIGHT_BITS = ("accelerator.usb.mask_bits=8",)
-ONE_BIT = ("accelerator.usb.mask_bits=1",)
 EITHER = ("usb", "standin")
+BLOCKS = {"limit_s": CAMERA_LIMIT_S, "same_process": False}
+RELOAD = {"limit_s": STEADY_LIMIT_S}
 
 SCENARIOS = (
-    on_device("flap-after", EITHER, watch_s=25.0, log_lines_max=30),
-    on_device("proof-only", EITHER, watch_s=25.0, log_lines_max=30),
-    on_device("few-then-hang", EITHER, watch_s=25.0, log_lines_max=30),
-    on_device("error-all", EITHER, watch_s=25.0, log_lines_max=30),
-    on_device("lost-all", EITHER, watch_s=25.0, log_lines_max=30),
-    on_device("stale-all", EITHER, watch_s=25.0, log_lines_max=30),
-    on_device("late-answer", EITHER, watch_s=25.0),
-    on_device("mute-control", EITHER, watch_s=25.0),
-    on_device("stall-control", EITHER, watch_s=25.0),
-    on_device("bad-labels", EITHER, settings=EIGHT_BITS, watch_s=25.0, log_lines_max=30),
-    on_device("bad-padding", EITHER, settings=ONE_BIT, bundle="narrow", watch_s=25.0, log_lines_max=30),
-    device_from_the_start("slow-flash", EITHER, fallback_open=True),
-    device_from_the_start("later-minor", ("usb",)),
-    device_from_the_start("zero-chunk"),
-    device_from_the_start("foul-text", EITHER, fallback_open=True),
-    Scenario("unplug", unplug, ACCELERATOR_LIMIT_S, device={}),
-    Scenario("replug", unplug_and_replug(False), ACCELERATOR_LIMIT_S, device={}, ends_on=("usb",)),
-    Scenario("replug-elsewhere", unplug_and_replug(True), ACCELERATOR_LIMIT_S, device={}, ends_on=("usb",)),
+    on_device("flap-after"),
+    on_device("proof-only"),
+    on_device("few-then-hang"),
+    on_device("error-all"),
+    on_device("lost-all"),
+    on_device("stale-all"),
+    on_device("late-answer"),
+    on_device("mute-control"),
+    on_device("stall-control"),
+    on_device("bad-labels", settings=("accelerator.usb.mask_bits=8",)),
+    on_device("bad-padding", settings=("accelerator.usb.mask_bits=1",), bundle="narrow"),
+    broken_device("slow-flash", fallback_open=True),
+    broken_device("later-minor", "usb"),
+    broken_device("zero-chunk", "standin"),
+    broken_device("foul-text", fallback_open=True),
+    Scenario("unplug", unplug, ACCELERATOR_LIMIT_S, device=True),
+    Scenario("replug", unplug_and_replug("plug"), ACCELERATOR_LIMIT_S, device=True, ends_on=("usb",)),
+    Scenario(
+        "replug-elsewhere", unplug_and_replug("plug elsewhere"), ACCELERATOR_LIMIT_S, device=True,
+        ends_on=("usb",),
+    ),
     Scenario("accelerator-never-there", from_the_start, START_LIMIT_S),
     Scenario("kill-9", kill_9, START_LIMIT_S, same_process=False),
-    Scenario("kill-9-with-device", kill_9, START_LIMIT_S, device={}, ends_on=("usb",), same_process=False),
-    Scenario("camera-blocks", camera_once(block=True), CAMERA_LIMIT_S, same_process=False),
+    Scenario("kill-9-with-device", kill_9, START_LIMIT_S, device=True, ends_on=("usb",), same_process=False),
+    Scenario("camera-blocks", camera_breaks, camera=("block_after_frames=90",), **BLOCKS),
+    Scenario("camera-crashes", camera_breaks, camera=("crash_after_frames=90",), **BLOCKS),
+    Scenario("camera-hangs-at-close", camera_hangs_at_close, camera=("hang_at_close=true",), **BLOCKS),
+    Scenario("camera-hangs-at-open", from_the_start, camera=("hang_at_open=true",), **BLOCKS),
+    # The pause between two attempts grows to 2 s, and some good frames do not shorten it.
     Scenario(
-        "camera-hangs-at-close", camera_once(fail_and_hang_close=True), CAMERA_LIMIT_S, same_process=False
+        "camera-flaps", camera_flaps, START_LIMIT_S, camera=("flap_after_frames=10",),
+        settings=("camera.backoff_max_s=2",), log_lines_max=30, rate_share=0.0,
     ),
-    Scenario(
-        "camera-hangs-at-open", camera_hangs_at_open, CAMERA_LIMIT_S, camera={"hang_open": True},
-        same_process=False,
-    ),
-    # The pause between two attempts grows to 2 s here, and is not forgotten by some good frames.
-    Scenario(
-        "camera-flaps", camera_flaps, START_LIMIT_S, settings=("camera.backoff_max_s=2",),
-        log_lines_max=40,
-    ),
-    Scenario("camera-comes-later", camera_comes, START_LIMIT_S, camera={"gone": True}),
+    Scenario("camera-comes-later", camera_comes, START_LIMIT_S, plugged=False),
     Scenario("camera-replugged", camera_replugged, START_LIMIT_S),
     Scenario("camera-taken-by-another", camera_taken, START_LIMIT_S),
-    Scenario("reload-5000-digits", bad_reload(many_digits), STEADY_LIMIT_S),
-    Scenario("reload-3000-brackets", bad_reload(many_brackets), STEADY_LIMIT_S),
-    Scenario("reload-fifo-for-config", bad_reload(fifo_for_config), STEADY_LIMIT_S),
-    Scenario("reload-fifo-for-model", bad_reload(fifo_for_model), STEADY_LIMIT_S),
-    Scenario("reload-damaged-network", bad_reload(damaged_network), STEADY_LIMIT_S),
+    Scenario("reload-5000-digits", bad_reload(many_digits), **RELOAD),
+    Scenario("reload-3000-brackets", bad_reload(many_brackets), **RELOAD),
+    Scenario("reload-fifo-for-config", bad_reload(fifo_for_config), **RELOAD),
+    Scenario("reload-fifo-for-model", bad_reload(fifo_for_model), **RELOAD),
+    Scenario("reload-damaged-network", bad_reload(damaged_network), **RELOAD),
 )  # fmt: skip
 
 
