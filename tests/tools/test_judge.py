@@ -102,6 +102,12 @@ def test_a_truthful_daemon_tells_no_lies() -> None:
     assert judge.lies(served, said, FPS, 0.0, 20.0) == []
 
 
+def test_until_the_next_mask_the_last_one_says_what_serves() -> None:
+    served = [*masks(0, 10), *masks(12, 20, backend="standin", fallback=True)]
+    said = [status(11.5), status(13, backend="standin", fallback=True, reason="lost")]
+    assert judge.lies(served, said, FPS, 0.0, 20.0) == []
+
+
 @pytest.mark.parametrize(
     ("said", "words"),
     [

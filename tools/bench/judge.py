@@ -190,7 +190,8 @@ def lies(
                 found.append(f"{when} on a fallback without a reason")
         elif steady and any(at < mask.at <= at + SLACK_S for mask in masks):
             found.append(f"{when} ({status.reason}), and masks came at their full rate")
-        near = [mask for mask in masks if abs(mask.at - at) <= 2 * SLACK_S]
+        before = [mask for mask in masks if mask.at <= at][-1:]
+        near = before + [mask for mask in masks if abs(mask.at - at) <= 2 * SLACK_S]
         if near and status.state == "running":
             if status.backend not in {mask.backend for mask in near}:
                 found.append(
