@@ -240,7 +240,7 @@ def searching(device: MockDevice) -> AutoAccelerator:
         StandinAccelerator(MODEL, StandinOptions(threads=1)),
         AutoOptions(search_interval_s=0.05),
     )
-    assert accelerator.open().fallback
+    assert accelerator.open().backend == "standin"
     device.plug()
     return accelerator
 
@@ -267,7 +267,7 @@ def test_closed_while_it_opens_a_device_it_found_it_lets_the_device_go(
     assert not device.host.claims
     assert accelerator._search is None
     # And it can be opened again.
-    assert not accelerator.open().fallback
+    assert accelerator.open().backend == "usb"
     accelerator.close()
 
 
