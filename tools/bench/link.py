@@ -42,16 +42,14 @@ from harness import finish, spread
 from gnetsegd.accelerators.usb import UsbAccelerator, UsbOptions
 from gnetsegd.accelerators.usb_port import UsbPort, find
 from gnetsegd.accelerators.usb_session import Session
-from gnetsegd.cameras import CameraInfo, CaptureRequest
+from gnetsegd.cameras import Camera, CameraInfo, CaptureRequest
 from gnetsegd.config import CameraConfig, PublishConfig
 from gnetsegd.frame import HEADROOM, Frame, Geometry, Mask
 from gnetsegd.link.header import ROOM, message_size
 from gnetsegd.link.model_upload import ModelRecord
 from gnetsegd.model import ModelBundle, load_bundle
-from gnetsegd.road import camera_loop
-from gnetsegd.road.mailbox import Mailbox, Pool
-from gnetsegd.road.pipeline import Pipeline
 from gnetsegd.road.publisher import Publisher
+from gnetsegd.road.road import Network, Road, Source
 
 ALL_CORES = os.sched_getaffinity(0)
 MODEL = Path(__file__).parents[2] / "tests" / "data" / "models" / "threshold-224"
@@ -75,10 +73,12 @@ print(count / (time.monotonic() - start))
 """
 
 
-class StillCamera:
+class StillCamera(Camera):
     """Gives every slot back as it is, with a new number: the road is measured, not a camera."""
 
-    def __init__(self, _options: None) -> None:
+    Options = object
+
+    def __init__(self) -> None:
         self._next = 0
 
     def open(self, request: CaptureRequest) -> CameraInfo:
@@ -118,27 +118,24 @@ def road_fps(bundle: ModelBundle, options: argparse.Namespace, in_flight: int) -
     """Masks a second through the whole road."""
     device = make_device(bundle, options.mbps, options.compute_ms / 1000)
     usb = UsbOptions(mask_bits=options.mask_bits, frames_in_flight=in_flight, answer_timeout_s=5.0)
-    publisher, pool, mailbox = (
-        Publisher("cam0"),
-        Pool(bundle.input, bundle.mask.size_bytes, 4, ROOM),
-        Mailbox(),
-    )
-    config = CameraConfig(driver="still", options={"still": None})
-    camera_loop.find = lambda _group, _name: StillCamera
-    camera = camera_loop.CameraLoop(config, pool, mailbox, lambda: True, lambda: None)
+    publisher = Publisher("cam0")
     accelerator = UsbAccelerator(bundle, usb, backend=device.backend)
-    pipeline = Pipeline(accelerator, pool, mailbox, publisher, 1.0, lambda: True, lambda: None)
+    road = Road(
+        Source(CameraConfig(driver="still"), StillCamera),
+        Network(accelerator, bundle.input, bundle.mask.size_bytes, backoff_max_s=1.0),
+        publisher,
+        may_fail_hard=lambda: True,
+        wake=lambda: None,
+    )
     with tempfile.TemporaryDirectory(prefix="gs") as folder:
         endpoint = f"ipc://{folder}/masks.sock"
         publisher.open(PublishConfig(endpoints=[endpoint], send_hwm_messages=1000))
         subscriber = count_masks(endpoint, options.seconds)
-        camera.start()
-        pipeline.start()
+        road.start()
         try:
             fps = received(subscriber, publisher)
         finally:
-            camera.stop(2)
-            pipeline.stop(5)
+            road.stop(camera_s=2, drain_s=0, pipeline_s=5)
             publisher.close()
             device.close()
     assert not accelerator.describe()["faults"], "the link was to be without faults"
@@ -151,7 +148,7 @@ def serial_fps(bundle: ModelBundle, options: argparse.Namespace, mask_bits: int)
     usb = UsbOptions(mask_bits=mask_bits, frames_in_flight=1, answer_timeout_s=5.0)
     accelerator = UsbAccelerator(bundle, usb, backend=device.backend)
     info = accelerator.open()
-    camera, frame = StillCamera(None), Frame(bundle.input, bundle.mask.size_bytes, ROOM)
+    camera, frame = StillCamera(), Frame(bundle.input, bundle.mask.size_bytes, ROOM)
     publisher = Publisher("cam0")
     with tempfile.TemporaryDirectory(prefix="gs") as folder:
         endpoint = f"ipc://{folder}/masks.sock"

@@ -18,15 +18,12 @@ from typing import Any
 import usb.backend.libusb1
 
 from gnetsegd.accelerators.usb import UsbAccelerator, UsbOptions
-from gnetsegd.cameras import CameraInfo, CaptureRequest
+from gnetsegd.cameras import Camera, CameraInfo, CaptureRequest
 from gnetsegd.config import CameraConfig, PublishConfig
 from gnetsegd.frame import Frame, Geometry, Mask
-from gnetsegd.link.header import ROOM
 from gnetsegd.model import load_bundle
-from gnetsegd.road import camera_loop
-from gnetsegd.road.mailbox import Mailbox, Pool
-from gnetsegd.road.pipeline import Pipeline
 from gnetsegd.road.publisher import Publisher
+from gnetsegd.road.road import Network, Road, Source
 
 PACE_S = 0.02
 WARM_UP = 30
@@ -46,10 +43,12 @@ umask = os.umask
 PAUSED, RESUMED = (0x5E << 24 | kind << 16 | 0o022 for kind in (PAUSE, RESUME))
 
 
-class StillCamera:
+class StillCamera(Camera):
     """Gives every slot back as it is, with a new number; what it does itself is not counted."""
 
-    def __init__(self, _options: None) -> None:
+    Options = object
+
+    def __init__(self) -> None:
         self._next = 0
         self._due = 0.0
 
@@ -82,17 +81,10 @@ def name_threads() -> None:
     threading.Thread.run = named  # type: ignore[method-assign]
 
 
-def by_threads(road: dict[str, Any], frames: int) -> int:
+def by_threads(road: Road, frames: int) -> int:
     """Count over about ``frames`` frames; how many masks were published meanwhile."""
-    config = CameraConfig(driver="still", options={"still": None})
-    camera_loop.find = lambda _group, _name: StillCamera  # type: ignore[assignment, attr-defined]
-    mailbox, publisher = road["mailbox"], road["publisher"]
-    camera = camera_loop.CameraLoop(config, road["pool"], mailbox, lambda: True, lambda: None)
-    pipeline = Pipeline(
-        road["accelerator"], road["pool"], mailbox, publisher, 1.0, lambda: True, lambda: None
-    )
-    camera.start()
-    pipeline.start()
+    road.start()
+    publisher = road.publisher
     until = publisher.masks + WARM_UP
     while publisher.masks < until:
         time.sleep(0.01)
@@ -101,16 +93,13 @@ def by_threads(road: dict[str, Any], frames: int) -> int:
     time.sleep(frames * PACE_S)
     masks = publisher.masks - first
     mark(END)
-    camera.stop(5)
-    pipeline.stop(5)
+    road.stop(camera_s=5, drain_s=0, pipeline_s=5)
     return int(masks)
 
 
-def by_calls(road: dict[str, Any], frames: int, in_steps: bool) -> int:
+def by_calls(road: Road, accelerator: UsbAccelerator, frames: int, in_steps: bool) -> int:
     """Count the calls that the threads make for a frame, and the sum of each kind if ``in_steps``."""
-    accelerator, pool, mailbox, publisher = (
-        road[name] for name in ("accelerator", "pool", "mailbox", "publisher")
-    )
+    pool, mailbox, publisher = road.pool, road.mailbox, road.publisher
     accelerator.open()
     mark(ROLE, ord("a"))
 
@@ -149,13 +138,19 @@ def measure(backend: Any, model: str, publisher: Publisher, mode: str, mask_bits
     """One measurement; how many frames it was."""
     bundle = load_bundle(model)
     options = UsbOptions(mask_bits=mask_bits, answer_timeout_s=5.0)
-    road: dict[str, Any] = {
-        "accelerator": UsbAccelerator(bundle, options, backend),
-        "pool": Pool(bundle.input, bundle.mask.size_bytes, 4, ROOM),
-        "mailbox": Mailbox(),
-        "publisher": publisher,
-    }
-    return by_threads(road, frames) if mode == "threads" else by_calls(road, frames, mode == "steps")
+    accelerator = UsbAccelerator(bundle, options, backend)
+    road = Road(
+        Source(CameraConfig(driver="still"), StillCamera),
+        Network(accelerator, bundle.input, bundle.mask.size_bytes, backoff_max_s=1.0),
+        publisher,
+        may_fail_hard=lambda: True,
+        wake=lambda: None,
+    )
+    return (
+        by_threads(road, frames)
+        if mode == "threads"
+        else by_calls(road, accelerator, frames, mode == "steps")
+    )
 
 
 def main() -> None:
