@@ -191,12 +191,13 @@ class Session:
         """What is the same for every frame of this session."""
         spec, mask = self._bundle.input, self.mask
         self._labels = LabelCheck(mask)
-        self._checks_labels = self._labels.needed
+        self._is_good = self._labels.is_good if self._labels.needed else None
         self._picture_bytes = spec.size_bytes
         self._trailer = trailer_size(self._picture_bytes, self.flags)
         #: Bytes of a FRAME and of its RESULT on the wire.
         self.request_size = message_size(self._picture_bytes, self.flags)
         self.result_size = message_size(mask.size_bytes, self.flags)
+        self._plain_result_size = self.result_size if not self.flags else -1
         #: Bytes that are asked for: as few transfers of the kernel as the mask needs.
         self.reply_size = in_buffer_size(mask.size_bytes)
         self._request = HeaderTemplate(
@@ -226,10 +227,9 @@ class Session:
         False says only that they have to be looked at more closely.
         """
         return (
-            count == self.result_size
-            and not self.flags
+            count == self._plain_result_size
             and self._result.stands_in(frame.reply, _REPLY, self.epoch, sequence)
-            and (not self._checks_labels or self._labels.is_good(frame))
+            and (self._is_good is None or self._is_good(frame))
         )
 
     def check_result(self, frame: Frame, header: Header, count: int) -> None:
