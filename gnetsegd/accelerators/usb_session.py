@@ -41,9 +41,9 @@ from ..link.model_upload import ModelRecord
 from ..link.requests import IN_LENGTH, Capabilities, Hello, pack_epoch, parse_capabilities
 from ..model import ModelBundle
 from ..text import clean
+from . import usb_upload
 from .usb_labels import LabelCheck
 from .usb_port import UsbFault, UsbPort
-from .usb_upload import upload
 
 _REPLY = HEADROOM - ROOM.reply_head
 #: ABORT alone has less time than other requests: while it is waited for, no mask comes from anywhere.
@@ -110,6 +110,10 @@ class Session:
         if payload_crc and not offered.features & Feature.PAYLOAD_CRC:
             raise UsbFault("features", "the device knows no payload CRC; set usb.payload_crc = false")
         self._check_picture()
+        # Another record for the same bytes is another model: other sizes, or another pixel format.
+        needs_model = offered.model != self.record
+        if needs_model:
+            usb_upload.check(offered, self._bundle)
         self.mask = MaskFormat(self.mask.width, self.mask.height, bits, self.mask.classes)
         self.flags = FLAG_CRC if payload_crc else 0
         self._features = (Feature.PAYLOAD_CRC if payload_crc else 0) | (
@@ -117,9 +121,8 @@ class Session:
         )
         self._prepare()
         self.hello()
-        # Another record for the same bytes is another model: other sizes, or another pixel format.
-        if offered.model != self.record:
-            upload(self, self._bundle)
+        if needs_model:
+            usb_upload.upload(self, self._bundle)
         self.beat()
 
     def _check_picture(self) -> None:
