@@ -145,8 +145,8 @@ class Memory:
     def __init__(self, buffer: bytearray, offset: int, size: int) -> None:
         self._keep = (ctypes.c_char * size).from_buffer(buffer, offset)
         self._address = ctypes.addressof(self._keep)
-        #: The same address as a C function takes it.
-        self.pointer = ctypes.c_void_p(self._address)
+        #: The same address, ready-made as an argument of a C function.
+        self.pointer = ctypes.byref(self._keep)
         self.size = size
         self.itemsize = 1
 

@@ -42,6 +42,8 @@ REFUSED_S = 60.0
 REFUSALS_MAX = 16
 #: So many answers that belong to nothing are let pass while one frame waits for its own.
 SKIPPED_MAX = 32
+#: Masks that are kept for their frames: more than a road has.
+_MASKS_MAX = 32
 #: Kinds of faults that nothing but opening it anew can mend.
 _HOPELESS = ("gone", "model", "given-up")
 #: The same while it is being mended: endpoint 0 is what mends it.
@@ -103,6 +105,7 @@ class UsbAccelerator(Accelerator):
         # In flight, oldest first: (sequence on the link, frame).
         self._owed: deque[tuple[int, Frame]] = deque()
         self._lost: deque[Loss] = deque()
+        self._masks: dict[Frame, Mask] = {}
         self._sent = Flag()
         self._room = Flag()
         # Held by OUT while it writes, by IN while it mends.
@@ -153,6 +156,7 @@ class UsbAccelerator(Accelerator):
             port.serial, port.place, session.capabilities.firmware or "unnamed firmware", self._depth,
             session.mask.bits,
         )  # fmt: skip
+        self._masks.clear()
         self._info = ModelInfo(
             backend="usb",
             model_id=self._bundle.id,
@@ -167,10 +171,13 @@ class UsbAccelerator(Accelerator):
     def attachments(self) -> frozenset[tuple[int, int]]:
         """(bus, address) of each matching device that is plugged in now; none is opened.
 
-        Costs next to nothing while nothing is plugged in or out. Raises ``PermanentError`` where pyusb
-        or libusb is missing, ``TransientError`` where libusb cannot tell.
+        Costs next to nothing while nothing is plugged in or out. Where pyusb or libusb cannot tell it
+        is as if there were one, at a place that is none: ``open`` then says what is missing.
         """
-        return self._attachments.look()
+        try:
+            return self._attachments.look()
+        except GnetsegError:
+            return frozenset({(0, 0)})
 
     def interrupt(self) -> None:
         """Let an ``open`` that runs in another thread end soon; ``close`` takes this back."""
@@ -315,21 +322,24 @@ class UsbAccelerator(Accelerator):
         try:
             if self._out_fault is not None:
                 raise self._out_fault
-            return self._receive()
+            session = self._session
+            assert session is not None, "open() comes first"
+            sequence, frame = self._owed[0]
+            count = session.port.bulk_in(frame.reply_memory, session.answer_timeout_ms)
+            if session.is_result(frame, sequence, count):
+                self._owed.popleft()
+                self._room.set()
+                return self._masks.get(frame) or self._mask_of(frame)
+            return self._look_closer(session, frame, sequence, count)
         except GnetsegError as fault:
             return self._mend(fault)
 
-    def _receive(self) -> Mask | Loss | None:
-        """The answer to the oldest frame in flight; None for one that is thrown away."""
-        session = self._session
-        assert session is not None, "open() comes first"
-        sequence, frame = self._owed[0]
-        count = session.port.bulk_in(frame.reply_memory, session.answer_timeout_ms)
-        if session.is_result(frame, sequence, count):
-            self._owed.popleft()
-            self._room.set()
-            return Mask(frame, self._info)
-        return self._look_closer(session, frame, sequence, count)
+    def _mask_of(self, frame: Frame) -> Mask:
+        """Each frame's mask is made once a session: a slot is used again and again."""
+        if len(self._masks) >= _MASKS_MAX:
+            self._masks.clear()
+        self._masks[frame] = mask = Mask(frame, self._info)
+        return mask
 
     def _look_closer(self, session: Session, frame: Frame, sequence: int, count: int) -> Mask | Loss:
         """The same for whatever is not just the mask that is due; waits past what belongs to nothing."""
@@ -351,7 +361,7 @@ class UsbAccelerator(Accelerator):
             session.check_result(frame, header, len(view))
             self._owed.popleft()
             self._room.set()
-            return Mask(frame, self._info)
+            return self._masks.get(frame) or self._mask_of(frame)
         fault = session.error(header, view)
         if header.type != Type.ERROR or header.flags & FLAG_LOST or header.sequence != sequence:
             raise fault

@@ -191,7 +191,8 @@ def _direct_transfer(context: Any, endpoint: int) -> Transfer:
     pointers as they are.
     """
     function = context.backend.lib["libusb_bulk_transfer"]
-    handle = context.handle.handle
+    # Pointers that are arguments already: ctypes would make one of each c_void_p, at each call.
+    handle = ctypes.c_void_p.from_param(context.handle.handle.value)
     transferred = ctypes.c_int()
     pointer = ctypes.byref(transferred)
 

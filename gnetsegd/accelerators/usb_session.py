@@ -41,9 +41,9 @@ from ..link.model_upload import ModelRecord
 from ..link.requests import IN_LENGTH, Capabilities, Hello, pack_epoch, parse_capabilities
 from ..model import ModelBundle
 from ..text import clean
+from . import usb_upload
 from .usb_labels import LabelCheck
 from .usb_port import UsbFault, UsbPort
-from .usb_upload import upload
 
 _REPLY = HEADROOM - ROOM.reply_head
 #: ABORT alone has less time than other requests: while it is waited for, no mask comes from anywhere.
@@ -110,6 +110,10 @@ class Session:
         if payload_crc and not offered.features & Feature.PAYLOAD_CRC:
             raise UsbFault("features", "the device knows no payload CRC; set usb.payload_crc = false")
         self._check_picture()
+        # Another record for the same bytes is another model: other sizes, or another pixel format.
+        needs_model = offered.model != self.record
+        if needs_model:
+            usb_upload.check(offered, self._bundle)
         self.mask = MaskFormat(self.mask.width, self.mask.height, bits, self.mask.classes)
         self.flags = FLAG_CRC if payload_crc else 0
         self._features = (Feature.PAYLOAD_CRC if payload_crc else 0) | (
@@ -117,9 +121,8 @@ class Session:
         )
         self._prepare()
         self.hello()
-        # Another record for the same bytes is another model: other sizes, or another pixel format.
-        if offered.model != self.record:
-            upload(self, self._bundle)
+        if needs_model:
+            usb_upload.upload(self, self._bundle)
         self.beat()
 
     def _check_picture(self) -> None:
@@ -191,12 +194,13 @@ class Session:
         """What is the same for every frame of this session."""
         spec, mask = self._bundle.input, self.mask
         self._labels = LabelCheck(mask)
-        self._checks_labels = self._labels.needed
+        self._is_good = self._labels.is_good if self._labels.needed else None
         self._picture_bytes = spec.size_bytes
         self._trailer = trailer_size(self._picture_bytes, self.flags)
         #: Bytes of a FRAME and of its RESULT on the wire.
         self.request_size = message_size(self._picture_bytes, self.flags)
         self.result_size = message_size(mask.size_bytes, self.flags)
+        self._plain_result_size = self.result_size if not self.flags else -1
         #: Bytes that are asked for: as few transfers of the kernel as the mask needs.
         self.reply_size = in_buffer_size(mask.size_bytes)
         self._request = HeaderTemplate(
@@ -226,10 +230,9 @@ class Session:
         False says only that they have to be looked at more closely.
         """
         return (
-            count == self.result_size
-            and not self.flags
+            count == self._plain_result_size
             and self._result.stands_in(frame.reply, _REPLY, self.epoch, sequence)
-            and (not self._checks_labels or self._labels.is_good(frame))
+            and (self._is_good is None or self._is_good(frame))
         )
 
     def check_result(self, frame: Frame, header: Header, count: int) -> None:

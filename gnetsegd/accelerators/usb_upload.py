@@ -15,6 +15,7 @@ from ..link.model_upload import OFFSET_SIZE, RECORD_SIZE, pack_chunk, parse_prog
 from .usb_port import UsbFault
 
 if TYPE_CHECKING:
+    from ..link.requests import Capabilities
     from ..model import ModelBundle
     from .usb_session import Session
 
@@ -31,8 +32,9 @@ UPLOAD_LIMIT_S = 120.0
 
 
 def upload(session: Session, bundle: ModelBundle) -> None:
-    """Make ``bundle`` the device's active model. ``UsbFault`` with one sentence if it cannot be."""
-    wanted = _begin(session, bundle)
+    """Make ``bundle`` the device's active model, after ``check``. ``UsbFault`` if it cannot be."""
+    log.info("usb: uploading model %s (%d bytes) to %s", bundle.id, len(bundle.content), session.port.serial)
+    wanted = _ask_progress(session, bundle, Type.MODEL_BEGIN, session.record.pack())
     content, end = bundle.content, time.monotonic() + UPLOAD_LIMIT_S
     chunk = min(
         session.capabilities.max_chunk, session.capabilities.max_payload - OFFSET_SIZE, CHUNK_MAX_BYTES
@@ -56,9 +58,9 @@ def upload(session: Session, bundle: ModelBundle) -> None:
         )
 
 
-def _begin(session: Session, bundle: ModelBundle) -> int:
-    """Look whether it can be, then MODEL_BEGIN; the offset that the device wants first."""
-    offered, name, size = session.capabilities, bundle.id, len(bundle.content)
+def check(offered: Capabilities, bundle: ModelBundle) -> None:
+    """Whether the device can be given this model, before anything is sent. ``UsbFault`` if not."""
+    name, size = bundle.id, len(bundle.content)
     if not offered.features & Feature.MODEL_UPLOAD:
         raise UsbFault(
             "refused", f"the device has another model than {name} and takes none; configure its own model"
@@ -75,8 +77,6 @@ def _begin(session: Session, bundle: ModelBundle) -> int:
             f"the device takes models in pieces of at most {offered.max_chunk} bytes and messages of at "
             f"most {offered.max_payload}, so it cannot be given one; update its firmware",
         )
-    log.info("usb: uploading model %s (%d bytes) to %s", name, size, session.port.serial)
-    return _ask_progress(session, bundle, Type.MODEL_BEGIN, session.record.pack())
 
 
 def _ask_progress(session: Session, bundle: ModelBundle, kind: int, payload: bytes) -> int:

@@ -18,7 +18,7 @@ from gnetseg_device.pyusb_backend import Host, PyusbBackend
 from gnetsegd.accelerators import usb_port
 from gnetsegd.accelerators.usb import UsbAccelerator, UsbOptions
 from gnetsegd.accelerators.usb_port import SETTLE_S
-from gnetsegd.errors import AbsentError, TransientError
+from gnetsegd.errors import AbsentError, GnetsegError, TransientError
 
 from .model import MODEL, driver
 
@@ -126,6 +126,20 @@ def test_a_system_without_that_folder_is_asked_each_time(bus: Bus, monkeypatch: 
     for _ in range(3):
         accelerator.attachments()
     assert bus.asked == 3
+
+
+@pytest.mark.parametrize("error", [usb.core.NoBackendError("none"), usb.core.USBError("I/O", -1, 5)])
+def test_where_nobody_can_tell_it_is_as_if_there_were_one_and_opening_says_why(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(**_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(usb.core, "find", failing)
+    accelerator = driver(MockDevice(model=MODEL))
+    assert accelerator.attachments() == {(0, 0)}
+    with pytest.raises(GnetsegError, match=r"finds no libusb|a transfer failed"):
+        accelerator.open()
 
 
 # -- absent, or there and unusable

@@ -56,7 +56,7 @@ class FakeLibrary:
 class Handle:
     """As the backend's own handle: it hands ``handle`` on to the library."""
 
-    handle = object()
+    handle = ctypes.c_void_p(0x5EED)
 
 
 @pytest.fixture
@@ -147,7 +147,9 @@ def test_the_direct_way_gives_libusb_the_same_as_pyusb_does(library: FakeLibrary
     buffer, where = memory()
     where.size, library.transferred, library.fill = 700, 700, b"a mask"
     assert _direct_transfer(Context(library), 0x81)(where, 250) == 700
-    assert library.calls == [(Handle.handle, 0x81, address_of(buffer), 700, 250)]
+    ((handle, *rest),) = library.calls
+    assert ctypes.cast(handle, ctypes.c_void_p).value == Handle.handle.value
+    assert rest == [0x81, address_of(buffer), 700, 250]
     assert buffer[:7] == b"a mask\0"
 
 
