@@ -14,7 +14,7 @@ from collections.abc import Callable
 from ..cameras import Camera, CameraInfo, CaptureRequest
 from ..cameras.pacing import check_rate
 from ..config import CameraConfig
-from ..errors import EndOfVideo
+from ..errors import CameraStalled, EndOfVideo
 from ..frame import Frame
 from .mailbox import Mailbox, Pool
 from .supervisor import BEAT_S, REST_BEAT_S, Supervised
@@ -58,6 +58,8 @@ class CameraLoop(Supervised):
         self.next_sequence = first_sequence
         self._awake = threading.Event()
         self._awake.set()
+        #: Awake and not to stop; plain, as it is asked for each frame.
+        self._goes_on = True
 
     def set_awake(self, awake: bool) -> None:
         """Let the camera sleep, or wake it."""
@@ -65,15 +67,21 @@ class CameraLoop(Supervised):
             self._awake.set()
         else:
             self._awake.clear()
+        self._goes_on = awake and not self.stopping
 
     @property
     def awake(self) -> bool:
         return self._awake.is_set()
 
     def stop(self, timeout_s: float) -> bool:
-        self._stop.set()
+        self.stopping = True
+        self._goes_on = False
         self._awake.set()
         return super().stop(timeout_s)
+
+    def signs_of_life(self) -> int:
+        # A frame is one: so none has to be counted twice.
+        return self.beats + self.frames
 
     def _rests(self) -> bool:
         if self._awake.is_set():
@@ -105,6 +113,9 @@ class CameraLoop(Supervised):
         except EndOfVideo:
             live = False  # its last frame is still to be taken
             raise
+        except Exception as error:
+            self._served_until = time.monotonic() - (wait_s if isinstance(error, CameraStalled) else 0.0)
+            raise
         finally:
             self._enter("closing the camera", stall_s)
             camera.close()
@@ -120,15 +131,15 @@ class CameraLoop(Supervised):
     def _stream(self, camera: Camera, live: bool) -> None:
         offset: int | None = None
         slot: Frame | None = None
-        pool, mailbox, awake, stop = self._pool, self._mailbox, self._awake, self._stop
+        pool, mailbox = self._pool, self._mailbox
         try:
-            while awake.is_set() and not stop.is_set():
+            while self._goes_on:
                 if not live and not mailbox.wait_empty(BEAT_S):
                     self.beats += 1
                     continue
                 slot = pool.take() or mailbox.steal()
                 if slot is None:  # only when an accelerator keeps more frames than it said
-                    stop.wait(0.001)
+                    self._stop.wait(0.001)
                     self.beats += 1
                     continue
                 camera.capture(slot)
@@ -141,12 +152,10 @@ class CameraLoop(Supervised):
                 self.next_sequence = sequence + 1
                 slot.dropped_camera = self.dropped
                 self.frames += 1
-                self.beats += 1
                 displaced = mailbox.put(slot)
                 slot = None
                 if displaced is not None:
                     pool.give(displaced)
-                self._served_until = time.monotonic()
         finally:
             if slot is not None:
                 pool.give(slot)

@@ -19,6 +19,8 @@ class Mailbox:
         self._box: deque[Frame] = deque()
         self._full = Flag()
         self._taken = Flag()
+        #: Somebody waits for it to be empty, now and then.
+        self._awaited = False
         self.displaced = 0
 
     def put(self, frame: Frame) -> Frame | None:
@@ -39,11 +41,13 @@ class Mailbox:
             frame = box.popleft()
         except IndexError:  # it was stolen just now
             return None
-        self._taken.set()
+        if self._awaited:
+            self._taken.set()
         return frame
 
     def wait_empty(self, timeout_s: float) -> bool:
         """For a source that waits for its taker: True once there is no frame in the mailbox."""
+        self._awaited = True
         while self._box:
             if not self._taken.wait(timeout_s):
                 return False

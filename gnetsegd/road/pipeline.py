@@ -35,14 +35,15 @@ class NoMasks(TransientError):
 class _Out:
     """The OUT thread of one opened accelerator."""
 
-    def __init__(self, accelerator: Accelerator, mailbox: Mailbox, wanted: threading.Event) -> None:
+    def __init__(self, accelerator: Accelerator, mailbox: Mailbox, wanted: bool) -> None:
         self.submitted = 0
         self.error: Exception | None = None
         #: The frame at which ``submit`` raised.
         self.refused: Frame | None = None
         self._accelerator = accelerator
         self._mailbox = mailbox
-        self._wanted = wanted
+        #: Plain, as it is asked for each frame; whoever changes it calls ``stir``.
+        self.wanted = wanted
         #: Waits for masks to be wanted, and holds no frame.
         self.parked = False
         self._stirred = threading.Event()
@@ -63,16 +64,13 @@ class _Out:
         self._stirred.set()
 
     def _run(self) -> None:
-        accelerator, mailbox, wanted = self._accelerator, self._mailbox, self._wanted
+        accelerator, mailbox = self._accelerator, self._mailbox
         frame: Frame | None = None
         try:
             while not self._stop:
-                if not wanted.is_set():
-                    self.parked = True
-                    self._stirred.wait(REST_BEAT_S)
-                    self._stirred.clear()
+                if not self.wanted:
+                    self._park()
                     continue
-                self.parked = False
                 # First the permission, then the frame: so the frame is the newest there is.
                 if not accelerator.wait_for_credit(BEAT_S):
                     continue
@@ -83,6 +81,13 @@ class _Out:
         except Exception as error:  # handed to IN, which closes the accelerator
             self.refused = frame
             self.error = error
+
+    def _park(self) -> None:
+        self.parked = True
+        while not (self.wanted or self._stop):
+            self._stirred.wait(REST_BEAT_S)
+            self._stirred.clear()
+        self.parked = False
 
 
 class Pipeline(Supervised):
@@ -113,6 +118,7 @@ class Pipeline(Supervised):
         self.losses = losses
         self.no_masks = False
         self._out: _Out | None = None
+        #: Results and losses before this session.
         self._returned = 0
         self._answered = 0
         self._watch = MaskWatch(time.monotonic())
@@ -121,12 +127,13 @@ class Pipeline(Supervised):
 
     def set_wanted(self, wanted: bool) -> None:
         """Compute masks, or rest: then frames wait in the mailbox, the newest only."""
-        if not wanted:
+        if wanted:
+            self._wanted.set()
+        else:
             self._wanted.clear()
-            return
-        self._wanted.set()
         out = self._out
         if out is not None:
+            out.wanted = wanted
             out.stir()
 
     @property
@@ -136,7 +143,7 @@ class Pipeline(Supervised):
         return not self._wanted.is_set() and (out is None or (out.parked and self.in_flight == 0))
 
     def stop(self, timeout_s: float) -> bool:
-        self._stop.set()
+        self.stopping = True
         self._wanted.set()  # whoever rests sees the stop
         return super().stop(timeout_s)
 
@@ -144,15 +151,16 @@ class Pipeline(Supervised):
     def in_flight(self) -> int:
         """Frames submitted and not yet returned."""
         out = self._out
-        return out.submitted - self._returned if out is not None else 0
+        return out.submitted - (self.results + self.losses - self._returned) if out is not None else 0
 
     def signs_of_life(self) -> int:
-        return self.beats + self.accelerator.signs_of_life()
+        # An answer is one: so none has to be counted twice.
+        return self.beats + self.results + self.losses + self.accelerator.signs_of_life()
 
     def _session(self) -> None:
         """One opened accelerator, until it fails or the road stops."""
         accelerator = self.accelerator
-        out = _Out(accelerator, self._mailbox, self._wanted)
+        out = _Out(accelerator, self._mailbox, self._wanted.is_set())
         first = self.results
         self._enter("opening the accelerator", OPEN_LIMIT_S)
         try:
@@ -161,9 +169,10 @@ class Pipeline(Supervised):
             except Exception:
                 self.no_masks = False  # it is not there, or does not even begin: that is another matter
                 raise
-            self._returned = 0
+            self._returned = self.results + self.losses
             self._watch = MaskWatch(time.monotonic())
             self._out = out
+            out.wanted = self._wanted.is_set()  # it may have changed before there was somebody to tell
             out.start()
             self._enter_collect()
             self.state, self.reason = "running", ""
@@ -189,13 +198,11 @@ class Pipeline(Supervised):
     def _collect(self, accelerator: Accelerator, out: _Out) -> None:
         pool, publish = self._pool, self._publisher.publish
         serving = False
-        while not self._stop.is_set():
-            self.beats += 1
+        while not self.stopping:
             if out.error is not None:
                 raise out.error
             result = accelerator.collect(BEAT_S)
             if isinstance(result, Mask):
-                self._returned += 1
                 self.info = result.info
                 try:
                     publish(result, self.losses)
@@ -210,8 +217,8 @@ class Pipeline(Supervised):
                 if self.no_masks:
                     self.no_masks = False
                 continue
+            self.beats += 1
             if result is not None:
-                self._returned += 1
                 log.debug("frame %d is lost: %s", result.frame.sequence, result.reason)
                 self._lose(result.frame)
             self._judge(accelerator, result.reason if result is not None else "")

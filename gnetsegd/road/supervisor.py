@@ -57,6 +57,8 @@ class Supervised(ABC):
         self._may_fail_hard = may_fail_hard
         self._wake = wake
         self._stop = threading.Event()
+        #: The same, plain, for what is asked for each frame.
+        self.stopping = False
         self._backoff = Backoff(backoff_max_s)
         self._quiet = Quiet()
         self._said = ""
@@ -73,6 +75,7 @@ class Supervised(ABC):
 
     def stop(self, timeout_s: float) -> bool:
         """End the thread; False if it did not end in time."""
+        self.stopping = True
         self._stop.set()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
@@ -119,7 +122,7 @@ class Supervised(ABC):
 
     def _served_s(self) -> float:
         """How long the session that has just failed had served."""
-        return self._served_until - self._served_from
+        return self._served_until - self._served_from if self._served_from else 0.0
 
     # -- the loop ---------------------------------------------------------------------------------
 
