@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
@@ -26,9 +26,14 @@ from ..link.header import MODULUS, ROOM, Header, read_header
 from ..model import ModelBundle
 from ..text import clean
 from . import Accelerator, usb_port
+from .usb_labels import WHOLE, largest
 from .usb_patience import Patience
 from .usb_port import Attachments, UsbFault, UsbPort
 from .usb_session import ANSWERS, Session
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +47,10 @@ REFUSED_S = 60.0
 REFUSALS_MAX = 16
 #: So many answers that belong to nothing are let pass while one frame waits for its own.
 SKIPPED_MAX = 32
-#: Masks that are kept for their frames: more than a road has.
-_MASKS_MAX = 32
+#: Slots of which something is kept: more than a road has.
+_SLOTS_MAX = 32
+#: The mask that a slot's answer becomes, and the labels that have to be looked at before.
+_Slot = tuple[Mask, "NDArray[np.uint8] | None"]
 #: Kinds of faults that nothing but opening it anew can mend.
 _HOPELESS = ("gone", "model", "given-up")
 #: The same while it is being mended: endpoint 0 is what mends it.
@@ -105,7 +112,7 @@ class UsbAccelerator(Accelerator):
         # In flight, oldest first: (sequence on the link, frame).
         self._owed: deque[tuple[int, Frame]] = deque()
         self._lost: deque[Loss] = deque()
-        self._masks: dict[Frame, Mask] = {}
+        self._slots: dict[Frame, _Slot] = {}
         self._sent = Flag()
         self._room = Flag()
         # Held by OUT while it writes, by IN while it mends.
@@ -156,7 +163,7 @@ class UsbAccelerator(Accelerator):
             port.serial, port.place, session.capabilities.firmware or "unnamed firmware", self._depth,
             session.mask.bits,
         )  # fmt: skip
-        self._masks.clear()
+        self._slots.clear()
         self._info = ModelInfo(
             backend="usb",
             model_id=self._bundle.id,
@@ -326,20 +333,24 @@ class UsbAccelerator(Accelerator):
             assert session is not None, "open() comes first"
             sequence, frame = self._owed[0]
             count = session.port.bulk_in(frame.reply_memory, session.answer_timeout_ms)
-            if session.is_result(frame, sequence, count):
-                self._owed.popleft()
-                self._room.set()
-                return self._masks.get(frame) or self._mask_of(frame)
+            if count == session.plain_size and session.result.stands_in(
+                frame.reply, _REPLY, session.epoch, sequence
+            ):
+                mask, labels = self._slots.get(frame) or self._remember(session, frame)
+                if labels is None or largest(labels, WHOLE).item() < session.mask.classes:
+                    self._owed.popleft()
+                    self._room.set()
+                    return mask
             return self._look_closer(session, frame, sequence, count)
         except GnetsegError as fault:
             return self._mend(fault)
 
-    def _mask_of(self, frame: Frame) -> Mask:
-        """Each frame's mask is made once a session: a slot is used again and again."""
-        if len(self._masks) >= _MASKS_MAX:
-            self._masks.clear()
-        self._masks[frame] = mask = Mask(frame, self._info)
-        return mask
+    def _remember(self, session: Session, frame: Frame) -> _Slot:
+        """A slot is used again and again: what a mask in it needs is made once a session."""
+        if len(self._slots) >= _SLOTS_MAX:
+            self._slots.clear()
+        self._slots[frame] = slot = Mask(frame, self._info), session.labels_of(frame)
+        return slot
 
     def _look_closer(self, session: Session, frame: Frame, sequence: int, count: int) -> Mask | Loss:
         """The same for whatever is not just the mask that is due; waits past what belongs to nothing."""
@@ -361,7 +372,7 @@ class UsbAccelerator(Accelerator):
             session.check_result(frame, header, len(view))
             self._owed.popleft()
             self._room.set()
-            return self._masks.get(frame) or self._mask_of(frame)
+            return Mask(frame, self._info)
         fault = session.error(header, view)
         if header.type != Type.ERROR or header.flags & FLAG_LOST or header.sequence != sequence:
             raise fault

@@ -17,12 +17,10 @@ if TYPE_CHECKING:
 
     from ..frame import Frame, MaskFormat
 
-#: Frames whose views are kept: more than a road has.
-_VIEWS_MAX = 32
-
-# Of all of numpy's ways to the largest byte this one costs the least besides the bytes themselves.
-_largest = np.maximum.reduceat
-_WHOLE = np.zeros(1, np.intp)
+#: ``largest(labels, WHOLE).item()`` is the largest byte: of all of numpy's ways to it the one that costs the
+#: least besides the bytes themselves.
+largest = np.maximum.reduceat
+WHOLE = np.zeros(1, np.intp)
 
 
 class LabelCheck:
@@ -34,25 +32,20 @@ class LabelCheck:
         #: The bits of a row's last byte that belong to no pixel.
         self._padding = (1 << (8 * mask.stride - mask.bits * mask.width)) - 1
         self._labels = mask.classes < 1 << mask.bits
-        #: Whether there is anything that may be wrong.
+        #: Whether there is anything that may be wrong, and whether a label's place in its byte matters for it.
         self.needed = self._labels or self._padding != 0
-        self._views: dict[Frame, NDArray[np.uint8]] = {}
-        self._pixel = np.zeros(mask.size_bytes if self._labels and mask.bits < 8 else 0, np.uint8)
+        self.are_packed = self.needed and mask.bits < 8
+        self._pixel = np.zeros(mask.size_bytes if self._labels and self.are_packed else 0, np.uint8)
 
-    def is_good(self, frame: Frame) -> bool:
-        """Whether the mask that stands in ``frame.reply`` is one; see ``complaint`` for the words."""
-        view = self._views.get(frame)
-        if view is None:
-            view = self._remember(frame)
-        if self._mask.bits == 8:
-            return bool(_largest(view, _WHOLE).item() <= self._limit)
-        return self.complaint(frame) is None
+    def view(self, frame: Frame) -> NDArray[np.uint8]:
+        """The bytes of the mask that stands in ``frame.reply``."""
+        return np.frombuffer(frame.reply, np.uint8, self._mask.size_bytes, HEADROOM)
 
     def complaint(self, frame: Frame) -> tuple[str, str] | None:
         """(kind of fault, sentence) of a mask that is none; None for a good one."""
-        view = self._views.get(frame)
-        if view is None:
-            view = self._remember(frame)
+        if not self.needed:
+            return None
+        view = self.view(frame)
         if self._labels and (label := self._largest_label(view)) > self._limit:
             return "labels", (
                 f"a mask has the label {label}, the model has {self._limit + 1} classes; "
@@ -75,10 +68,3 @@ class LabelCheck:
             np.bitwise_and(pixel, (1 << bits) - 1, out=pixel)
             most = max(most, int(pixel.max()))
         return most
-
-    def _remember(self, frame: Frame) -> NDArray[np.uint8]:
-        if len(self._views) >= _VIEWS_MAX:
-            self._views.clear()
-        view = np.frombuffer(frame.reply, np.uint8, self._mask.size_bytes, HEADROOM)
-        self._views[frame] = view
-        return view

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ..errors import GnetsegError
 from ..frame import HEADROOM, Frame, MaskFormat, Memory
@@ -44,6 +45,10 @@ from ..text import clean
 from . import usb_upload
 from .usb_labels import LabelCheck
 from .usb_port import UsbFault, UsbPort
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _REPLY = HEADROOM - ROOM.reply_head
 #: ABORT alone has less time than other requests: while it is waited for, no mask comes from anywhere.
@@ -194,13 +199,13 @@ class Session:
         """What is the same for every frame of this session."""
         spec, mask = self._bundle.input, self.mask
         self._labels = LabelCheck(mask)
-        self._is_good = self._labels.is_good if self._labels.needed else None
         self._picture_bytes = spec.size_bytes
         self._trailer = trailer_size(self._picture_bytes, self.flags)
         #: Bytes of a FRAME and of its RESULT on the wire.
         self.request_size = message_size(self._picture_bytes, self.flags)
         self.result_size = message_size(mask.size_bytes, self.flags)
-        self._plain_result_size = self.result_size if not self.flags else -1
+        #: Those of a RESULT that can be judged by its header and its largest byte; -1 where none can.
+        self.plain_size = self.result_size if not self.flags and not self._labels.are_packed else -1
         #: Bytes that are asked for: as few transfers of the kernel as the mask needs.
         self.reply_size = in_buffer_size(mask.size_bytes)
         self._request = HeaderTemplate(
@@ -208,7 +213,8 @@ class Session:
             pixel=PIXEL_FORMAT_CODES[spec.pixel_format],
             width=spec.width, height=spec.height, model_id=self.model_id,
         )  # fmt: skip
-        self._result = HeaderTemplate(
+        #: The header that stands in front of a plain RESULT.
+        self.result = HeaderTemplate(
             Type.RESULT, mask.size_bytes, flags=self.flags, pixel=mask.bits,
             width=mask.width, height=mask.height, model_id=self.model_id,
         )  # fmt: skip
@@ -224,16 +230,9 @@ class Session:
             write_trailer(frame.request, 0, self._picture_bytes, self.flags)
         return sequence
 
-    def is_result(self, frame: Frame, sequence: int, count: int) -> bool:
-        """Are the ``count`` bytes in ``frame.reply`` just the mask that is due, and nothing else?
-
-        False says only that they have to be looked at more closely.
-        """
-        return (
-            count == self._plain_result_size
-            and self._result.stands_in(frame.reply, _REPLY, self.epoch, sequence)
-            and (self._is_good is None or self._is_good(frame))
-        )
+    def labels_of(self, frame: Frame) -> NDArray[np.uint8] | None:
+        """The labels of a plain RESULT in ``frame.reply``, if there are any that are no class."""
+        return self._labels.view(frame) if self._labels.needed else None
 
     def check_result(self, frame: Frame, header: Header, count: int) -> None:
         """Is this RESULT of ``count`` bytes the mask that was agreed on? Else ``UsbFault``."""

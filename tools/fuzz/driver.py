@@ -23,14 +23,16 @@ from gnetsegd.link.constants import FLAG_CRC, Feature, Type
 from gnetsegd.link.header import HEADER_SIZE, ROOM, Header, pack_message, read_header
 from gnetsegd.link.model_upload import ModelRecord
 from gnetsegd.link.requests import Capabilities
-from gnetsegd.message import pack_mask
+from gnetsegd.message import pack_mask, unpack_mask
 from gnetsegd.model import ModelBundle
 
 # A sentence for each fault would take most of the time.
 logging.getLogger("gnetsegd.accelerators").setLevel(logging.CRITICAL)
 
 CONTENT = b"a model for fuzzing"
-SPEC, MASK = FrameSpec(8, 4), MaskFormat(8, 4, 8, 2)
+#: Odd, so that rows of packed labels have padding.
+WIDTH, HEIGHT = 7, 4
+SPEC, MASK = FrameSpec(WIDTH, HEIGHT), MaskFormat(WIDTH, HEIGHT, 8, 2)
 BUNDLE = ModelBundle(
     "fuzz", "", "", Path(), hashlib.sha256(CONTENT).digest(), CONTENT, SPEC, MASK, ("background", "person")
 )
@@ -42,7 +44,7 @@ MODEL_ID = ModelRecord.of(BUNDLE).model_id
 
 
 def right_mask(pixels: bytes, bits: int) -> bytes:
-    labels = (np.frombuffer(pixels, np.uint8).reshape(4, 8) >= 128).astype(np.uint8)
+    labels = (np.frombuffer(pixels, np.uint8).reshape(HEIGHT, WIDTH) >= 128).astype(np.uint8)
     return pack_mask(labels, bits)
 
 
@@ -147,15 +149,15 @@ class ScriptedPort:
         self.allowed = mask
         return pack_message(
             Type.RESULT, epoch, sequence, mask, flags=self._flags, pixel=self._bits,
-            width=8, height=4, model_id=MODEL_ID,
+            width=WIDTH, height=HEIGHT, model_id=MODEL_ID,
         )  # fmt: skip
 
     def request_in(self, request_type: int, request: int, length: int) -> bytes:
         del request_type, request, length
         return CAPABILITIES.pack()
 
-    def request_out(self, request_type: int, request: int, data: bytes) -> None:
-        del request_type, request, data
+    def request_out(self, request_type: int, request: int, data: bytes, timeout_ms: int = 1000) -> None:
+        del request_type, request, data, timeout_ms
         if self._byte() == 255:
             raise UsbFault("stall", "fuzzed")
         self.asked.clear()  # HELLO and ABORT: whatever was under way is thrown away
@@ -191,7 +193,7 @@ def driver(data: bytes) -> None:
         return
     frames = [Frame(SPEC, MASK.size_bytes, ROOM) for _ in range(6)]
     free, out, number = deque(frames), deque[Frame](), 0
-    noise = np.frombuffer(hashlib.sha256(data).digest(), np.uint8).reshape(SPEC.shape)
+    noise = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)[: SPEC.size_bytes].reshape(SPEC.shape)
     while not port.spent:
         while free and accelerator.wait_for_credit(0):
             frame = free.popleft()
@@ -212,6 +214,9 @@ def driver(data: bytes) -> None:
         if isinstance(result, Mask):
             assert port.allowed is not None, "a mask from a transfer that was no good answer"
             assert bytes(result.payload) == port.allowed, "a wrong mask"
+            labels = unpack_mask(result.payload, result.info.mask)
+            assert labels.max() < MASK.classes, "a label that is no class"
+            assert pack_mask(labels, bits) == port.allowed, "bits in the padding"
             if not port.turned:
                 own = right_mask(expected.pixels.tobytes(), bits)
                 assert bytes(result.payload) == own, "the mask of another frame"
