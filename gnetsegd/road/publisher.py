@@ -14,7 +14,6 @@ import struct
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +39,8 @@ log = logging.getLogger(__name__)
 EVENTS_PER_POLL = 256
 #: Between two looks at connections while they come and go in numbers.
 DOOR_PAUSE_S = 0.001
+#: With a door shut: between two looks whether somebody can come in.
+SHUT_S = 2.0
 #: After an error that nobody foresaw.
 DOOR_ERROR_PAUSE_S = 0.5
 #: For the thread that looks after connections to end.
@@ -61,15 +62,18 @@ class Publisher:
     def __init__(self, camera: str) -> None:
         self.session = new_session()
         self.masks = 0
-        #: Called by ``poll_subscriptions`` and ``set_frames``, in their thread, when ``watched`` has changed.
+        #: Called by ``poll_subscriptions``, in its thread, when ``watched`` has changed since it last was.
         self.on_watched: Callable[[bool], None] | None = None
         self._camera = camera
         self._lock = threading.Lock()
         self._outlets: list[PublishSocket] = []
         self._door: threading.Thread | None = None
-        self._stop_door = -1
+        #: Wakes the thread that minds the door.
+        self._bell = -1
+        self._closing = False
         #: Readable while there is something to take in of which no socket's descriptor tells.
         self._pending = -1
+        self._is_pending = False
         self._changed = False
         self._mask_topic = topic("mask", camera)
         self._frame_topic = topic("frame", camera)
@@ -92,7 +96,8 @@ class Publisher:
             )  # fmt: skip
             groups.setdefault(equal, []).append(table)
         descriptors = raise_descriptor_limit()
-        self._pending, self._stop_door = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC), os.eventfd(0)
+        self._pending, self._bell = os.eventfd(0), os.eventfd(0)
+        self._closing = False
         try:
             for number, tables in enumerate(groups.values()):
                 peers = Peers(descriptors, len(groups))
@@ -113,15 +118,16 @@ class Publisher:
 
     def _mind_the_door(self) -> None:
         quiet, poller = Quiet(), select.poll()
-        poller.register(self._stop_door, select.POLLIN)
+        poller.register(self._bell, select.POLLIN)
         for outlet in self._outlets:
             poller.register(outlet.monitor_descriptor, select.POLLIN)
         while True:
-            waits = [outlet.look_again_s for outlet in self._outlets]
-            wait_s = min((wait for wait in waits if wait is not None), default=None)
-            ready = poller.poll(None if wait_s is None else 1 + wait_s * 1000)
-            if any(descriptor == self._stop_door for descriptor, _ in ready):
+            shut = any(outlet.is_shut for outlet in self._outlets)
+            ready = poller.poll(SHUT_S * 1000 if shut else None)
+            if self._closing:
                 return
+            if any(descriptor == self._bell for descriptor, _ in ready):
+                os.eventfd_read(self._bell)
             try:
                 self._look_at_connections()
                 # Many are taken in at once, rather than each with a change of threads.
@@ -141,7 +147,9 @@ class Publisher:
                 outlet.look_after_the_door()
 
     def _wake(self) -> None:
-        with suppress(OSError):
+        # With the lock held.
+        if not self._is_pending:
+            self._is_pending = True
             os.eventfd_write(self._pending, 1)
 
     def bound_endpoints(self) -> list[str]:
@@ -161,9 +169,11 @@ class Publisher:
 
     def set_frames(self, frames: bool) -> None:
         """Publish the pictures too, or no longer."""
-        self._frames = frames
-        self._update_wants()
-        self._tell_watched()
+        with self._lock:
+            self._frames = frames
+            self._update_wants()
+            if self._outlets:
+                self._wake()
 
     def publish(self, mask: Mask, losses: int) -> None:
         """Send one mask, and its picture if that is wanted. ``losses``: frames lost before it."""
@@ -225,18 +235,25 @@ class Publisher:
         """
         if not self._outlets:
             return
-        with suppress(BlockingIOError):
-            os.eventfd_read(self._pending)
         with self._lock:
+            if self._is_pending:
+                self._is_pending = False
+                os.eventfd_read(self._pending)
             for outlet in self._outlets:
                 changed, more = outlet.take_in(EVENTS_PER_POLL)
                 self._changed |= changed
                 if more:
                     self._wake()
+                if outlet.is_shut:
+                    # By this thread, perhaps: the other one has to know.
+                    os.eventfd_write(self._bell, 1)
             if self._changed:
                 self._changed = False
                 self._update_wants()
-        self._tell_watched()
+        if self.watched != self._told_watched:
+            self._told_watched = self.watched
+            if self.on_watched is not None:
+                self.on_watched(self.watched)
 
     def _update_wants(self) -> None:
         masks, frames = [], []
@@ -248,12 +265,6 @@ class Publisher:
                 frames.append(outlet.xpub)
         self._mask_sockets, self._frame_sockets = masks, frames
         self.watched = bool(masks or frames)
-
-    def _tell_watched(self) -> None:
-        if self.watched != self._told_watched:
-            self._told_watched = self.watched
-            if self.on_watched is not None:
-                self.on_watched(self.watched)
 
     def send_info(self, body: dict[str, Any]) -> None:
         """Send ``info`` and make it the welcome of those who come later."""
@@ -276,7 +287,8 @@ class Publisher:
     def close(self) -> None:
         """Deliver what is on its way (at most ``zmq_socket.LINGER_MS``) and free the endpoints."""
         if self._door is not None:
-            os.eventfd_write(self._stop_door, 1)
+            self._closing = True
+            os.eventfd_write(self._bell, 1)
             self._door.join(DOOR_STOP_S)
             self._door = None
         with self._lock:
@@ -286,7 +298,8 @@ class Publisher:
                 outlet.close()
         for outlet in closed:
             outlet.release()
-        for descriptor in (self._pending, self._stop_door):
+        for descriptor in (self._pending, self._bell):
             if descriptor >= 0:
                 os.close(descriptor)
-        self._pending = self._stop_door = -1
+        self._pending = self._bell = -1
+        self._is_pending = False

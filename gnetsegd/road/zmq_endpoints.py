@@ -6,12 +6,14 @@ alive; TCP off this machine needs CURVE or a key that says otherwise by name.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import ipaddress
 import os
 import socket
 import stat
+import struct
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +27,11 @@ if TYPE_CHECKING:
 
 #: sockaddr_un.sun_path less its NUL.
 IPC_PATH_MAX_BYTES = 107
-#: Connections that the kernel keeps for a listener that is busy, and that still come in as a door is shut.
+#: A filter of one instruction (BPF_RET, 0 bytes of the packet), and how Linux takes it: <asm/socket.h>.
+_DROP_ALL = struct.pack("=HBBI", 6, 0, 0, 0)
+_SO_ATTACH_FILTER = 26
+_SO_DETACH_FILTER = 27
+#: Connections that the kernel keeps for a listener that is busy; they still come in after it is shut.
 BACKLOG_CONNECTIONS = 32
 
 
@@ -115,7 +121,8 @@ class Binding:
     """One bound endpoint. For ipc it holds a lock file, so that two daemons never share a path.
 
     The ipc socket is made here and handed to libzmq, which would unlink the path whoever's it is by then.
-    libzmq ends all connections with their listener: to take no more for a time, the file is moved away.
+    libzmq ends all connections with their listener. To take no more for a time, an ipc socket's file is moved
+    away, and a TCP listener gets a filter that drops whatever comes.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -124,8 +131,9 @@ class Binding:
         self.bound = endpoint
         #: The name that getsockname(2) gives of its connections: the path, or the port.
         self.local_name: str | int = ""
-        self.is_bound = False
         self.is_shut = False
+        #: libzmq's own descriptor of the listener, for TCP.
+        self.listener_fd = -1
         self._path: Path | None = None
         self._identity: tuple[int, int] | None = None
         self._listener: socket.socket | None = None
@@ -148,38 +156,40 @@ class Binding:
             self.release()
             raise
 
-    def rebind(self, bound: zmq.Socket[bytes]) -> None:
-        """Take connections again after ``unbind``; ``PermanentError`` when that is impossible."""
-        if not self.is_bound:
-            self.endpoint = self.bound
-            self._bind(bound)
-
-    def unbind(self, bound: zmq.Socket[bytes]) -> None:
-        """Drop every connection and take no more; the path stays, and the lock."""
-        if self.is_bound:
-            self.is_bound = False
-            bound.unbind(self.bound)
-
     def is_ours(self) -> bool:
         """Whether who follows the address still comes here (one stat(2)); False if the path is gone."""
         return self._path is None or self.is_shut or _identity(self._path) == self._identity
 
     def shut(self) -> None:
-        """Take no new connections and keep those that are there; for ipc only."""
-        if self._path is not None and not self.is_shut and self.is_ours():
-            with suppress(OSError):
+        """Take no new connections, and keep those that are there."""
+        if self.is_shut or not self.is_ours():
+            return
+        with suppress(OSError):
+            if self._path is not None:
                 self._path.rename(self._aside(self._path))
-                self.is_shut = True
+            else:
+                drop = ctypes.create_string_buffer(_DROP_ALL)
+                self._filter(_SO_ATTACH_FILTER, struct.pack("@HP", 1, ctypes.addressof(drop)))
+            self.is_shut = True
 
     def open_again(self) -> None:
         """Undo ``shut``, unless somebody else has taken the path."""
-        if self._path is not None and self.is_shut:
-            self.is_shut = False
-            aside = self._aside(self._path)
+        if not self.is_shut:
+            return
+        self.is_shut = False
+        if self._path is None:
             with suppress(OSError):
-                self._path.hardlink_to(aside)
-            with suppress(OSError):
-                aside.unlink()
+                self._filter(_SO_DETACH_FILTER, bytes(4))
+            return
+        aside = self._aside(self._path)
+        with suppress(OSError):
+            self._path.hardlink_to(aside)
+        with suppress(OSError):
+            aside.unlink()
+
+    def _filter(self, option: int, value: bytes) -> None:
+        with socket.socket(fileno=os.dup(self.listener_fd)) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, option, value)
 
     @staticmethod
     def _aside(path: Path) -> Path:
@@ -205,7 +215,6 @@ class Binding:
             bound.setsockopt(zmq.USE_FD, given)
             bound.bind(self.endpoint)
             self.bound = bound.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
-            self.is_bound = True
         except zmq.ZMQError as error:
             if given >= 0:
                 os.close(given)

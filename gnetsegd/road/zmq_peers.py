@@ -20,15 +20,21 @@ from ..errors import PermanentError
 
 #: Connections that one socket takes. A reader has one for each topic (docs/messages.md).
 CONNECTIONS_MAX = 128
-#: Subscriptions that one connection may hold; a reader needs four.
-TOPICS_MAX = 32
+#: New connections in a second, after ``CONNECTIONS_MAX`` at once; more are cut. libzmq's clients come again.
+CONNECTIONS_PER_S = 16
+#: Subscriptions that one connection may hold; a reader needs four at most.
+TOPICS_MAX = 16
 #: The longest topic that may be subscribed to; ours have 16 bytes.
 TOPIC_MAX_BYTES = 64
 #: Subscriptions, unsubscriptions and other messages that one connection may send in ``EVENTS_WINDOW_S``.
-EVENTS_MAX = 64
+EVENTS_MAX = 32
 EVENTS_WINDOW_S = 10.0
 #: With the house full, a connection that has subscribed to nothing for so long makes room for a new one.
 SILENT_S = 2.0
+
+#: What a connection that is cut may have in the kernel's buffer, and is thrown away: at most so many reads.
+DISCARD_READS = 64
+DISCARD_READ_BYTES = 65_536
 
 #: With a lower hard limit of open files a burst of connections could reach it before it is cut.
 DESCRIPTORS_MIN = 512
@@ -70,33 +76,45 @@ class Peers:
     def __init__(self, descriptors: int, sockets: int) -> None:
         #: Connections beyond this are cut.
         self.limit = max(1, min(CONNECTIONS_MAX, descriptors // 8) // sockets)
-        #: So many can only be there if they come faster than they are cut.
-        self.alarm = descriptors * 5 // 8 // sockets
         #: What getsockname(2) gives of the socket's own connections (``Binding.local_name``).
         self.names: Collection[str | int] = ()
         self._peers: dict[int, _Peer] = {}
         self._live = 0
-
-    def __len__(self) -> int:
-        """Connections whose descriptors are open, those that were cut included."""
-        return len(self._peers)
+        self._admissions = float(CONNECTIONS_MAX)
+        self._admitted_s = time.monotonic()
 
     @property
     def are_full(self) -> bool:
-        """Whether one more would be too many."""
-        return self._live >= self.limit
+        """Whether one more would be too many, of all or in this second."""
+        self._refill()
+        return self._live >= self.limit or self._admissions < 1
+
+    @property
+    def have_room(self) -> bool:
+        """Whether some more may come: a few at once, rather than one by one."""
+        self._refill()
+        return self._live < self.limit and self._admissions >= CONNECTIONS_PER_S / 2
+
+    def _refill(self) -> None:
+        now = time.monotonic()
+        more = (now - self._admitted_s) * CONNECTIONS_PER_S
+        self._admissions = min(self._admissions + more, CONNECTIONS_MAX)
+        self._admitted_s = now
 
     def accepted(self, fd: int) -> bool:
         """A new connection; whether it was cut, being one too many."""
         self.closed(fd)
-        peer = self._peers[fd] = _Peer(time.monotonic())
+        full = self.are_full
+        peer = self._peers[fd] = _Peer(self._admitted_s)
         self._live += 1
-        if self._live > self.limit:
+        if full:
             self._cut(fd, peer)
-        return peer.cut
+        else:
+            self._admissions -= 1
+        return full
 
-    def make_room(self) -> bool:
-        """Cut who has been there for a while and subscribed to nothing; whether anybody had to go."""
+    def make_room(self) -> None:
+        """Cut who has been there for a while and subscribed to nothing."""
         long_ago = time.monotonic() - SILENT_S
         silent = [
             (fd, peer)
@@ -105,7 +123,6 @@ class Peers:
         ]
         for fd, peer in silent:
             self._cut(fd, peer)
-        return bool(silent)
 
     def closed(self, fd: int) -> bool:
         """A connection has ended; whether it held a subscription."""
@@ -114,11 +131,6 @@ class Peers:
             return False
         self._live -= not peer.cut
         return bool(peer.topics)
-
-    def clear(self) -> None:
-        """Every connection has ended."""
-        self._peers.clear()
-        self._live = 0
 
     def take_in(self, fd: int, message: bytes) -> tuple[bool, str]:
         """What connection ``fd`` sent: (whether its subscriptions changed, for what it was cut or "").
@@ -170,6 +182,10 @@ class Peers:
                 name = connection.getsockname()
                 if (name if isinstance(name, str) else name[1]) in self.names:
                     connection.shutdown(socket.SHUT_RDWR)
+                    # libzmq would still read what it sent before.
+                    for _ in range(DISCARD_READS):
+                        if not connection.recv(DISCARD_READ_BYTES, socket.MSG_DONTWAIT):
+                            break
             except OSError:
                 pass
         return held

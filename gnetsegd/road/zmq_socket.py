@@ -9,12 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import struct
-import time
 from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from ..errors import ConfigError, PermanentError
+from ..errors import ConfigError
 from ..quiet import Quiet
 from ..text import clean
 from . import zmq_endpoints as endpoints
@@ -34,13 +33,12 @@ HANDSHAKE_MS = 5000
 MESSAGE_MAX_BYTES = 1024
 #: What one peer may have waiting: so little that libzmq, which empties this queue into one without limit
 #: whenever the socket is used, has to come back for more.
-RECEIVE_HWM_MESSAGES = 4
-#: With the house full: between two looks whether somebody can go.
-FULL_S = 0.5
-#: After far too many connections at once.
-UNBOUND_S = 1.0
+RECEIVE_HWM_MESSAGES = 2
+#: What the kernel keeps of what a TCP peer sends; by default it grows to megabytes.
+RECEIVE_BUFFER_BYTES = 16_384
 #: Deprecated in libzmq, and the only name of a connection that its messages carry.
 _SRCFD = getattr(zmq, "SRCFD", 2)
+EVENTS = zmq.EVENT_LISTENING | zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
 _EVENT = struct.Struct("=Hi")
 
 
@@ -58,9 +56,6 @@ class PublishSocket:
         # A context of its own: pyzmq's authenticator has one set of keys for all sockets of a context.
         self._context = zmq.Context(io_threads=1)
         self._authenticator: Any = None
-        self._unbound_until = 0.0
-        #: Listeners that were unbound and may have accepted somebody since.
-        self._closing = 0
         self._quiet = Quiet()
         self.xpub: zmq.Socket[bytes] = self._context.socket(zmq.XPUB)
         for option, value in (
@@ -70,6 +65,7 @@ class PublishSocket:
             (zmq.MAXMSGSIZE, MESSAGE_MAX_BYTES),
             (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
             (zmq.BACKLOG, endpoints.BACKLOG_CONNECTIONS),
+            (zmq.RCVBUF, RECEIVE_BUFFER_BYTES),
             # Every subscription of every peer is told, not only the first and last of each topic.
             (zmq.XPUB_VERBOSER, 1),
             (zmq.ZAP_DOMAIN, ZAP_DOMAIN.encode()),
@@ -80,7 +76,7 @@ class PublishSocket:
             self.xpub.setsockopt(zmq.HEARTBEAT_IVL, interval_ms)
             self.xpub.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3 * interval_ms)
         address = f"inproc://monitor-{name}"
-        self.xpub.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
+        self.xpub.monitor(address, EVENTS)
         self._monitor: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
         # libzmq's thread waits where it is a thousand connections ahead of us (its own side keeps 1000).
         self._monitor.setsockopt(zmq.RCVHWM, 1)
@@ -97,6 +93,7 @@ class PublishSocket:
             binding.bind(self.xpub, int(table.mode, 8))
             self.bindings.append(binding)
         self._peers.names = {binding.local_name for binding in self.bindings}
+        self.take_in_connections()
 
     def _use_curve(self, secret_key_file: str, keys_dir: str) -> None:
         from zmq.auth import CURVE_ALLOW_ANY, load_certificate
@@ -130,11 +127,9 @@ class PublishSocket:
         return int(self.xpub.getsockopt(zmq.FD))
 
     @property
-    def look_again_s(self) -> float | None:
-        """Seconds until ``look_after_the_door`` has something to do; None if that needs an event."""
-        if self._unbound_until:
-            return max(0.0, self._unbound_until - time.monotonic())
-        return FULL_S if self._peers.are_full else None
+    def is_shut(self) -> bool:
+        """Whether nobody is let in for now; ``look_after_the_door`` ends that when there is room."""
+        return any(binding.is_shut for binding in self.bindings)
 
     def topics(self) -> set[bytes]:
         """What anybody subscribes to here."""
@@ -155,7 +150,7 @@ class PublishSocket:
         except zmq.Again:
             pass
         # After the messages, and before they are looked at: the connection that sent one is known by now.
-        changed = self.take_in_connections()
+        changed = bool(frames) and self.take_in_connections()
         for frame in frames:
             try:
                 fd = frame.get(_SRCFD)
@@ -173,21 +168,17 @@ class PublishSocket:
         try:
             while True:
                 event, value = _EVENT.unpack(self._monitor.recv(zmq.NOBLOCK))
-                self._monitor.recv(zmq.NOBLOCK)  # the endpoint, in the same message
+                endpoint = self._monitor.recv(zmq.NOBLOCK).decode(errors="replace")
                 if event == zmq.EVENT_DISCONNECTED:
                     changed = self._peers.closed(value) or changed
-                elif event == zmq.EVENT_CLOSED:
-                    # All that a listener accepted ends with it, and no event tells.
-                    self._peers.clear()
-                    self._closing -= 1
-                    changed = True
-                else:
+                elif event == zmq.EVENT_ACCEPTED:
                     self._accepted(value)
+                else:
+                    for binding in self.bindings:
+                        if binding.bound == endpoint:
+                            binding.listener_fd = value
         except zmq.Again:
             pass
-        if len(self._peers) > self._peers.alarm and not self._unbound_until:
-            changed = True
-            self._unbind()
         return changed
 
     def _accepted(self, fd: int) -> None:
@@ -196,42 +187,15 @@ class PublishSocket:
             for binding in self.bindings:
                 binding.shut()
         if cut:
-            self._tell(f"a connection was cut: more than {self._peers.limit} are there")
-
-    def _unbind(self) -> None:
-        """The last resort before libzmq ends the process for want of descriptors, which only ipc knows."""
-        if not any(isinstance(name, str) for name in self._peers.names):
-            return
-        self._tell(
-            f"{len(self._peers)} connections at once: all are cut, for {UNBOUND_S:g} s nobody is let in"
-        )
-        for binding in self.bindings:
-            self._closing += binding.is_bound
-            binding.unbind(self.xpub)
-        self._unbound_until = time.monotonic() + UNBOUND_S
+            self._tell(f"a connection was cut: {self._peers.limit} are there, or too many came at once")
 
     def look_after_the_door(self) -> None:
         """Make room if the house is full, and let people in again if there is room."""
-        if self._unbound_until:
-            self._rebind()
-        elif self._peers.are_full:
+        if self._peers.are_full:
             self._peers.make_room()
-        if not self._peers.are_full:
+        if self.is_shut and self._peers.have_room:
             for binding in self.bindings:
                 binding.open_again()
-
-    def _rebind(self) -> None:
-        if time.monotonic() < self._unbound_until:
-            return
-        self._unbound_until = time.monotonic() + UNBOUND_S
-        if self._closing > 0:
-            return
-        try:
-            for binding in self.bindings:
-                binding.rebind(self.xpub)
-            self._unbound_until = 0.0
-        except PermanentError as error:
-            self._tell(str(error))
 
     def _address(self, frame: zmq.Frame) -> str:
         try:

@@ -52,6 +52,7 @@ TRANSPORTS = ("ipc", "tcp", "curve")
 #: Open files that the daemon may have in the attack "descriptors": the fewest with which it starts.
 FEW_DESCRIPTORS = 512
 
+RAW_TIMEOUT_S = 0.5
 #: The first 64 bytes of ZMTP 3.1 with the mechanism NULL.
 GREETING = b"\xff" + bytes(8) + b"\x7f\3\1" + b"NULL".ljust(20, b"\0") + bytes(32)
 
@@ -72,15 +73,20 @@ class Target:
         made.connect(self.endpoint)
         return made
 
-    def raw(self) -> socket.socket:
-        """A connection without ZeroMQ. ``OSError`` if there is none within a moment."""
-        if self.endpoint.startswith("ipc://"):
-            made = socket.socket(socket.AF_UNIX)
-            made.settimeout(0.5)
-            made.connect(self.endpoint.removeprefix("ipc://"))
-            return made
+    def raw(self, wait: bool = True) -> socket.socket:
+        """A connection without ZeroMQ; ``wait`` for it to be accepted. ``OSError`` if it is not."""
+        ipc = self.endpoint.startswith("ipc://")
+        made = socket.socket(socket.AF_UNIX if ipc else socket.AF_INET)
+        made.settimeout(RAW_TIMEOUT_S if wait or ipc else 0.0)
         host, _, port = self.endpoint.removeprefix("tcp://").rpartition(":")
-        return socket.create_connection((host, int(port)), timeout=0.5)
+        try:
+            made.connect(self.endpoint.removeprefix("ipc://") if ipc else (host, int(port)))
+        except BlockingIOError:
+            pass  # on its way
+        except OSError:
+            made.close()
+            raise
+        return made
 
 
 # -- attacks: each is called again and again and gives how much it got rid of --------------------------
@@ -210,12 +216,15 @@ def held(count: int, first: bytes) -> Callable[[Target], Callable[[], int]]:
 
         def once() -> int:
             if tried[0] >= count:
+                for peer in kept[:: max(1, len(kept) // 100)]:
+                    with suppress(OSError):
+                        peer.send(first[:1])
                 time.sleep(0.01)
                 return 0
             tried[0] += 1
             with suppress(OSError):
-                kept.append(target.raw())
-                kept[-1].sendall(first)
+                kept.append(target.raw(wait=False))
+                kept[-1].send(first)
             return 1
 
         return once
@@ -228,7 +237,7 @@ def passing(target: Target) -> Callable[[], int]:
 
     def once() -> int:
         with suppress(OSError):
-            target.raw().close()
+            target.raw(wait=False).close()
         return 1
 
     return once
