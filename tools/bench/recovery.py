@@ -518,7 +518,7 @@ SCENARIOS = (
     Scenario("camera-blocks", camera_breaks, camera=("block_after_frames=90",), **BLOCKS),
     Scenario("camera-crashes", camera_breaks, camera=("crash_after_frames=90",), **BLOCKS),
     Scenario("camera-hangs-at-close", camera_hangs_at_close, camera=("hang_at_close=true",), **BLOCKS),
-    Scenario("camera-hangs-at-open", from_the_start, camera=("hang_at_open=true",), **BLOCKS),
+    Scenario("camera-hangs-at-open", from_the_start, camera=("hang_at_open=true",), watch_s=15.0, **BLOCKS),
     # The pause between two attempts grows to 2 s, and some good frames do not shorten it.
     Scenario(
         "camera-flaps", camera_flaps, START_LIMIT_S, camera=("flap_after_frames=10",),
