@@ -39,6 +39,8 @@ LEFT_ALONE_MAX_S = 60.0
 #: One that is plugged in and cannot be opened is tried again after pauses that double, up to this, in s. One
 #: that is plugged in anew is tried at once.
 RETRY_MAX_S = 10.0
+#: How long ``open`` waits for the preferred one, in s, before the stand-in serves meanwhile.
+FIRST_WAIT_S = 1.5
 
 
 @attrs.frozen
@@ -85,6 +87,11 @@ class AutoAccelerator(Accelerator):
         self._left_alone_s = 0.0
         self._quiet = Quiet()
         self._stop = threading.Event()
+        #: The first attempt to open the preferred one is over.
+        self._tried = threading.Event()
+        self._preferred_info: ModelInfo | None = None
+        #: Frames may have gone to the stand-in since ``open``.
+        self._begun = False
         self._search: threading.Thread | None = None
 
     @classmethod
@@ -116,12 +123,16 @@ class AutoAccelerator(Accelerator):
         # The preferred one is judged here, by its own limit.
         self.answer_limit_s = max(self._preferred.answer_limit_s, self._fallback.answer_limit_s)
         self._current = self._fallback
-        info = self._try_preferred()
-        if info is None:
-            self._search_again(self._options.search_interval_s)
+        self._tried.clear()
+        self._begun = False
+        self._search_again(0.0)
+        # A device that first takes the model may need seconds: until then the stand-in serves.
+        self._tried.wait(FIRST_WAIT_S)
+        with self._switching:
+            self._begun = True
+            if self._current is self._preferred and self._preferred_info is not None:
+                return self._preferred_info
             return self._serving_info()
-        self._take_preferred()
-        return info
 
     def _serving_info(self) -> ModelInfo:
         assert self._fallback_info is not None, "open() comes first"
@@ -251,19 +262,26 @@ class AutoAccelerator(Accelerator):
         while not self._stop.wait(pause_s):
             pause_s = self._options.search_interval_s
             there = self._preferred.attachments()
-            if not there or (there == tried and time.monotonic() < retry_at):
+            # The first attempt is made in any case: it says why there is none.
+            known = self._tried.is_set()
+            if known and (not there or (there == tried and time.monotonic() < retry_at)):
                 continue
             if there != tried:
                 tried, retry_s = there, self._options.search_interval_s
-            if self._try_preferred() is None:
+            info = self._try_preferred()
+            if info is None:
+                self._tried.set()
                 retry_at = time.monotonic() + retry_s
                 retry_s = min(RETRY_MAX_S, 2 * retry_s)
                 continue
             with self._switching:
                 # IN cannot fall back before this: no frame has gone there yet.
-                self._changes += 1
+                self._preferred_info = info
+                begun = self._begun
+                self._changes += begun
                 self._take_preferred()
-            if self._quiet.may_say():
+            self._tried.set()
+            if begun and self._quiet.may_say():
                 log.warning(
                     "accelerator: USB is back%s", self._quiet.left_out(), extra={"GNETSEGD_BACKEND": "usb"}
                 )

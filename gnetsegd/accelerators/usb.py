@@ -24,6 +24,7 @@ from ..frame import HEADROOM, Frame, Loss, Mask, ModelInfo
 from ..link.constants import FLAG_LOST, MASK_BITS, USB_ID, Code, Type
 from ..link.header import MODULUS, ROOM, Header, read_header
 from ..model import ModelBundle
+from ..quiet import Quiet
 from ..text import clean
 from . import Accelerator, usb_port
 from .usb_labels import WHOLE, largest
@@ -125,6 +126,8 @@ class UsbAccelerator(Accelerator):
         self._recoveries = 0
         self._stale = 0
         self._last_fault = ""
+        self._quiet = Quiet()
+        self._said = ""
         #: Of the device at this attachment.
         self._patience = Patience(self.answer_limit_s)
         self._served: tuple[int, int] | None = None
@@ -158,11 +161,13 @@ class UsbAccelerator(Accelerator):
         self._out_fault = None
         self._session = session
         self._room.set()
-        log.info(
-            "usb: %s on %s (%s), %d frames in flight, %d bits a pixel",
-            port.serial, port.place, session.capabilities.firmware or "unnamed firmware", self._depth,
-            session.mask.bits,
-        )  # fmt: skip
+        if self._quiet.may_say(again=port.serial == self._said):
+            self._said = port.serial
+            log.info(
+                "usb: %s on %s (%s), %d frames in flight, %d bits a pixel",
+                port.serial, port.place, session.capabilities.firmware or "unnamed firmware", self._depth,
+                session.mask.bits,
+            )  # fmt: skip
         self._slots.clear()
         self._info = ModelInfo(
             backend="usb",

@@ -32,7 +32,7 @@ class LabelCheck:
         #: The bits of a row's last byte that belong to no pixel.
         self._padding = (1 << (8 * mask.stride - mask.bits * mask.width)) - 1
         self._labels = mask.classes < 1 << mask.bits
-        #: Whether there is anything that may be wrong, and whether a label's place in its byte matters for it.
+        #: Whether there is anything that may be wrong, and whether a label's place in its byte matters.
         self.needed = self._labels or self._padding != 0
         self.are_packed = self.needed and mask.bits < 8
         self._pixel = np.zeros(mask.size_bytes if self._labels and self.are_packed else 0, np.uint8)

@@ -14,7 +14,7 @@ from ..frame import Frame, FrameSpec, Geometry
 GROUP = "gnetsegd.cameras"
 
 #: To open a camera may take so much longer than one ``capture``, where a driver can say so itself.
-OPEN_EXTRA_S = 1.5
+OPEN_EXTRA_S = 1.0
 
 GEOMETRY_MODES = ("center-crop", "letterbox", "stretch")
 

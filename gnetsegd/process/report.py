@@ -43,7 +43,7 @@ class Reporter:
         self._sent: tuple[object, ...] = ()
         self._info_of: tuple[object, ...] = ()
         self._logged: tuple[str, str] = ("", "")
-        self._quiet = Quiet(burst_lines=20)
+        self._quiet = Quiet(burst_lines=8)
 
     def tick(self, now: float, ready: bool, achieved: bool) -> bool:
         """Say what is due; True if the periodic status was sent. ``achieved``: progress since then."""

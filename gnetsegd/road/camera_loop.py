@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 #: A driver gives up waiting for a frame a little before its call is taken for blocked.
 DRIVER_SHARE = 0.8
 #: To open a camera may take so much longer than to wait for one frame, in s.
-OPEN_EXTRA_S = 3.0
+OPEN_EXTRA_S = 1.5
 
 
 class CameraLoop(Supervised):

@@ -23,6 +23,8 @@ from .backoff import Backoff
 BEAT_S = 0.25
 #: The same while nobody listens, when each wake-up counts.
 REST_BEAT_S = 5.0
+#: Of the time between two looks for a blocked call so much counts, in s.
+LOOK_MAX_S = 0.5
 #: A reason in ``status`` may be so long.
 REASON_CHARACTERS = 500
 
@@ -67,7 +69,10 @@ class Supervised(ABC):
         #: The call that is under way, and how long it may go on without a beat.
         self._call = ""
         self._limit_s = math.inf
-        self._seen: tuple[int, float] = (-1, 0.0)
+        #: Of ``blocked``: the signs of life at its last look, when that was, for how long there was none new.
+        self._signs = -1
+        self._looked_at = 0.0
+        self._silent_s = 0.0
         self._thread = threading.Thread(target=self._run, name=thread_name, daemon=True)
 
     def start(self) -> None:
@@ -87,11 +92,16 @@ class Supervised(ABC):
     def blocked(self, now: float) -> str:
         """The call that has outlasted its limit, in words; empty if none has. One other thread asks."""
         signs = self.signs_of_life()
-        if signs != self._seen[0] or self._stop.is_set():
-            self._seen = (signs, now)
+        # Where whoever looks was kept from looking, the machine stood still, and not the call alone.
+        since_last_look_s = min(now - self._looked_at, LOOK_MAX_S)
+        self._looked_at = now
+        if signs != self._signs or self._stop.is_set():
+            self._signs, self._silent_s = signs, 0.0
             return ""
-        lasts_s = now - self._seen[1]
-        return f"{self._call} has not returned for {lasts_s:.1f} s" if lasts_s > self._limit_s else ""
+        self._silent_s += since_last_look_s
+        if self._silent_s <= self._limit_s:
+            return ""
+        return f"{self._call} has not returned for {self._silent_s:.1f} s"
 
     # -- for the session --------------------------------------------------------------------------
 
