@@ -82,7 +82,7 @@ class CameraConfig:
     )
     stall_timeout_s: float = option(
         2.0,
-        "without a frame for so long the camera is closed and reopened",
+        "without a frame for so long the camera is reopened; the process ends where its library hangs",
         unit="s",
         minimum=0.1,
         maximum=60,

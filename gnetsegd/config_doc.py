@@ -21,11 +21,12 @@ HEAD = """\
 One TOML file, by default `/etc/gnetsegd/gnetsegd.toml`. Every key has a default; an unknown key or
 a wrong value is refused with a sentence that names it.
 
-    gnetsegd check-config FILE                    is this file good?
+    gnetsegd check-config FILE                    is this file good? opens what the daemon would open
+    gnetsegd check-config --no-load FILE          the same for another machine's file
     gnetsegd run --config FILE --set camera.fps=15
 
-`systemctl reload gnetsegd` (SIGHUP) takes over a changed file: a bad one changes nothing and says
-so in the journal. The camera is reopened only when `[camera]` or the size of the network's input
+`systemctl reload gnetsegd` (SIGHUP) takes over a changed file: it is checked first, with the network
+that it names, and a bad one changes nothing and says so in the journal. The camera is reopened only when `[camera]` or the size of the network's input
 changed, the accelerator only when `[accelerator]` or `[model]` changed. `camera.name` and, in
 `[publish]`, all but `frames` and `status_interval_s` need a restart.
 """
@@ -52,7 +53,8 @@ CODES = """
 ## Exit codes
 
 Before it is ready, an error ends the daemon with a sentence and one of these (sysexits.h). After
-that only a stop, or the end of a video that does not loop, ends it.
+that a stop ends it, the end of a video that does not loop, or a call into a camera or an accelerator that
+does not return.
 
 | code | means |
 |---|---|
@@ -65,7 +67,7 @@ that only a stop, or the end of a video that does not loop, ends it.
 | 71 | this machine has no more memory, open files or threads to give |
 | 73 | the socket's folder is missing or not writable |
 | 74 | a disk is full, or a device or an output failed |
-| 75 | another program has the socket, or something that may come back is gone |
+| 75 | another program has the socket, something that may come back is gone, or a call does not return |
 | 77 | this user may not read or open something |
 | 78 | the configuration is wrong |
 """
