@@ -25,10 +25,11 @@ a wrong value is refused with a sentence that names it.
     gnetsegd check-config --no-load FILE          the same for another machine's file
     gnetsegd run --config FILE --set camera.fps=15
 
-`systemctl reload gnetsegd` (SIGHUP) takes over a changed file: it is checked first, with the network
-that it names, and a bad one changes nothing and says so in the journal. The camera is reopened only when `[camera]` or the size of the network's input
-changed, the accelerator only when `[accelerator]` or `[model]` changed. `camera.name` and, in
-`[publish]`, all but `frames` and `status_interval_s` need a restart.
+`systemctl reload gnetsegd` (SIGHUP) takes over a changed file: it is checked first, with the network that
+it names, and a bad one changes nothing and says so in the journal. The camera is reopened only when
+`[camera]` or the size of the network's input changed, the accelerator only when `[accelerator]` or
+`[model]` changed. `camera.name` and, in `[publish]`, all but `frames` and `status_interval_s` need a
+restart.
 """
 
 ENDPOINTS = """
@@ -53,8 +54,8 @@ CODES = """
 ## Exit codes
 
 Before it is ready, an error ends the daemon with a sentence and one of these (sysexits.h). After
-that a stop ends it, the end of a video that does not loop, or a call into a camera or an accelerator that
-does not return.
+that a stop ends it, the end of a video that does not loop, or a call into a camera or an accelerator
+that does not return.
 
 | code | means |
 |---|---|
@@ -67,7 +68,7 @@ does not return.
 | 71 | this machine has no more memory, open files or threads to give |
 | 73 | the socket's folder is missing or not writable |
 | 74 | a disk is full, or a device or an output failed |
-| 75 | another program has the socket, something that may come back is gone, or a call does not return |
+| 75 | another program has the socket, something that may come back is gone, or a call never returns |
 | 77 | this user may not read or open something |
 | 78 | the configuration is wrong |
 """
