@@ -214,14 +214,15 @@ def status_gaps(statuses: Sequence[Status], lives: Sequence[tuple[float, float]]
 
 
 def fed_for_nothing(
-    masks: Sequence[Mask], statuses: Sequence[Status], feedings: Sequence[float], ready_at: Sequence[float]
+    masks: Sequence[Mask], statuses: Sequence[Status], feedings: Sequence[float], begun_at: Sequence[float]
 ) -> list[str]:
     """Watchdog messages that came without masks though the state promised some, in sentences."""
     found = []
     for at in feedings:
         said = next((status for status in reversed(statuses) if status.at <= at), None)
         since = max(
-            [*(mask.at for mask in masks if mask.at <= at), *(r for r in ready_at if r <= at)], default=at
+            [*(mask.at for mask in masks if mask.at <= at), *(begun for begun in begun_at if begun <= at)],
+            default=at,
         )
         if said is not None and said.state in ("running", "no-masks") and at - since > TRUTH_S + SLACK_S:
             found.append(

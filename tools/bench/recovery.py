@@ -211,10 +211,12 @@ class Run:
         log_lines = sum(fault_at <= at <= end_at for at, _ in self.service.log)
         ready = [event.at for event in events if event.kind == "READY"]
         fed = [event.at for event in events if event.kind == "WATCHDOG"]
+        # A process that has just begun owes no mask yet.
+        begun = [*ready, *(event.at for event in events if event.kind == "start")]
         untrue = [
             *judge.lies(masks, statuses, FPS, fault_at, end_at),
             *judge.status_gaps(statuses, lives(events, end_at)),
-            *judge.fed_for_nothing(masks, statuses, fed, ready),
+            *judge.fed_for_nothing(masks, statuses, fed, begun),
             *self.observer.garbage,
             *self._control_characters(),
             *self._untrue_fallback(end_at),
