@@ -65,6 +65,12 @@ class Accelerator(ABC):
         """
         return frozenset({(0, 0)})
 
+    def interrupt(self) -> None:  # noqa: B027 - most open quickly
+        """Let an ``open`` that runs in another thread end soon, with an error; ``close`` takes this back."""
+
+    def rested(self) -> None:  # noqa: B027 - most do not judge
+        """Nothing was asked of it since the last ``collect``: that time says nothing about it."""
+
     @abstractmethod
     def open(self) -> ModelInfo:
         """Make ready to infer: load and warm up the network, or find and greet the device.

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import attrs
 
 from ..config import option
-from ..errors import AbsentError, GnetsegError, TransientError
+from ..errors import AbsentError, GnetsegError
 from ..flag import Flag
 from ..frame import Frame, Loss, Mask, ModelInfo
 from ..model import ModelBundle
@@ -28,7 +28,7 @@ from ..text import clean
 from . import Accelerator
 from .standin import StandinAccelerator, StandinOptions
 from .usb import UsbAccelerator, UsbOptions
-from .watch import MaskWatch
+from .watch import GIVEN_UP_ANSWERS, MaskWatch, limit_s
 
 log = logging.getLogger(__name__)
 
@@ -120,8 +120,10 @@ class AutoAccelerator(Accelerator):
         self.close()
         self._stop.clear()
         self._fallback_info = self._fallback.open()
-        # The preferred one is judged here, by its own limit.
-        self.answer_limit_s = max(self._preferred.answer_limit_s, self._fallback.answer_limit_s)
+        # The preferred one is judged here, by its own limit. Whoever judges both must grant the other one
+        # its time after that, or it would give up both at once.
+        both_s = limit_s(self._preferred.answer_limit_s) + limit_s(self._fallback.answer_limit_s)
+        self.answer_limit_s = both_s / GIVEN_UP_ANSWERS
         self._current = self._fallback
         self._tried.clear()
         self._begun = False
@@ -159,14 +161,16 @@ class AutoAccelerator(Accelerator):
             return Loss(self._lost.popleft(), self._reason)
         while not self._order:
             if not self._sent.wait(timeout_s):
+                self.rested()
                 return None
         source = self._order[0]
         try:
             result = source.collect(timeout_s)
-        except TransientError as error:
+        except Exception as error:
             if source is self._fallback:
                 raise
-            return self._change_to_fallback(str(error))
+            foreseen = isinstance(error, GnetsegError)
+            return self._change_to_fallback(str(error) if foreseen else f"{type(error).__name__}: {error}")
         if result is not None:
             self._order.popleft()
         if isinstance(result, Mask):
@@ -175,6 +179,9 @@ class AutoAccelerator(Accelerator):
         if source is self._preferred:
             self._judge(result)
         return result
+
+    def rested(self) -> None:
+        self._watch.look(self._masks, False, 0, time.monotonic())
 
     def _judge(self, result: Loss | None) -> None:
         """Give the preferred one up where frames go in and no masks come out: the next call changes over."""
@@ -237,7 +244,7 @@ class AutoAccelerator(Accelerator):
             return self._preferred.open()
         except AbsentError as error:
             if self._was_there:
-                self._miss(str(error))
+                self._miss(self._reason or str(error))
             else:
                 self._reason = ""
                 self._flag(False)
@@ -255,17 +262,16 @@ class AutoAccelerator(Accelerator):
 
     def _look(self, left_alone_s: float) -> None:
         """Until it is found: the thread ends with the change back."""
-        tried: frozenset[tuple[int, int]] = frozenset()
+        tried: frozenset[tuple[int, int]] | None = None
         retry_s = self._options.search_interval_s
         retry_at = 0.0
         pause_s = left_alone_s
         while not self._stop.wait(pause_s):
             pause_s = self._options.search_interval_s
-            there = self._preferred.attachments()
-            # The first attempt is made in any case: it says why there is none.
-            known = self._tried.is_set()
-            if known and (not there or (there == tried and time.monotonic() < retry_at)):
+            there = self._attachments()
+            if there == tried and (not there or time.monotonic() < retry_at):
                 continue
+            # Also when the last one has gone: to be told apart is what was there from what was only refused.
             if there != tried:
                 tried, retry_s = there, self._options.search_interval_s
             info = self._try_preferred()
@@ -287,6 +293,12 @@ class AutoAccelerator(Accelerator):
                 )
             return
 
+    def _attachments(self) -> frozenset[tuple[int, int]]:
+        try:
+            return self._preferred.attachments()
+        except Exception:  # to open it will tell what is the matter
+            return super().attachments()
+
     def describe(self) -> dict[str, Any]:
         return {
             "preferred": self._preferred.describe(),
@@ -295,9 +307,13 @@ class AutoAccelerator(Accelerator):
             "changes": self._changes,
         }
 
+    def interrupt(self) -> None:
+        self._preferred.interrupt()
+
     def close(self) -> list[Frame]:
         self._stop.set()
         if self._search is not None:
+            self._preferred.interrupt()
             self._search.join()
             self._search = None
         left = [*self._lost, *self._preferred.close(), *self._fallback.close()]
