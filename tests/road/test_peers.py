@@ -5,6 +5,8 @@ from __future__ import annotations
 import resource
 import select
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,8 +28,10 @@ from .test_publisher import mask, receive, subscribe
 #: ZMTP 3.1 in bytes, as a SUB socket begins it.
 GREETING = b"\xff" + bytes(8) + b"\x7f\3\1" + b"NULL".ljust(20, b"\0") + bytes(32)
 READY = b"\4\x19\5READY\x0bSocket-Type\0\0\0\3SUB"
+PING = b"\4\7\4PING\0\0"
 MASKS = topic("mask", "cam0")
 WAIT_S = 10.0
+ROOT = Path(__file__).parents[2]
 
 
 def message(body: bytes) -> bytes:
@@ -383,3 +387,32 @@ def test_one_poll_takes_in_a_bounded_number_of_messages_and_tells_that_there_are
         assert len(outlet.topics()) <= seen + 1
         seen = len(outlet.topics())
     peer.socket.close()
+
+
+HANGS_UP = """
+import sys, time
+from gnetsegd.config import PublishConfig
+from gnetsegd.road.publisher import Publisher
+from tests.road.test_peers import PING, RawPeer, subscription
+
+publisher = Publisher("cam0")
+publisher.open(PublishConfig(endpoints=[sys.argv[1]]))
+peer = RawPeer(sys.argv[1])
+peer.shake_hands()
+peer.say(*(subscription(b"%d" % n) for n in range(10)), PING)
+time.sleep(0.1)
+peer.socket.close()
+time.sleep(0.1)
+for _ in range(20):
+    publisher.poll_subscriptions()
+    time.sleep(0.01)
+publisher.close()
+print("alive")
+"""
+
+
+def test_a_peer_that_hangs_up_behind_a_ping_does_not_end_the_process(ipc_endpoint: str) -> None:
+    # In a process of its own: libzmq would end it.
+    command = [sys.executable, "-c", HANGS_UP, ipc_endpoint]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=ROOT)
+    assert done.stdout == "alive\n", done.stderr
