@@ -13,6 +13,7 @@ import os
 import resource
 import socket
 import stat
+import struct
 import sys
 import termios
 import time
@@ -47,6 +48,7 @@ SILENT_S = 2.0
 #: What a connection that is cut has in the kernel's buffer is thrown away, with at most so many reads.
 DISCARD_READS = 64
 DISCARD_READ_BYTES = 65_536
+_NO_LINGER = struct.pack("@ii", 1, 0)
 
 #: With a lower hard limit of open files a burst of connections could reach it before it is cut.
 DESCRIPTORS_MIN = 512
@@ -218,6 +220,8 @@ class Peers:
             try:
                 name = connection.getsockname()
                 if (name if isinstance(name, str) else name[1]) in self.names:
+                    # TCP: with RST, so that the kernel keeps nothing of it.
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
                     connection.shutdown(socket.SHUT_RDWR)
                     # libzmq would still read what it sent before.
                     for _ in range(DISCARD_READS):

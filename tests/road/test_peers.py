@@ -292,6 +292,109 @@ def test_few_descriptors_are_shared_by_the_sockets() -> None:
     assert Peers(65_536, 1).limit == zmq_peers.CONNECTIONS_MAX
 
 
+def test_a_flood_is_cut_also_while_libzmq_does_not_return_because_of_it(
+    publisher: Publisher, endpoint: str
+) -> None:
+    flood = subscription(b"x") * 10_000
+    hostile = RawPeer(endpoint)
+    hostile.shake_hands()
+
+    def goes_on() -> bool:
+        try:
+            hostile.say(flood)
+        except ConnectionError:
+            return False
+        return True
+
+    with publisher._lock:
+        assert not all(goes_on() for _ in range(2000))
+    hostile.socket.close()
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[tuple[Peers, socket.socket, socket.socket]]:
+    """Somebody who is connected: (peers, the end that is judged, the other end)."""
+    peers, path = Peers(descriptors=4096, sockets=1), str(tmp_path / "masks.sock")
+    peers.names = {path}
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as far:
+        listener.bind(path)
+        listener.listen()
+        far.connect(path)
+        near, _ = listener.accept()
+        with near:
+            assert not peers.accepted(near.fileno())
+            yield peers, near, far
+
+
+def is_cut(far: socket.socket) -> bool:
+    far.setblocking(False)
+    try:
+        return far.recv(1) == b""
+    except BlockingIOError:
+        return False
+
+
+def test_a_peer_with_much_waiting_is_cut_and_what_waits_is_thrown_away(
+    connection: tuple[Peers, socket.socket, socket.socket],
+) -> None:
+    peers, near, far = connection
+    far.send(bytes(zmq_peers.WAITING_MAX_BYTES))
+    assert peers.heard(near.fileno()) == (False, "")
+    assert not is_cut(far)
+    far.send(b"1")
+    _, cut_for = peers.heard(near.fileno())
+    assert cut_for
+    assert is_cut(far)
+    assert near.recv(10_000) == b""
+
+
+def test_a_flood_keeps_newcomers_out_for_a_while_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(zmq_peers.time, "monotonic", lambda: now)
+    peers = Peers(descriptors=4096, sockets=1)
+    floods = 0
+    while not peers.are_full:
+        near, far = socket.socketpair()
+        with near, far:
+            assert not peers.accepted(near.fileno())
+            far.send(bytes(zmq_peers.WAITING_MAX_BYTES + 1))
+            assert peers.heard(near.fileno())[1]
+            peers.closed(near.fileno())
+        floods += 1
+    assert floods <= zmq_peers.CONNECTIONS_MAX / zmq_peers.FLOOD_CONNECTIONS
+    now += 5.0
+    assert peers.have_room
+
+
+def test_a_peer_that_is_heard_too_often_is_cut(
+    connection: tuple[Peers, socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(zmq_peers.time, "monotonic", lambda: now)
+    peers, near, far = connection
+    for _ in range(zmq_peers.NOISES_MAX):
+        assert peers.heard(near.fileno()) == (False, "")
+    now += zmq_peers.EVENTS_WINDOW_S + 1
+    for _ in range(zmq_peers.NOISES_MAX):
+        assert peers.heard(near.fileno()) == (False, "")
+    assert not is_cut(far)
+    assert peers.heard(near.fileno())[1]
+    assert is_cut(far)
+
+
+def test_a_reader_may_change_its_subscriptions_for_days(
+    connection: tuple[Peers, socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(zmq_peers.time, "monotonic", lambda: now)
+    peers, near, far = connection
+    for _ in range(10 * zmq_peers.EVENTS_MAX):
+        now += 1.0
+        assert peers.take_in(near.fileno(), b"\1" + MASKS) == (True, "")
+        assert peers.take_in(near.fileno(), b"\0" + MASKS) == (True, "")
+    assert not is_cut(far)
+
+
 def test_only_a_connection_of_ours_is_ever_cut() -> None:
     peers = Peers(descriptors=4096, sockets=1)
     peers.names = {"/run/masks.sock", 5555}
