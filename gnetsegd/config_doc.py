@@ -46,8 +46,8 @@ default.
     curve_secret_key_file = "/etc/gnetsegd/keys/daemon.key_secret"
 
 Each socket takes at most 128 connections (fewer where few files may be open), and 16 new ones a second after
-the first 128. A peer that sends anything but a few subscriptions is cut; so is one that speaks no ZMTP 3
-(libzmq 4 or later), such as a browser or a port scan.
+the first 128. A connection may hold 16 subscriptions, of at most 64 bytes each, and send 32 messages in 10 s:
+whoever sends more is cut. So is who speaks no ZMTP 3 (libzmq 4 or later), such as a browser or a port scan.
 """
 
 CODES = """

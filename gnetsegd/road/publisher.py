@@ -14,6 +14,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,7 +74,6 @@ class Publisher:
         self._closing = False
         #: Readable while there is something to take in of which no socket's descriptor tells.
         self._pending = -1
-        self._is_pending = False
         self._changed = False
         self._mask_topic = topic("mask", camera)
         self._frame_topic = topic("frame", camera)
@@ -96,14 +96,17 @@ class Publisher:
             )  # fmt: skip
             groups.setdefault(equal, []).append(table)
         descriptors = raise_descriptor_limit()
-        self._pending, self._bell = os.eventfd(0), os.eventfd(0)
+        self._pending, self._bell = (os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(2))
+        self._noise = select.epoll()
+        self._noise.register(self._bell, select.EPOLLIN)
         self._closing = False
         try:
             for number, tables in enumerate(groups.values()):
                 peers = Peers(descriptors, len(groups))
-                made = PublishSocket(tables, peers, config.heartbeat_interval_s, str(number))
+                made = PublishSocket(tables, peers, self._noise, config.heartbeat_interval_s, str(number))
                 self._outlets.append(made)
                 made.open()
+                self._noise.register(made.monitor_descriptor, select.EPOLLIN)
         except Exception:
             self.close()
             raise
@@ -117,19 +120,19 @@ class Publisher:
         return [outlet.xpub for outlet in self._outlets]
 
     def _mind_the_door(self) -> None:
-        quiet, poller = Quiet(), select.poll()
-        poller.register(self._bell, select.POLLIN)
-        for outlet in self._outlets:
-            poller.register(outlet.monitor_descriptor, select.POLLIN)
+        quiet = Quiet()
         while True:
             shut = any(outlet.is_shut for outlet in self._outlets)
-            ready = poller.poll(SHUT_S * 1000 if shut else None)
+            noisy = [fd for fd, _ in self._noise.poll(SHUT_S if shut else None)]
             if self._closing:
                 return
-            if any(descriptor == self._bell for descriptor, _ in ready):
-                os.eventfd_read(self._bell)
             try:
-                self._look_at_connections()
+                if self._bell in noisy:
+                    os.eventfd_read(self._bell)
+                for outlet in self._outlets:
+                    if outlet.mind_the_door(noisy):
+                        self._changed = True
+                        os.eventfd_write(self._pending, 1)
                 # Many are taken in at once, rather than each with a change of threads.
                 time.sleep(DOOR_PAUSE_S)
             except Exception:
@@ -137,20 +140,6 @@ class Publisher:
                 if quiet.may_say():
                     log.exception("connections could not be looked after%s", quiet.left_out())
                 time.sleep(DOOR_ERROR_PAUSE_S)
-
-    def _look_at_connections(self) -> None:
-        with self._lock:
-            for outlet in self._outlets:
-                if outlet.take_in_connections():
-                    self._changed = True
-                    self._wake()
-                outlet.look_after_the_door()
-
-    def _wake(self) -> None:
-        # With the lock held.
-        if not self._is_pending:
-            self._is_pending = True
-            os.eventfd_write(self._pending, 1)
 
     def bound_endpoints(self) -> list[str]:
         """The endpoints as they were bound, with the ports that were chosen for ``tcp://...:*``."""
@@ -172,8 +161,8 @@ class Publisher:
         with self._lock:
             self._frames = frames
             self._update_wants()
-            if self._outlets:
-                self._wake()
+        if self._outlets:
+            os.eventfd_write(self._pending, 1)
 
     def publish(self, mask: Mask, losses: int) -> None:
         """Send one mask, and its picture if that is wanted. ``losses``: frames lost before it."""
@@ -235,20 +224,20 @@ class Publisher:
         """
         if not self._outlets:
             return
-        with self._lock:
-            if self._is_pending:
-                self._is_pending = False
-                os.eventfd_read(self._pending)
-            for outlet in self._outlets:
-                changed, more = outlet.take_in(EVENTS_PER_POLL)
-                self._changed |= changed
-                if more:
-                    self._wake()
-                if outlet.is_shut:
-                    # By this thread, perhaps: the other one has to know.
-                    os.eventfd_write(self._bell, 1)
-            if self._changed:
-                self._changed = False
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._pending)
+        for outlet in self._outlets:
+            with self._lock:
+                more = outlet.receive(EVENTS_PER_POLL)
+            self._changed |= outlet.judge()
+            if more:
+                os.eventfd_write(self._pending, 1)
+            if outlet.is_shut:
+                # By this thread, perhaps: the other one has to know.
+                os.eventfd_write(self._bell, 1)
+        if self._changed:
+            self._changed = False
+            with self._lock:
                 self._update_wants()
         if self.watched != self._told_watched:
             self._told_watched = self.watched
@@ -281,8 +270,10 @@ class Publisher:
                     if kind == "info":
                         outlet.xpub.setsockopt(zmq.XPUB_WELCOME_MSG, message)
                     outlet.xpub.send(message)
-                    if outlet.has_events():
-                        self._wake()
+                # A message may hide from the descriptors that a peer has sent something.
+                outlet.receive(EVENTS_PER_POLL)
+                if outlet.has_received:
+                    os.eventfd_write(self._pending, 1)
 
     def close(self) -> None:
         """Deliver what is on its way (at most ``zmq_socket.LINGER_MS``) and free the endpoints."""
@@ -298,8 +289,8 @@ class Publisher:
                 outlet.close()
         for outlet in closed:
             outlet.release()
-        for descriptor in (self._pending, self._bell):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._pending = self._bell = -1
-        self._is_pending = False
+        if self._pending >= 0:
+            self._noise.close()
+            os.close(self._pending)
+            os.close(self._bell)
+            self._pending = self._bell = -1

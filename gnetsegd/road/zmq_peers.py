@@ -2,15 +2,20 @@
 
 libzmq accepts whoever comes and queues whatever they subscribe to, both without limit; at the limit of open
 files its ipc listener even ends the process. It names the descriptor of each connection, though, in the
-socket monitor's events and with each subscription, and shutdown(2) on that ends one peer and no other.
+socket monitor's events and with each subscription, and shutdown(2) on that ends one peer and no other. A
+peer is judged by what it subscribed to, as far as that is known, and by what the kernel holds of it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import socket
 import stat
+import struct
+import sys
+import termios
 import time
 from collections.abc import Collection
 
@@ -20,8 +25,10 @@ from ..errors import PermanentError
 
 #: Connections that one socket takes. A reader has one for each topic (docs/messages.md).
 CONNECTIONS_MAX = 128
-#: New connections in a second, after ``CONNECTIONS_MAX`` at once; more are cut. libzmq's clients come again.
+#: New connections in a second, after ``CONNECTIONS_MAX`` at once. libzmq's clients come again.
 CONNECTIONS_PER_S = 16
+#: The door is opened again for as many at once.
+ROOM_CONNECTIONS = 8
 #: Subscriptions that one connection may hold; a reader needs four at most.
 TOPICS_MAX = 16
 #: The longest topic that may be subscribed to; ours have 16 bytes.
@@ -29,12 +36,19 @@ TOPIC_MAX_BYTES = 64
 #: Subscriptions, unsubscriptions and other messages that one connection may send in ``EVENTS_WINDOW_S``.
 EVENTS_MAX = 32
 EVENTS_WINDOW_S = 10.0
+#: Bytes that a connection may have waiting in the kernel. A reader's whole life has fewer.
+WAITING_MAX_BYTES = 4096
+#: How often a connection may be heard in ``EVENTS_WINDOW_S``; a reader may send a PING ten times a second.
+NOISES_MAX = 200
+#: What a flood costs all who want to come: so many connections fewer are let in for a while.
+FLOOD_CONNECTIONS = 32
 #: With the house full, a connection that has subscribed to nothing for so long makes room for a new one.
 SILENT_S = 2.0
 
-#: What a connection that is cut may have in the kernel's buffer, and is thrown away: at most so many reads.
+#: What a connection that is cut has in the kernel's buffer is thrown away, with at most so many reads.
 DISCARD_READS = 64
 DISCARD_READ_BYTES = 65_536
+_NO_LINGER = struct.pack("@ii", 1, 0)
 
 #: With a lower hard limit of open files a burst of connections could reach it before it is cut.
 DESCRIPTORS_MIN = 512
@@ -67,11 +81,18 @@ class _Peer:
     topics: set[bytes] = attrs.field(factory=set)
     window_s: float = 0.0
     events: int = 0
+    noises: int = 0
+
+    def renew(self, now: float) -> None:
+        """Begin to count anew if it is time to."""
+        if now - self.window_s > EVENTS_WINDOW_S:
+            self.window_s, self.events, self.noises = now, 0, 0
+
     cut: bool = False
 
 
 class Peers:
-    """Who is connected to one socket. Not safe for threads: the publisher's lock guards it."""
+    """Who is connected to one socket. Not safe for threads: its ``PublishSocket`` guards it."""
 
     def __init__(self, descriptors: int, sockets: int) -> None:
         #: Connections beyond this are cut.
@@ -93,7 +114,7 @@ class Peers:
     def have_room(self) -> bool:
         """Whether some more may come: a few at once, rather than one by one."""
         self._refill()
-        return self._live < self.limit and self._admissions >= CONNECTIONS_PER_S / 2
+        return self._live < self.limit and self._admissions >= min(ROOM_CONNECTIONS, CONNECTIONS_MAX)
 
     def _refill(self) -> None:
         now = time.monotonic()
@@ -151,13 +172,31 @@ class Peers:
         elif message[:1] == b"\0":
             changed = topic in peer.topics
             peer.topics.discard(topic)
-        now = time.monotonic()
-        if now - peer.window_s > EVENTS_WINDOW_S:
-            peer.window_s, peer.events = now, 0
+        peer.renew(time.monotonic())
         peer.events += 1
         if peer.events > EVENTS_MAX:
             return self._cut(fd, peer), f"more than {EVENTS_MAX} messages in {EVENTS_WINDOW_S:g} s"
         return changed, ""
+
+    def heard(self, fd: int) -> tuple[bool, str]:
+        """Something came on connection ``fd``: (whether subscriptions ended, for what it was cut or "")."""
+        peer = self._peers.get(fd)
+        if peer is None or peer.cut:
+            return False, ""
+        peer.renew(time.monotonic())
+        peer.noises += 1
+        if peer.noises > NOISES_MAX:
+            return self._cut(fd, peer), f"it sent {NOISES_MAX} times in {EVENTS_WINDOW_S:g} s"
+        waiting = bytearray(4)
+        try:
+            fcntl.ioctl(fd, termios.FIONREAD, waiting)
+        except OSError:
+            return False, ""
+        if int.from_bytes(waiting, sys.byteorder) <= WAITING_MAX_BYTES:
+            return False, ""
+        self._refill()
+        self._admissions = max(self._admissions - FLOOD_CONNECTIONS, -FLOOD_CONNECTIONS)
+        return self._cut(fd, peer), f"more than {WAITING_MAX_BYTES} bytes of it were waiting"
 
     def topics(self) -> set[bytes]:
         """What anybody subscribes to."""
@@ -181,6 +220,8 @@ class Peers:
             try:
                 name = connection.getsockname()
                 if (name if isinstance(name, str) else name[1]) in self.names:
+                    # TCP: with RST, so that the kernel keeps nothing of it.
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
                     connection.shutdown(socket.SHUT_RDWR)
                     # libzmq would still read what it sent before.
                     for _ in range(DISCARD_READS):

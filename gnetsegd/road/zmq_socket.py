@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import struct
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -31,9 +35,9 @@ ZAP_DOMAIN = "gnetsegd"
 HANDSHAKE_MS = 5000
 #: A longer message ends its connection. CURVE's longest handshake command has about 550 bytes.
 MESSAGE_MAX_BYTES = 1024
-#: What one peer may have waiting: so little that libzmq, which empties this queue into one without limit
-#: whenever the socket is used, has to come back for more.
-RECEIVE_HWM_MESSAGES = 2
+#: No limit. Where one is reached libzmq stops reading, and ends the process ("Assertion failed: !_io_error")
+#: if the peer then hangs up behind a PING, or before the next heartbeat.
+RECEIVE_HWM_MESSAGES = 0
 #: What the kernel keeps of what a TCP peer sends; by default it grows to megabytes.
 RECEIVE_BUFFER_BYTES = 16_384
 #: Deprecated in libzmq, and the only name of a connection that its messages carry.
@@ -43,15 +47,27 @@ _EVENT = struct.Struct("=Hi")
 
 
 class PublishSocket:
-    """An XPUB socket for ``tables``, which have the same settings. The publisher's lock guards it."""
+    """An XPUB socket for ``tables``, which have the same settings.
+
+    The publisher's lock guards ``xpub``. Peers and doors have a lock of their own: a peer that floods can
+    keep libzmq inside a call on ``xpub`` for as long as it is not cut.
+    """
 
     def __init__(
-        self, tables: list[EndpointConfig], peers: Peers, heartbeat_interval_s: float, name: str
+        self,
+        tables: list[EndpointConfig],
+        peers: Peers,
+        noise: select.epoll,
+        heartbeat_interval_s: float,
+        name: str,
     ) -> None:
         first = tables[0]
         self.kinds = frozenset(first.kinds)
         self.bindings: list[endpoints.Binding] = []
         self._peers = peers
+        self._noise = noise
+        self._peers_lock = threading.Lock()
+        self._frames: list[zmq.Frame] = []
         self._tables = tables
         # A context of its own: pyzmq's authenticator has one set of keys for all sockets of a context.
         self._context = zmq.Context(io_threads=1)
@@ -93,7 +109,7 @@ class PublishSocket:
             binding.bind(self.xpub, int(table.mode, 8))
             self.bindings.append(binding)
         self._peers.names = {binding.local_name for binding in self.bindings}
-        self.take_in_connections()
+        self.mind_the_door(())
 
     def _use_curve(self, secret_key_file: str, keys_dir: str) -> None:
         from zmq.auth import CURVE_ALLOW_ANY, load_certificate
@@ -133,37 +149,59 @@ class PublishSocket:
 
     def topics(self) -> set[bytes]:
         """What anybody subscribes to here."""
-        return self._peers.topics()
+        with self._peers_lock:
+            return self._peers.topics()
 
-    def has_events(self) -> bool:
-        """Whether ``take_in`` has something to do: after ``xpub`` was used its descriptor need not say so."""
-        return bool(int(self.xpub.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
-
-    def take_in(self, events_max: int) -> tuple[bool, bool]:
-        """Take in at most ``events_max`` messages of peers: (subscriptions changed, there may be more)."""
-        frames: list[zmq.Frame] = []
-        more = False
+    def receive(self, messages_max: int) -> bool:
+        """Get messages of peers for ``judge``, until there are so many; whether there may be more."""
         try:
-            while not more:
-                frames.append(self.xpub.recv(zmq.NOBLOCK, copy=False))
-                more = len(frames) == events_max
+            while len(self._frames) < messages_max:
+                self._frames.append(self.xpub.recv(zmq.NOBLOCK, copy=False))
         except zmq.Again:
-            pass
-        # After the messages, and before they are looked at: the connection that sent one is known by now.
-        changed = bool(frames) and self.take_in_connections()
-        for frame in frames:
-            try:
-                fd = frame.get(_SRCFD)
-            except zmq.ZMQError:
-                continue  # the end of a connection, which the monitor tells, too
-            topics_changed, cut_for = self._peers.take_in(fd, frame.bytes)
-            changed = changed or topics_changed
-            if cut_for:
-                self._tell(f"{self._address(frame)} was cut: it sent {cut_for}")
-        return changed, more
+            return False
+        return True
 
-    def take_in_connections(self) -> bool:
-        """Take in who came and went, and cut who is too many; whether subscriptions changed."""
+    @property
+    def has_received(self) -> bool:
+        """Whether there is something to judge."""
+        return bool(self._frames)
+
+    def judge(self) -> bool:
+        """Look at what was received, and cut who sends too much; whether subscriptions changed."""
+        frames, self._frames = self._frames, []
+        if not frames:
+            return False
+        with self._peers_lock:
+            # First, and after they were received: so the connection of each is known.
+            changed = self._take_in_connections()
+            for frame in frames:
+                try:
+                    fd = int(frame.get(_SRCFD))
+                except zmq.ZMQError:
+                    continue  # the end of a connection, which the monitor tells, too
+                topics_changed, cut_for = self._peers.take_in(fd, frame.bytes)
+                changed = changed or topics_changed
+                if cut_for:
+                    self._tell(f"{self._address(frame)} was cut: it sent {cut_for}")
+        return changed
+
+    def mind_the_door(self, noisy: Iterable[int]) -> bool:
+        """Take in who came, went or was heard (descriptors ``noisy``); whether subscriptions changed."""
+        with self._peers_lock:
+            changed = self._take_in_connections()
+            for fd in noisy:
+                held, cut_for = self._peers.heard(fd)
+                changed = changed or held
+                if cut_for:
+                    self._tell(f"a connection was cut: {cut_for}")
+            if self._peers.are_full:
+                self._peers.make_room()
+            if self.is_shut and self._peers.have_room:
+                for binding in self.bindings:
+                    binding.open_again()
+        return changed
+
+    def _take_in_connections(self) -> bool:
         changed = False
         try:
             while True:
@@ -182,20 +220,15 @@ class PublishSocket:
         return changed
 
     def _accepted(self, fd: int) -> None:
-        cut = self._peers.accepted(fd)
+        if self._peers.accepted(fd):
+            self._tell(f"a connection was cut: {self._peers.limit} are there, or too many came at once")
+        else:
+            # Edge-triggered: it tells of each arrival, not for as long as libzmq has not read it.
+            with suppress(OSError):
+                self._noise.register(fd, select.EPOLLIN | select.EPOLLET)
         if self._peers.are_full:
             for binding in self.bindings:
                 binding.shut()
-        if cut:
-            self._tell(f"a connection was cut: {self._peers.limit} are there, or too many came at once")
-
-    def look_after_the_door(self) -> None:
-        """Make room if the house is full, and let people in again if there is room."""
-        if self._peers.are_full:
-            self._peers.make_room()
-        if self.is_shut and self._peers.have_room:
-            for binding in self.bindings:
-                binding.open_again()
 
     def _address(self, frame: zmq.Frame) -> str:
         try:
@@ -213,7 +246,7 @@ class PublishSocket:
             self._authenticator.stop()
             self._authenticator = None
         # libzmq's thread may be waiting to tell of a connection, and nobody could stop it then.
-        self.take_in_connections()
+        self.mind_the_door(())
         self.xpub.disable_monitor()
         self._monitor.close()
         self.xpub.close()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
+import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import pytest
 import zmq
 from zmq.auth import create_certificates, load_certificate
 
-from gnetsegd.config import PublishConfig
+from gnetsegd.config import PublishConfig, from_dict
 from gnetsegd.errors import ConfigError, PermanentError
 from gnetsegd.frame import HEADROOM, Frame, FrameSpec, Mask, ModelInfo
 from gnetsegd.message import parse_header
@@ -213,8 +216,6 @@ def test_two_daemons_never_share_a_socket_and_the_second_one_says_which(
 
 
 def test_a_socket_left_behind_by_a_killed_daemon_is_taken_over(publisher: Publisher, tmp_path: Path) -> None:
-    import socket
-
     path = tmp_path / "left.sock"
     left = socket.socket(socket.AF_UNIX)
     left.bind(str(path))
@@ -223,8 +224,6 @@ def test_a_socket_left_behind_by_a_killed_daemon_is_taken_over(publisher: Publis
 
 
 def test_another_programs_socket_or_file_is_never_removed(publisher: Publisher, tmp_path: Path) -> None:
-    import socket
-
     path = tmp_path / "other.sock"
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
@@ -344,3 +343,235 @@ def test_the_picture_is_the_luminance_whatever_the_network_takes(
     publisher.publish(Mask(frame, ModelInfo("echo", "m", bytes(32), spec, MASK, ("a", "b"))), 0)
     message = receive(reader)
     assert message[parse_header(message).payload_offset :] == bytes([luminance]) * 256
+
+
+# -- where: [[publish.endpoint]] ------------------------------------------------------------------------
+
+
+def publish_config(text: str) -> PublishConfig:
+    return from_dict(tomllib.loads(text), "test").publish
+
+
+def test_an_endpoint_sends_only_the_kinds_that_it_serves(
+    publisher: Publisher, context: zmq.Context[Any], tmp_path: Path
+) -> None:
+    whole, state = f"ipc://{tmp_path}/whole", f"ipc://{tmp_path}/state"
+    publisher.open(
+        publish_config(
+            f"""
+            [[publish.endpoint]]
+            address = "{whole}"
+            [[publish.endpoint]]
+            address = "{state}"
+            kinds = ["status"]
+            """
+        )
+    )
+    publisher.send_info({"labels": []})
+    everything = subscribe(context, state, b"")
+    reader = subscribe(context, whole, b"mask/")
+    wait_until(lambda: publisher.poll_subscriptions() or len(subscribed(publisher)) == 2)
+    publisher.send_info({"labels": []})
+    publisher.publish(mask(3), 0)
+    assert parse_header(receive(reader)).sequence == 3
+    publisher.send_status({"state": "running"})
+    assert receive(everything)[:7] == b"status/"
+
+
+def subscribed(publisher: Publisher) -> set[bytes]:
+    return set().union(*(outlet.topics() for outlet in publisher._outlets))
+
+
+def test_a_subscription_to_what_an_endpoint_does_not_serve_wakes_nothing(
+    publisher: Publisher, context: zmq.Context[Any], ipc_endpoint: str
+) -> None:
+    publisher.open(
+        publish_config(f"[[publish.endpoint]]\naddress = '{ipc_endpoint}'\nkinds = ['status', 'frame']")
+    )
+    reader = subscribe(context, ipc_endpoint, b"mask/", b"frame/")
+    wait_until(lambda: publisher.poll_subscriptions() or len(subscribed(publisher)) == 2)
+    assert not publisher.watched
+    publisher.set_frames(True)
+    assert publisher.watched
+    publisher.publish(mask(4), 0)
+    assert receive(reader)[:6] == b"frame/"
+
+
+def test_each_endpoint_has_its_own_mode_and_limits_and_equal_ones_share_a_socket(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    publisher.open(
+        publish_config(
+            f"""
+            [publish]
+            endpoints = ["ipc://{tmp_path}/a"]
+            [[publish.endpoint]]
+            address = "ipc://{tmp_path}/b"
+            mode = "0600"
+            [[publish.endpoint]]
+            address = "ipc://{tmp_path}/c"
+            send_hwm_messages = 7
+            """
+        )
+    )
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in "abc"]
+    assert modes == [0o660, 0o600, 0o660]
+    assert [bound.getsockopt(zmq.SNDHWM) for bound in publisher._sockets] == [2, 7]
+    assert publisher.bound_endpoints() == [f"ipc://{tmp_path}/{name}" for name in "abc"]
+
+
+def test_an_endpoint_that_permits_everybody_opens_no_other_one(
+    publisher: Publisher, context: zmq.Context[Any], tmp_path: Path
+) -> None:
+    keys, authorized = tmp_path / "keys", tmp_path / "authorized"
+    keys.mkdir()
+    authorized.mkdir()
+    public_file, secret_file = create_certificates(str(keys), "server")
+    _, stranger_secret = create_certificates(str(keys), "stranger")
+    publisher.open(
+        publish_config(
+            f"""
+            [[publish.endpoint]]
+            address = "tcp://127.0.0.1:*"
+            curve_secret_key_file = "{secret_file}"
+            curve_authorized_keys_dir = "{authorized}"
+            [[publish.endpoint]]
+            address = "tcp://127.0.0.1:*"
+            curve_secret_key_file = "{secret_file}"
+            """
+        )
+    )
+
+    def stranger(endpoint: str) -> Any:
+        made = context.socket(zmq.SUB)
+        made.curve_publickey, made.curve_secretkey = load_certificate(stranger_secret)
+        made.curve_serverkey = load_certificate(public_file)[0]
+        made.setsockopt(zmq.SUBSCRIBE, b"mask/")
+        made.connect(endpoint)
+        return made
+
+    kept_out, let_in = (stranger(endpoint) for endpoint in publisher.bound_endpoints())
+    wait_until(lambda: publisher.poll_subscriptions() or publisher.watched)
+    publisher.publish(mask(), 0)
+    assert parse_header(receive(let_in)).sequence == 5
+    assert not kept_out.poll(100)
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ("address = 'udp://x'", r"publish.endpoint\[1\]: 'udp://x' is neither"),
+        (
+            "address = 'tcp://0.0.0.0:5555'",
+            r"publish.endpoint\[1\]: .* whole network; set curve_secret_key_file",
+        ),
+        ("address = 'ipc:///tmp/x'\nkinds = []", r"endpoint\[1\]: kinds is empty"),
+        ("address = 'ipc:///tmp/x'\ncurve_secret_key_file = '/k'", "guarded by its mode"),
+        ("address = 'tcp://127.0.0.1:5555'\ncurve_authorized_keys_dir = '/k'", "would guard nothing"),
+        (
+            "address = 'ipc:///tmp/x'\n[[publish.endpoint]]\naddress = 'ipc:///tmp/x'",
+            r"publish.endpoint\[2\]: ipc:///tmp/x is named twice",
+        ),
+    ],
+)
+def test_an_endpoint_that_cannot_be_meant_is_refused_with_its_number(
+    publisher: Publisher, rows: str, sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        publisher.open(publish_config("[[publish.endpoint]]\n" + rows))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[[publish.endpoint]]\nmode = '0600'", "publish.endpoint[1].address is missing; it is what to bind"),
+        ("[[publish.endpoint]]\naddress = 3", "publish.endpoint[1].address is 3; allowed is a text"),
+        (
+            "[[publish.endpoint]]\naddress = 'ipc:///x'\n[[publish.endpoint]]\nadress = 'ipc:///y'",
+            "unknown key publish.endpoint[2].adress: did you mean publish.endpoint[2].address?",
+        ),
+        (
+            "[[publish.endpoint]]\naddress = 'ipc:///x'\nkinds = ['masks']",
+            "kinds is ['masks']; allowed is a list, each one of mask, info, status, frame",
+        ),
+        (
+            "[publish]\nendpoint = 3",
+            "publish.endpoint is 3; it must be tables, each under [[publish.endpoint]]",
+        ),
+        ("[publish.endpoint]\naddress = 'x'", "it must be tables, each under [[publish.endpoint]]"),
+    ],
+)
+def test_a_wrong_table_of_an_endpoint_is_named_with_what_is_allowed(text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        publish_config(text)
+    assert sentence in str(caught.value)
+
+
+def test_tables_replace_the_default_endpoint_and_join_those_that_are_named() -> None:
+    table = "[[publish.endpoint]]\naddress = 'ipc:///x'"
+    addresses = [row.address for row in publish_config(table).all_endpoints()]
+    assert addresses == ["ipc:///x"]
+    both = publish_config("[publish]\nendpoints = ['ipc:///y']\nipc_mode = '0600'\n" + table)
+    assert [(row.address, row.mode) for row in both.all_endpoints()] == [
+        ("ipc:///y", "0600"),
+        ("ipc:///x", "0660"),
+    ]
+
+
+# -- whose: the path of an ipc socket -------------------------------------------------------------------
+
+
+def test_a_living_socket_whose_queue_is_full_is_refused_and_not_waited_for(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    path = tmp_path / "busy.sock"
+    waiting = []
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.bind(str(path))
+        busy.listen(0)
+        for _ in range(3):
+            waiting.append(socket.socket(socket.AF_UNIX))
+            waiting[-1].setblocking(False)
+            with suppress(BlockingIOError):
+                waiting[-1].connect(str(path))
+        with pytest.raises(PermanentError, match="in use by another program"):
+            publisher.open(PublishConfig(endpoints=[f"ipc://{path}"]))
+        assert path.exists()
+    for peer in waiting:
+        peer.close()
+
+
+def test_a_socket_of_another_kind_is_not_removed(publisher: Publisher, tmp_path: Path) -> None:
+    path = tmp_path / "journal.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(path))
+        with pytest.raises(PermanentError, match="in use by another program"):
+            publisher.open(PublishConfig(endpoints=[f"ipc://{path}"]))
+    assert path.exists()
+
+
+def test_the_lock_is_never_opened_through_a_symbolic_link(publisher: Publisher, tmp_path: Path) -> None:
+    (tmp_path / "masks.sock.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PermanentError, match=r"masks\.sock\.lock is a symbolic link; remove it"):
+        publisher.open(PublishConfig(endpoints=[f"ipc://{tmp_path}/masks.sock"]))
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_daemon_that_ends_leaves_a_socket_that_is_no_longer_its_own(
+    publisher: Publisher, ipc_endpoint: str
+) -> None:
+    publisher.open(PublishConfig(endpoints=[ipc_endpoint]))
+    (binding,) = publisher._outlets[0].bindings
+    path = Path(ipc_endpoint.removeprefix("ipc://"))
+    assert binding.is_ours()
+    path.unlink()
+    path.with_name(path.name + ".lock").unlink()
+    assert not binding.is_ours()
+    second = Publisher("cam0")
+    second.open(PublishConfig(endpoints=[ipc_endpoint]))
+    assert not binding.is_ours()
+    publisher.close()
+    assert path.exists()
+    assert second._outlets[0].bindings[0].is_ours()
+    second.close()
+    assert not path.exists()
