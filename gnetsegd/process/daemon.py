@@ -13,7 +13,7 @@ from pathlib import Path
 from ..accelerators.watch import limit_s
 from ..config import Config
 from ..config import load as load_config
-from ..errors import GnetsegError, HungError
+from ..errors import GnetsegError, HungError, TransientError
 from ..model import load_bundle
 from ..road import health
 from ..road.health import Health
@@ -132,6 +132,11 @@ class Daemon:
                 self._notifier.watchdog()
             if reporter.tick(now, self._ready, achieved):
                 achieved = False
+                lost = self._publisher.lost_endpoint()
+                if lost:
+                    raise TransientError(
+                        f"{lost}: its socket's file is gone or another's; ending, so that a clean process binds it"
+                    )
             if road.camera.state == "ended" and road.drained and not reloader.busy:
                 log.info("%s: done", road.camera.reason)
                 return 0

@@ -145,6 +145,11 @@ class Publisher:
         """The endpoints as they were bound, with the ports that were chosen for ``tcp://...:*``."""
         return [binding.bound for outlet in self._outlets for binding in outlet.bindings]
 
+    def lost_endpoint(self) -> str:
+        """The endpoint whose socket's file is gone or another's, so that no new reader comes here; else empty."""
+        lost = (binding for outlet in self._outlets for binding in outlet.bindings if not binding.is_ours())
+        return next((binding.endpoint for binding in lost), "")
+
     def descriptors(self) -> list[int]:
         """To wait on with poll(2): while nobody watches one becomes readable as soon as somebody subscribes.
 

@@ -358,6 +358,14 @@ def test_two_daemons_on_one_socket_the_second_says_so_and_the_first_goes_on(star
     first.mask(first.subscribe())
 
 
+def test_a_daemon_whose_socket_is_gone_notices_and_ends_for_a_clean_one(start: Start) -> None:
+    daemon = start("camera.fps=50")
+    daemon.wait_for("READY=1")
+    (daemon.folder / "m.sock").unlink()
+    assert daemon.process.wait(10) == 75
+    assert "its socket's file is gone or another's" in daemon.words()
+
+
 @pytest.mark.parametrize(
     ("settings", "code", "sentence"),
     [
