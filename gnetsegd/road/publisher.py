@@ -146,7 +146,7 @@ class Publisher:
         return [binding.bound for outlet in self._outlets for binding in outlet.bindings]
 
     def lost_endpoint(self) -> str:
-        """The endpoint whose socket's file is gone or another's, so that no new reader comes here; else empty."""
+        """The endpoint whose socket's file is gone or another's, so that no reader finds it; else empty."""
         lost = (binding for outlet in self._outlets for binding in outlet.bindings if not binding.is_ours())
         return next((binding.endpoint for binding in lost), "")
 
