@@ -343,8 +343,11 @@ class UsbAccelerator(Accelerator):
             ):
                 mask, labels = self._slots.get(frame) or self._remember(session, frame)
                 if labels is None or largest(labels, WHOLE).item() < session.mask.classes:
+                    # OUT waits for room only where there is none.
+                    was_full = len(self._owed) >= self._depth
                     self._owed.popleft()
-                    self._room.set()
+                    if was_full:
+                        self._room.set()
                     return mask
             return self._look_closer(session, frame, sequence, count)
         except GnetsegError as fault:
