@@ -188,6 +188,25 @@ def test_a_device_that_was_given_up_has_to_earn_new_patience() -> None:
     accelerator.close()
 
 
+def test_a_device_that_is_gone_is_said_to_be_gone_whatever_was_before(clock: Clock) -> None:
+    device = MockDevice(model=MODEL)
+    accelerator = driver(device)
+    accelerator.open()
+    frame = Frame(MODEL.input, MODEL.mask.size_bytes, ROOM)
+    for fault in ("short-read", "short-read", "unplug-in"):
+        device.inject(fault)
+        assert accelerator.wait_for_credit(1.0)
+        accelerator.submit(frame)
+        if fault == "unplug-in":
+            clock.now += 100.0
+            with pytest.raises(TransientError, match=r"is gone; plug it in again$"):
+                accelerator.collect(1.0)
+        else:
+            assert isinstance(accelerator.collect(1.0), Loss)
+    assert "given-up" not in accelerator.describe()["faults"]
+    accelerator.close()
+
+
 def test_a_device_that_refuses_each_third_frame_is_kept(clock: Clock) -> None:
     device = MockDevice(model=MODEL)
     accelerator = driver(device)
