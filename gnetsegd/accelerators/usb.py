@@ -343,8 +343,11 @@ class UsbAccelerator(Accelerator):
             ):
                 mask, labels = self._slots.get(frame) or self._remember(session, frame)
                 if labels is None or largest(labels, WHOLE).item() < session.mask.classes:
+                    # OUT waits for room only where there is none.
+                    was_full = len(self._owed) >= self._depth
                     self._owed.popleft()
-                    self._room.set()
+                    if was_full:
+                        self._room.set()
                     return mask
             return self._look_closer(session, frame, sequence, count)
         except GnetsegError as fault:
@@ -406,19 +409,19 @@ class UsbAccelerator(Accelerator):
         self._mending = True
         with self._writing:  # OUT has returned from its transfer, and sees _mending from now on
             session = self._session
+            assert session is not None, "frames are in flight"
             fault = self._out_fault or error
             kind = getattr(fault, "kind", "")
             self._count(fault)
-            if session is not None and self._owed and kind not in _HOPELESS:
+            if kind not in _HOPELESS:
                 self._patience.failed((self._owed[0][0] - self._good_from) % MODULUS, refused_only=False)
                 if self._patience.is_over:
                     fault = self._given_up(fault)
                     kind = fault.kind
                     self._count(fault)
             reason = str(fault)
-            if session is None or kind in _HOPELESS:
-                serial = session.port.serial if session is not None else ""
-                raise TransientError(f"USB accelerator {serial}: {reason}")
+            if kind in _HOPELESS:
+                raise TransientError(f"USB accelerator {session.port.serial}: {reason}")
             self._lose_all(reason)
             # One frame alone needs less than one behind others; and a device that hangs has to be given
             # up soon: with two tries it has cost twice the time limit, then the stand-in can take over.

@@ -257,12 +257,12 @@ class Session:
     def prove(self, frame: Frame, timeout_ms: int = 0) -> None:
         """Send one picture and wait for its mask: model and link are good. ``UsbFault`` if not.
 
-        ``timeout_ms`` 0 is that of an answer.
+        ``timeout_ms``, for both together, 0 is that of an answer.
         """
         timeout_ms = timeout_ms or self.answer_timeout_ms
+        deadline = time.monotonic() + timeout_ms / 1000
         sequence = self.write_request(frame)
         self._send(frame.request_memory, timeout_ms)
-        deadline = time.monotonic() + timeout_ms / 1000
         while True:
             count = self.port.bulk_in(frame.reply_memory, self.left_ms(deadline))
             view = frame.reply_view[_REPLY : _REPLY + count]

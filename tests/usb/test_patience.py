@@ -188,13 +188,35 @@ def test_a_device_that_was_given_up_has_to_earn_new_patience() -> None:
     accelerator.close()
 
 
-@pytest.mark.usefixtures("_quickly")
-def test_a_device_that_refuses_a_third_of_its_frames_is_kept() -> None:
-    device = MockDevice(model=MODEL, seed=5)
+def test_a_device_that_is_gone_is_said_to_be_gone_whatever_was_before(clock: Clock) -> None:
+    device = MockDevice(model=MODEL)
     accelerator = driver(device)
     accelerator.open()
-    device.inject("error-reply", 0.3, count=None)
-    begun = time.monotonic()
-    losses = run(accelerator, lambda masks, _: len(masks) >= 100 and time.monotonic() - begun > 0.5)
-    assert len(losses) >= 10
+    frame = Frame(MODEL.input, MODEL.mask.size_bytes, ROOM)
+    for fault in ("short-read", "short-read", "unplug-in"):
+        device.inject(fault)
+        assert accelerator.wait_for_credit(1.0)
+        accelerator.submit(frame)
+        if fault == "unplug-in":
+            clock.now += 100.0
+            with pytest.raises(TransientError, match=r"is gone; plug it in again$"):
+                accelerator.collect(1.0)
+        else:
+            assert isinstance(accelerator.collect(1.0), Loss)
+    assert "given-up" not in accelerator.describe()["faults"]
+    accelerator.close()
+
+
+def test_a_device_that_refuses_each_third_frame_is_kept(clock: Clock) -> None:
+    device = MockDevice(model=MODEL)
+    accelerator = driver(device)
+    accelerator.open()
+    frame = Frame(MODEL.input, MODEL.mask.size_bytes, ROOM)
+    for number in range(60):
+        clock.now += 0.5
+        if number % 3 == 0:
+            device.inject("error-reply")
+        assert accelerator.wait_for_credit(1.0)
+        accelerator.submit(frame)
+        assert isinstance(accelerator.collect(1.0), Loss) is (number % 3 == 0)
     accelerator.close()
