@@ -31,7 +31,7 @@ class Accelerator(ABC):
     #: What a person can do when it takes frames and gives no mask: the end of a sentence.
     advice: ClassVar[str] = "restart the accelerator"
 
-    #: How long one answer may take, in s, from ``submit`` to ``collect``: declared, or measured by ``open``.
+    #: How long the answer to the oldest frame in flight may take, in s: declared, or measured by ``open``.
     #: After three times that without a mask (2 s at least) the accelerator is given up.
     answer_limit_s: float = 1.0
     #: Grows with every sign that a long ``open`` or ``collect`` gets on, such as a piece of a model uploaded.

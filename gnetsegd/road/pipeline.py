@@ -162,7 +162,8 @@ class Pipeline(Supervised):
         accelerator = self.accelerator
         out = _Out(accelerator, self._mailbox, self._wanted.is_set())
         first = self.results
-        self._enter("opening the accelerator", OPEN_LIMIT_S)
+        # At the end of opening one answer may be waited for.
+        self._enter("opening the accelerator", OPEN_LIMIT_S + accelerator.answer_limit_s)
         try:
             try:
                 self.info = accelerator.open()
