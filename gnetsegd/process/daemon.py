@@ -135,7 +135,7 @@ class Daemon:
                 lost = self._publisher.lost_endpoint()
                 if lost:
                     raise TransientError(
-                        f"{lost}: its socket's file is gone or another's; ending for a clean process to bind it"
+                        f"{lost}: its socket's file is gone or another's; ending, a clean process binds it"
                     )
             if road.camera.state == "ended" and road.drained and not reloader.busy:
                 log.info("%s: done", road.camera.reason)
