@@ -25,7 +25,9 @@ class Attention:
         road.set_wanted(watched or not idle.rest)
         info = road.camera.info
         stays_awake = not idle.sleep or (info is not None and not info.may_sleep)
-        if watched or stays_awake or not road.camera.attempts:
+        # A camera that is missing is looked for, whoever listens: else nobody would be told of it.
+        is_there = road.camera.state in ("streaming", "sleeping")
+        if watched or stays_awake or not is_there:
             self._watched_at = now
         awake = now - self._watched_at <= idle.linger_s
         if awake == road.camera.awake:

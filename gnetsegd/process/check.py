@@ -8,7 +8,7 @@ from ..cameras import CaptureRequest
 from ..config import DEFAULT_PATH, Config
 from ..config import load as load_config
 from ..errors import TransientError
-from ..model import load_bundle
+from ..model import ModelBundle, load_bundle
 from ..road import zmq_endpoints
 from ..road.camera_loop import DRIVER_SHARE
 from .daemon import warnings
@@ -32,20 +32,19 @@ def check(path: Path | None, settings: tuple[str, ...], *, load: bool, in_use: b
     if load:
         prove(bundle, config.accelerator, lambda: None)
         if not in_use:
-            lines += _open_camera(config)
+            lines += _open_camera(config, bundle)
     camera, accelerator = config.camera.driver, config.accelerator.driver
     lines.append(f"{path or 'defaults'}: good ({camera} camera, {accelerator} accelerator, {bundle.id})")
     return lines
 
 
-def _open_camera(config: Config) -> list[str]:
+def _open_camera(config: Config, bundle: ModelBundle) -> list[str]:
     """Open the camera and close it again; what may come back is a warning only."""
     section = config.camera
     camera = make_source(section).make_camera()
-    spec = load_bundle(config.model.bundle).input
     wait_s = DRIVER_SHARE * section.stall_timeout_s
     try:
-        camera.open(CaptureRequest(spec, section.fps, section.geometry, wait_s))
+        camera.open(CaptureRequest(bundle.input, section.fps, section.geometry, wait_s))
     except TransientError as error:
         return [f"warning: camera {section.name}: {error}"]
     finally:
