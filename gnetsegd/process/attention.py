@@ -25,10 +25,11 @@ class Attention:
         road.set_wanted(watched or not idle.rest)
         info = road.camera.info
         stays_awake = not idle.sleep or (info is not None and not info.may_sleep)
-        if watched or stays_awake or not road.camera.attempts:
+        missing = road.camera.state == "lost" or not road.camera.attempts
+        if watched or stays_awake or missing:  # a missing camera is told, and not put to sleep
             self._watched_at = now
         awake = now - self._watched_at <= idle.linger_s
-        if awake == road.camera.awake:
+        if awake == road.awake:
             return
         if self._quiet.may_say():
             words = "waking up" if awake else "going to sleep, nobody is subscribed"

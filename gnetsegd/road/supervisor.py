@@ -23,6 +23,8 @@ from .backoff import Backoff
 BEAT_S = 0.25
 #: The same while nobody listens, when each wake-up counts.
 REST_BEAT_S = 5.0
+#: Where nobody has looked for so long the process stood still, and a call's time begins anew, in s.
+ASKED_APART_S = 2.0
 #: A reason in ``status`` may be so long.
 REASON_CHARACTERS = 500
 
@@ -59,6 +61,8 @@ class Supervised(ABC):
         self._stop = threading.Event()
         #: The same, plain, for what is asked for each frame.
         self.stopping = False
+        #: Whether to rest is told by one thread while another may stop it, which is the last word.
+        self._telling = threading.Lock()
         self._backoff = Backoff(backoff_max_s)
         self._quiet = Quiet()
         self._said = ""
@@ -68,6 +72,7 @@ class Supervised(ABC):
         self._call = ""
         self._limit_s = math.inf
         self._seen: tuple[int, float] = (-1, 0.0)
+        self._asked_at = -math.inf
         self._thread = threading.Thread(target=self._run, name=thread_name, daemon=True)
 
     def start(self) -> None:
@@ -86,8 +91,10 @@ class Supervised(ABC):
 
     def blocked(self, now: float) -> str:
         """The call that has outlasted its limit, in words; empty if none has. One other thread asks."""
-        signs = self.signs_of_life()
-        if signs != self._seen[0] or self._stop.is_set():
+        signs, away_s = self.signs_of_life(), now - self._asked_at
+        self._asked_at = now
+        if signs != self._seen[0] or self._stop.is_set() or away_s > ASKED_APART_S:
+            # After a pause of the whole process nobody knows: it begins anew.
             self._seen = (signs, now)
             return ""
         lasts_s = now - self._seen[1]
@@ -144,7 +151,7 @@ class Supervised(ABC):
                 self._wake()
                 return
             except Exception as error:
-                if self._fails_hard(error):
+                if self.stopping or self._fails_hard(error):
                     return
 
     def _fails_hard(self, error: Exception) -> bool:

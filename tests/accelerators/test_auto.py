@@ -1,4 +1,4 @@
-"""``auto`` with two scripted accelerators and a clock of its own: when it falls back, says so, and looks again."""
+"""``auto`` with two scripted accelerators and a clock of its own: it falls back, says so, and looks again."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ class Clock:
     def set(self) -> None:
         """The search is always over when anybody closes: it runs in the test's own thread."""
 
-    clear = set
+    def clear(self) -> None:
+        """As above."""
 
     def wait(self, timeout_s: float) -> bool:
         self.now += timeout_s
