@@ -78,7 +78,7 @@ setup(
     extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
-            "gnetsegd = gnetsegd.cli:main",
+            "gnetsegd = gnetsegd.__main__:main",
             "gnetsegctl = gnetsegd.ctl.main:main",
             "gnetseg-mockdev = gnetseg_device.mockdev:main",
             "gnetseg-gadget = gnetseg_device.functionfs_main:main",

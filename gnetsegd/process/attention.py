@@ -30,7 +30,7 @@ class Attention:
         if watched or stays_awake or not is_there:
             self._watched_at = now
         awake = now - self._watched_at <= idle.linger_s
-        if awake == road.camera.awake:
+        if awake == road.awake:
             return
         if self._quiet.may_say():
             words = "waking up" if awake else "going to sleep, nobody is subscribed"

@@ -23,6 +23,8 @@ from ..plugins import find
 
 #: Loading a network and running it may take so long, in s: one of 10 s a picture passes.
 PROVE_LIMIT_S = 120.0
+#: The process that checks a configuration has a little more, so that it ends its own child first, in s.
+CHECK_EXTRA_S = 10.0
 #: How often the parent looks whether it is to stop, in s.
 LOOK_S = 0.25
 #: The child may take so much more memory than this process has, in bytes: a network that does not fit a small
@@ -54,6 +56,7 @@ def prove(bundle: ModelBundle, section: AcceleratorConfig, still_here: Callable[
     finally:
         os.close(reading)
     _, status = os.waitpid(child, 0)
+    still_here()  # who stops this process may have stopped the child, too
     if os.WIFSIGNALED(status):
         name = signal.Signals(os.WTERMSIG(status)).name
         raise ModelError(
@@ -63,6 +66,11 @@ def prove(bundle: ModelBundle, section: AcceleratorConfig, still_here: Callable[
     if sentence:
         told = json.loads(sentence)
         raise (TransientError if told["transient"] else ModelError)(told["sentence"], told["code"])
+    if status:
+        raise ModelError(
+            f"model {bundle.id}: its trial ended with {os.WEXITSTATUS(status)} and without a word; export it "
+            "again"
+        )
 
 
 def _run_child(writing: int, work: Callable[[], None]) -> None:
@@ -132,17 +140,18 @@ def check_in_child(path: str | None, settings: tuple[str, ...]) -> None:
     environment = {
         name: value for name, value in os.environ.items() if name not in ("NOTIFY_SOCKET", "JOURNAL_STREAM")
     }
+    limit_s = PROVE_LIMIT_S + CHECK_EXTRA_S
     try:
         done = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             env=environment,
-            timeout=PROVE_LIMIT_S,
+            timeout=limit_s,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise GnetsegError(f"{path} could not be read and checked within {PROVE_LIMIT_S:g} s") from None
+        raise GnetsegError(f"{path} could not be read and checked within {limit_s:g} s") from None
     if done.returncode == 0:
         return
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()

@@ -17,7 +17,7 @@ import attrs
 
 from ..config import Config
 from ..config import load as load_config
-from ..errors import GnetsegError, PermanentError, TransientError
+from ..errors import GnetsegError, PermanentError, as_fatal
 from ..model import load_bundle
 from ..road.road import Network, Road, Source
 from . import logs
@@ -117,8 +117,9 @@ class Reloader:
             return
         try:
             self._road.change(change.source, change.network)
-        except TransientError as error:
-            self.fatal = error
+        except Exception as error:
+            # Old parts have stopped, and new ones may not have begun.
+            self.fatal = as_fatal(error, "reload")
             raise
 
     def _wait_for_verdict(self, change: _Change) -> None:

@@ -6,7 +6,6 @@ Both messages go out at once when something changes, and at each interval.
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -52,7 +51,7 @@ class Reporter:
         info = road.pipeline.info
         backend = info.backend if info is not None else ""
         # A change of the words alone, such as a counter in them, can wait for the next interval.
-        told = (found.state, info, road.publisher.watched, ready)
+        told = (found.state, info, road.camera.info, road.publisher.watched, ready)
         periodic = now >= self._due
         if not periodic and (told == self._sent or now - self._sent_at < CHANGES_APART_S):
             return False
@@ -123,18 +122,9 @@ class Reporter:
                     "description": camera.description if camera else "",
                     "fps": camera.fps if camera else 0.0,
                 },
-                "accelerator": self._describe(),
+                "accelerator": road.pipeline.describe(),
             }
         )
-
-    def _describe(self) -> dict[str, Any]:
-        """The accelerator's own words; a driver of others may say what is no JSON, or fail."""
-        try:
-            words = self._road.pipeline.accelerator.describe()
-            json.dumps(words)
-        except Exception as error:
-            return {"error": f"describe() failed: {type(error).__name__}"}
-        return words
 
     def _tell_systemd(self, found: Health, backend: str, ready: bool, achieved: bool) -> None:
         words = (

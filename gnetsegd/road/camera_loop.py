@@ -16,6 +16,7 @@ from ..cameras.pacing import check_rate
 from ..config import CameraConfig
 from ..errors import CameraStalled, EndOfVideo
 from ..frame import Frame
+from ..text import clean
 from .mailbox import Mailbox, Pool
 from .supervisor import BEAT_S, REST_BEAT_S, Supervised
 
@@ -62,21 +63,21 @@ class CameraLoop(Supervised):
         self._goes_on = True
 
     def set_awake(self, awake: bool) -> None:
-        """Let the camera sleep, or wake it."""
-        if awake:
-            self._awake.set()
-        else:
-            self._awake.clear()
-        self._goes_on = awake and not self.stopping
-
-    @property
-    def awake(self) -> bool:
-        return self._awake.is_set()
+        """Let the camera sleep, or wake it; one that is to stop is left alone."""
+        with self._telling:
+            if self.stopping:
+                return
+            self._goes_on = awake
+            if awake:
+                self._awake.set()
+            else:
+                self._awake.clear()
 
     def stop(self, timeout_s: float) -> bool:
-        self.stopping = True
-        self._goes_on = False
-        self._awake.set()
+        with self._telling:
+            self.stopping = True
+            self._goes_on = False
+            self._awake.set()
         return super().stop(timeout_s)
 
     def signs_of_life(self) -> int:
@@ -103,11 +104,12 @@ class CameraLoop(Supervised):
         live = True
         try:
             self._enter("opening the camera", stall_s + OPEN_EXTRA_S)
-            self.info = camera.open(request)
-            live = self.info.live
-            check_rate(self.info.fps, wait_s, f"camera {config.name}")
+            info = camera.open(request)
+            self.info = info = info._replace(description=clean(str(info.description)))
+            live = info.live
+            check_rate(info.fps, wait_s, f"camera {config.name}")
             if self._quiet.may_say():
-                log.info("camera %s: %s%s", config.name, self.info.description, self._quiet.left_out())
+                log.info("camera %s: %s%s", config.name, info.description, self._quiet.left_out())
             self._enter("a call for the camera's next frame", stall_s)
             self._stream(camera, live)
         except EndOfVideo:

@@ -50,7 +50,7 @@ def _judge(road: Road, ready: bool) -> tuple[str, str]:
     if info is not None and info.fallback:
         return (
             "running",
-            f"on the stand-in: {pipeline.accelerator.describe().get('falling_back_because', '')}",
+            f"on the stand-in: {pipeline.describe().get('falling_back_because', '')}",
         )
     return "running", ""
 

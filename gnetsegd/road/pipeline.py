@@ -7,10 +7,12 @@ when it takes frames and gives no masks. While nobody wants masks, both rest.
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from ..accelerators import Accelerator
 from ..accelerators.watch import MaskWatch, limit_s
@@ -117,6 +119,7 @@ class Pipeline(Supervised):
         self.results = 0
         self.losses = losses
         self.no_masks = False
+        self._opens = False
         self._out: _Out | None = None
         #: Results and losses before this session.
         self._returned = 0
@@ -127,10 +130,13 @@ class Pipeline(Supervised):
 
     def set_wanted(self, wanted: bool) -> None:
         """Compute masks, or rest: then frames wait in the mailbox, the newest only."""
-        if wanted:
-            self._wanted.set()
-        else:
-            self._wanted.clear()
+        with self._telling:
+            if self.stopping:
+                return
+            if wanted:
+                self._wanted.set()
+            else:
+                self._wanted.clear()
         out = self._out
         if out is not None:
             out.wanted = wanted
@@ -143,8 +149,11 @@ class Pipeline(Supervised):
         return not self._wanted.is_set() and (out is None or (out.parked and self.in_flight == 0))
 
     def stop(self, timeout_s: float) -> bool:
-        self.stopping = True
-        self._wanted.set()  # whoever rests sees the stop
+        with self._telling:
+            self.stopping = True
+            self._wanted.set()  # whoever rests sees the stop
+        if self._opens:
+            self.accelerator.interrupt()  # it may take long
         return super().stop(timeout_s)
 
     @property
@@ -152,6 +161,15 @@ class Pipeline(Supervised):
         """Frames submitted and not yet returned."""
         out = self._out
         return out.submitted - (self.results + self.losses - self._returned) if out is not None else 0
+
+    def describe(self) -> dict[str, Any]:
+        """The accelerator's own words, as JSON can say them; a driver of others may fail here."""
+        try:
+            words = self.accelerator.describe()
+            json.dumps(words, allow_nan=False)
+            return dict(words)
+        except Exception as error:
+            return {"error": f"describe() failed: {type(error).__name__}"}
 
     def signs_of_life(self) -> int:
         # An answer is one: so none has to be counted twice.
@@ -166,10 +184,13 @@ class Pipeline(Supervised):
         self._enter("opening the accelerator", OPEN_LIMIT_S + accelerator.answer_limit_s)
         try:
             try:
+                self._opens = True
                 self.info = accelerator.open()
             except Exception:
                 self.no_masks = False  # it is not there, or does not even begin: that is another matter
                 raise
+            finally:
+                self._opens = False
             self._returned = self.results + self.losses
             self._watch = MaskWatch(time.monotonic())
             self._out = out
@@ -226,6 +247,8 @@ class Pipeline(Supervised):
             if self.resting:
                 self._enter("resting", REST_BEAT_S + BEAT_S + COLLECT_LIMIT_S)
                 self._wanted.wait(REST_BEAT_S)
+                self._watch.look(self.results, False, 0, time.monotonic())
+                accelerator.rested()
                 self._enter_collect()
 
     def _enter_collect(self) -> None:

@@ -5,12 +5,14 @@ The daemon, the tests and the benches use this one. It knows nothing of configur
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
 from ..accelerators import Accelerator
+from ..accelerators.watch import limit_s
 from ..cameras import Camera
 from ..config import CameraConfig
 from ..errors import TransientError
@@ -66,8 +68,11 @@ class Road:
         self._network = network
         #: What parts that were replaced had counted.
         self._before: Counter[str] = Counter()
+        #: Held while parts are exchanged, so that nothing is counted twice or not at all.
+        self._changing = threading.Lock()
         self._wanted = True
-        self._awake = True
+        #: As ``set_awake`` was called last.
+        self.awake = True
         self.mailbox = Mailbox()
         self.pool = self._make_pool()
         self.camera = self._make_camera(0, 0)
@@ -90,7 +95,7 @@ class Road:
             source.config, source.make_camera, self.pool, self.mailbox, self._may_fail_hard, self._wake,
             sequence, dropped,
         )  # fmt: skip
-        made.set_awake(self._awake)
+        made.set_awake(self.awake)
         return made
 
     def _make_pipeline(self, losses: int) -> Pipeline:
@@ -113,26 +118,31 @@ class Road:
             != (self._network.input, self._network.mask_bytes, self._network.accelerator.room)
         )
         new_camera = source is not None or new_slots
-        limit_s = self._source.config.stall_timeout_s + CHANGE_LIMIT_S
-        if new_camera and not self.camera.stop(limit_s):
+        camera_s = self._source.config.stall_timeout_s + CHANGE_LIMIT_S
+        if new_camera and not self.camera.stop(camera_s):
             raise TransientError("the camera does not let go of its thread; restarting")
-        if network is not None and not self.pipeline.stop(CHANGE_LIMIT_S):
+        # One answer, or the giving up of what gives none, may be under way.
+        pipeline_s = limit_s(self._network.accelerator.answer_limit_s) + CHANGE_LIMIT_S
+        if network is not None and not self.pipeline.stop(pipeline_s):
             raise TransientError("the accelerator does not let go of its frames; restarting")
-        self._source, self._network = source or self._source, network or self._network
-        if new_slots:
-            self.mailbox.steal()  # counted as displaced: no mask of the old size will come of it
-            displaced = self.mailbox.displaced
-            self.pool, self.mailbox = self._make_pool(), Mailbox()
-            self.mailbox.displaced = displaced
+        camera, pipeline = self.camera, self.pipeline
+        with self._changing:
+            self._source, self._network = source or self._source, network or self._network
+            if new_slots:
+                self.mailbox.steal()  # counted as displaced: no mask of the old size will come of it
+                displaced = self.mailbox.displaced
+                self.pool, self.mailbox = self._make_pool(), Mailbox()
+                self.mailbox.displaced = displaced
+            if new_camera:
+                self._before["frames"] += camera.frames
+                self._before["camera_reopens"] += camera.reopens
+                self.camera = self._make_camera(camera.next_sequence, camera.dropped)
+            if network is not None:
+                self._before["accelerator_reopens"] += pipeline.reopens
+                self.pipeline = self._make_pipeline(pipeline.losses)
         if new_camera:
-            old = self.camera
-            self._before["frames"] += old.frames
-            self._before["camera_reopens"] += old.reopens
-            self.camera = self._make_camera(old.next_sequence, old.dropped)
             self.camera.start()
         if network is not None:
-            self._before["accelerator_reopens"] += self.pipeline.reopens
-            self.pipeline = self._make_pipeline(self.pipeline.losses)
             self.pipeline.start()
 
     # -- its life ---------------------------------------------------------------------------------
@@ -143,13 +153,15 @@ class Road:
 
     def set_wanted(self, wanted: bool) -> None:
         """Does anybody want masks? If not, the network rests."""
-        self._wanted = wanted
-        self.pipeline.set_wanted(wanted)
+        with self._changing:
+            self._wanted = wanted
+            self.pipeline.set_wanted(wanted)
 
     def set_awake(self, awake: bool) -> None:
         """Let the camera sleep, or wake it."""
-        self._awake = awake
-        self.camera.set_awake(awake)
+        with self._changing:
+            self.awake = awake
+            self.camera.set_awake(awake)
 
     def blocked(self, now: float) -> str:
         """The call into a camera or an accelerator that has outlasted its limit; empty if none has."""
@@ -173,13 +185,14 @@ class Road:
 
     def counters(self) -> dict[str, int]:
         """As docs/messages.md lists them."""
-        camera, pipeline, before = self.camera, self.pipeline, self._before
-        return {
-            "frames": before["frames"] + camera.frames,
-            "masks": self.publisher.masks,
-            "dropped_camera": camera.dropped,
-            "dropped_daemon": self.mailbox.displaced + pipeline.losses,
-            "losses": pipeline.losses,
-            "camera_reopens": before["camera_reopens"] + camera.reopens,
-            "accelerator_reopens": before["accelerator_reopens"] + pipeline.reopens,
-        }
+        with self._changing:
+            camera, pipeline, before = self.camera, self.pipeline, self._before
+            return {
+                "frames": before["frames"] + camera.frames,
+                "masks": self.publisher.masks,
+                "dropped_camera": camera.dropped,
+                "dropped_daemon": self.mailbox.displaced + pipeline.losses,
+                "losses": pipeline.losses,
+                "camera_reopens": before["camera_reopens"] + camera.reopens,
+                "accelerator_reopens": before["accelerator_reopens"] + pipeline.reopens,
+            }

@@ -61,6 +61,8 @@ class Supervised(ABC):
         self._stop = threading.Event()
         #: The same, plain, for what is asked for each frame.
         self.stopping = False
+        #: Whether to rest is told by one thread while another may stop it, which is the last word.
+        self._telling = threading.Lock()
         self._backoff = Backoff(backoff_max_s)
         self._quiet = Quiet()
         self._said = ""
@@ -154,7 +156,7 @@ class Supervised(ABC):
                 self._wake()
                 return
             except Exception as error:
-                if self._fails_hard(error):
+                if self.stopping or self._fails_hard(error):
                     return
 
     def _fails_hard(self, error: Exception) -> bool:

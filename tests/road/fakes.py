@@ -33,8 +33,10 @@ class Script:
     (a library that blocks).
     """
 
-    def __init__(self, *sessions: Any) -> None:
+    def __init__(self, *sessions: Any, period_s: float = 0.0) -> None:
         self.sessions = list(sessions)
+        #: How long each frame takes.
+        self.period_s = period_s
         self.opened = 0
         self.closed = 0
         #: ("open" or "close", the event that lets it go).
@@ -72,6 +74,7 @@ class ScriptedCamera:
         if not self._steps:
             time.sleep(0.05)
             raise CameraStalled("no frame came")
+        time.sleep(self._script.period_s)
         step = self._steps.pop(0)
         if isinstance(step, threading.Event):
             step.wait()
@@ -141,6 +144,29 @@ class EchoAccelerator(Accelerator):
         while not self._queue.empty():
             left.append(self._queue.get())
         return left
+
+
+class Published:
+    """A publisher that keeps what it was given: of masks (sequence, dropped by the camera, by the daemon)."""
+
+    def __init__(self) -> None:
+        self.masks = 0
+        self.watched = True
+        self.session = 7
+        self.seen: list[tuple[int, int, int]] = []
+        self.infos: list[dict[str, Any]] = []
+        self.statuses: list[dict[str, Any]] = []
+
+    def publish(self, mask: Mask, losses: int) -> None:
+        frame = mask.frame
+        self.masks += 1
+        self.seen.append((frame.sequence, frame.dropped_camera, frame.dropped_daemon + losses))
+
+    def send_info(self, body: dict[str, Any]) -> None:
+        self.infos.append(body)
+
+    def send_status(self, body: dict[str, Any]) -> None:
+        self.statuses.append(body)
 
 
 def wait_until(condition: Any, timeout_s: float = 10.0) -> None:

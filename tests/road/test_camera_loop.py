@@ -164,6 +164,53 @@ def test_a_missing_camera_stays_missing_and_keeps_its_reason_while_it_is_tried_a
     assert states == {("lost", "no camera is plugged in")}
 
 
+def test_a_camera_that_is_opened_anew_is_told_as_opening_and_a_missing_one_never(start: Make) -> None:
+    told = []
+
+    class Telling(Script):
+        def step(self, name: str) -> None:
+            if name == "open":
+                told.append((loop.state, loop.reason))
+
+    loop: Any = None
+    script = Telling(*(TransientError("no camera is plugged in") for _ in range(3)), list(range(100_000)))
+    script.period_s = 0.001
+    go = threading.Event()
+    loop, _, _, _ = start(lambda _: (go.wait(10), script(None))[1])
+    go.set()
+    wait_until(lambda: loop.frames > 0)
+    assert told == [("opening", ""), *[("lost", "no camera is plugged in")] * 3]
+    loop.set_awake(False)
+    wait_until(lambda: loop.state == "sleeping")
+    loop.set_awake(True)
+    wait_until(lambda: len(told) == 5)
+    assert told[4] == ("opening", "")
+
+
+def test_a_camera_that_was_missing_is_streaming_without_a_reason_once_it_is_there(start: Make) -> None:
+    loop, _, _, _ = start(Script(TransientError("no camera is plugged in"), list(range(1000))))
+    wait_until(lambda: loop.frames > 0)
+    assert (loop.state, loop.reason) == ("streaming", "")
+
+
+def test_a_cameras_own_words_are_cleaned_where_they_enter(start: Make) -> None:
+    script = Script([0])
+    make = script.__call__
+
+    class Talking:
+        def __init__(self) -> None:
+            self._camera = make(None)
+            self.capture, self.close = self._camera.capture, self._camera.close
+
+        def open(self, request: Any) -> Any:
+            return self._camera.open(request)._replace(description="cam\x1b[2J\nREADY=1")
+
+    loop, _, _, _ = start(lambda _: Talking())
+    wait_until(lambda: loop.frames == 1)
+    assert loop.info is not None
+    assert loop.info.description == "cam?[2J READY=1"
+
+
 @pytest.mark.parametrize("fps", [0.0001, 5.0])
 def test_a_rate_that_can_only_stall_is_refused_for_every_camera(start: Make, fps: float) -> None:
     loop, _, _, _ = start(Script([0]), hard=True, fps=fps)

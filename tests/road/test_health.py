@@ -20,7 +20,9 @@ class Part:
         self.signs = 0
         self.no_masks = self.resting = False
         self.info = SimpleNamespace(backend="standin", fallback=False)
-        self.accelerator = SimpleNamespace(describe=lambda: {"falling_back_because": "unplugged"})
+
+    def describe(self) -> dict[str, str]:
+        return {"falling_back_because": "unplugged"}
 
     def signs_of_life(self) -> int:
         return self.signs

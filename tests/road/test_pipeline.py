@@ -339,3 +339,172 @@ def test_a_back_off_is_not_forgotten_after_one_mask(roads: Any) -> None:
         time.sleep(0.002)
     # Pauses of 0.1 and then 0.2 s, its longest; each session gives one mask at the most.
     assert road.pipeline.reopens <= 9
+
+
+def test_service_that_lasted_makes_the_failures_before_forgotten(roads: Any) -> None:
+    fate = {n: TransientError("gone") for n in range(4)}
+    road = roads(EchoAccelerator(fate=fate))  # its longest pause is 0.2 s
+    for number in range(4):
+        road.put(number, wait=False)
+        wait_until(lambda n=number: road.pipeline.reopens == n + 1 and road.pipeline.state == "running")
+    assert road.pipeline._backoff.failures == 4
+    begun = time.monotonic()
+    number = 4
+    while time.monotonic() - begun < 0.3:
+        road.put(number)
+        number += 1
+        time.sleep(0.01)
+    road.accelerator.fate[number] = TransientError("gone again")
+    road.put(number, wait=False)
+    wait_until(lambda: road.pipeline.reopens == 5)
+    assert road.pipeline._backoff.failures == 1
+
+
+def test_a_hiccup_right_after_a_rest_is_no_reason_to_give_it_up(
+    roads: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "GIVEN_UP_S", 0.5)
+    road = roads(EchoAccelerator(depth=4, fate=dict.fromkeys(range(1, 5), "the link was mended")))
+    road.accelerator.answer_limit_s = 0.01
+    rested = []
+    monkeypatch.setattr(road.accelerator, "rested", lambda: rested.append(True))
+    road.put(0)
+    road.read()
+    road.pipeline.set_wanted(False)
+    wait_until(lambda: road.pipeline.resting)
+    time.sleep(1.0)
+    road.pipeline.set_wanted(True)
+    for number in range(1, 6):
+        road.put(number)
+    assert road.read()[0].sequence == 5
+    assert (road.pipeline.losses, road.pipeline.reopens, road.pipeline.no_masks) == (4, 0, False)
+    assert rested, "one that judges by itself is told, too"
+
+
+class Steady(EchoAccelerator):
+    """Takes ``answer_s`` for each answer."""
+
+    answer_s = answer_limit_s = 0.1
+
+    def collect(self, timeout_s: float) -> Any:
+        result = super().collect(timeout_s)
+        if result is not None:
+            time.sleep(self.answer_s)
+        return result
+
+
+def feed(road: Any, for_s: float) -> set[bool]:
+    """Frames far faster than it takes them; whether it was ever said to give no masks."""
+    said, number, begun = set(), 0, time.monotonic()
+    while time.monotonic() - begun < for_s:
+        road.put(number, wait=False)
+        number += 1
+        time.sleep(0.005)
+        said.add(road.pipeline.no_masks)
+    return said
+
+
+def test_a_slow_network_that_gets_far_more_frames_than_it_can_take_is_never_said_to_give_no_masks(
+    roads: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "GIVEN_UP_S", 0.01)
+    road = roads(Steady())
+    assert feed(road, 1.0) == {False}
+    assert road.pipeline.reopens == 0
+    assert road.pipeline.results >= 5
+
+
+def test_a_network_that_takes_far_longer_than_the_limits_for_calls_is_neither_blocked_nor_given_up(
+    roads: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "GIVEN_UP_S", 0.01)
+    monkeypatch.setattr(pipeline_module, "COLLECT_LIMIT_S", 0.01)
+    monkeypatch.setattr(pipeline_module, "BEAT_S", 0.02)
+    accelerator = Steady()
+    accelerator.answer_s = accelerator.answer_limit_s = 0.4
+    road = roads(accelerator)
+    told = []
+    watcher = threading.Event()
+
+    def ask() -> None:
+        while not watcher.wait(0.01):
+            told.append(road.pipeline.blocked(time.monotonic()))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    assert feed(road, 1.3) == {False}
+    watcher.set()
+    asking.join(5)
+    assert set(told) == {""}
+    assert road.pipeline.results >= 2
+
+
+def test_a_driver_may_change_how_long_an_answer_may_take_while_it_serves(
+    roads: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "GIVEN_UP_S", 0.2)
+    road = roads(Mute(keeps=True))
+    road.accelerator.answer_limit_s = 1000.0
+    feed(road, 0.5)
+    assert road.pipeline.reopens == 0
+    road.accelerator.answer_limit_s = 0.01
+    wait_until(lambda: road.pipeline.reopens == 1)
+
+
+class Uploading(EchoAccelerator):
+    """Opens for as long as nobody interrupts it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.interrupted = threading.Event()
+
+    def open(self) -> Any:
+        if not self.interrupted.wait(0.05):
+            return super().open()
+        raise TransientError("it is being closed while it is opened")
+
+    def interrupt(self) -> None:
+        self.interrupted.set()
+
+
+def test_a_stop_ends_an_opening_at_once_and_says_nothing_of_it(
+    roads: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = threading.Event()
+
+    def upload(self: Uploading) -> Any:
+        opening.set()
+        assert self.interrupted.wait(10), "nobody interrupted it"
+        raise TransientError("it is being closed while it is opened")
+
+    accelerator = Uploading()
+    road = roads(accelerator)
+    monkeypatch.setattr(Uploading, "open", upload)
+    accelerator.fate[0] = TransientError("unplugged")
+    road.put(0, wait=False)
+    assert opening.wait(10)
+    caplog.clear()
+    assert road.pipeline.stop(5)
+    assert not caplog.records
+    assert road.pipeline.reopens == 1
+
+
+def test_a_stop_that_finds_it_at_work_interrupts_nothing(roads: Any) -> None:
+    accelerator = Uploading()
+    road = roads(accelerator)
+    wait_until(lambda: road.pipeline.state == "running")
+    assert road.pipeline.stop(5)
+    assert not accelerator.interrupted.is_set()
+
+
+@pytest.mark.parametrize("words", [{"a": {1, 2}}, {"a": float("nan")}, ["no table"], ZeroDivisionError()])
+def test_what_a_driver_says_of_itself_may_be_nonsense_and_harms_nobody(roads: Any, words: Any) -> None:
+    def describe() -> Any:
+        if isinstance(words, Exception):
+            raise words
+        return words
+
+    road = roads(EchoAccelerator())
+    assert road.pipeline.describe() == {}
+    road.accelerator.describe = describe
+    assert road.pipeline.describe()["error"].startswith("describe() failed: ")
