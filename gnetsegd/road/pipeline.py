@@ -138,7 +138,7 @@ class Pipeline(Supervised):
             else:
                 self._wanted.clear()
         out = self._out
-        if out is not None:
+        if out is not None and out.wanted != wanted:
             out.wanted = wanted
             out.stir()
 
