@@ -10,6 +10,7 @@ import numpy as np
 from gnetsegd.frame import FrameSpec
 from gnetsegd.link import constants as c
 from gnetsegd.link.constants import Code, Feature, Type
+from gnetsegd.link.header import HEADER_SIZE
 
 from .bench import MANY, whole
 from .registry import case
@@ -273,7 +274,12 @@ def payload_crc(bench: Bench) -> None:
 def pad(bench: Bench) -> None:
     """A request whose header and payload are a multiple of 512 is followed by four bytes of 0."""
     record = bench.session()
-    for payload in (c.PACKET - 32, c.PACKET - 33, 2 * c.PACKET - 32):
+    longest = bench.capabilities().max_payload
+    if longest < c.PACKET - HEADER_SIZE:
+        raise Skip("the longest payload that the device accepts makes no whole packet")
+    for payload in (c.PACKET - HEADER_SIZE, c.PACKET - HEADER_SIZE - 1, 2 * c.PACKET - HEADER_SIZE):
+        if payload > longest:
+            continue
         sequence = bench.sequence
         bench.send(bench.message(_UNKNOWN_REQUEST, bytes(payload)))
         bench.expect_error(Code.UNSUPPORTED, sequence)
@@ -284,7 +290,7 @@ def pad(bench: Bench) -> None:
 def several_transfers(bench: Bench) -> None:
     """A message may come in several transfers, its header divided between two of them."""
     record = bench.session()
-    for cuts in ((20,), (32,), (20, 40), (32, c.PACKET // 2, c.PACKET), (1, 2, 3)):
+    for cuts in ((20,), (32,), (20, 40), (32, c.PACKET // 2, c.PACKET), (1,)):
         sequence = bench.sequence
         message = bench.frame(record)
         edges = [0, *(cut for cut in cuts if cut < len(message)), len(message)]
