@@ -72,7 +72,8 @@ UPLOADED = model(b"the model that is uploaded" * 20, FrameSpec(16, 8, "Y"), 2)
 
 def device(fault: str = "", **options: Any) -> MockDevice:
     """A mock device with its model, and perhaps a fault that is there from the beginning."""
-    made = MockDevice(**({"model": FACTORY, "serial": "mock-0001"} | options))
+    have: dict[str, Any] = {"model": FACTORY, "serial": "mock-0001"}
+    made = MockDevice(**have | options)
     if fault:
         made.inject(fault, count=None)
     return made

@@ -67,7 +67,7 @@ def climb(bench: Bench) -> str:
         bench.tell(Request.SOFT_RESET)
 
     why = ""
-    for step in (lambda: None, bench.wire.clear_halts, soft_reset, bench.wire.reset):
+    for step in (bench.wire.clear_halts, soft_reset, bench.wire.reset):
         why = _attempt(bench, step) or _attempt(bench, lambda: bench.hello(_ANY_BITS))
         if not why:
             break

@@ -47,7 +47,7 @@ def _failed(error: Exception, what: str) -> TransferFailed:
     if number == errno.ENODEV:
         return Gone(f"{what}: the device has left the bus")
     if number == errno.EPIPE:
-        return Stalled(f"{what}: STALLed")
+        return Stalled(f"{what}: the device answers with a STALL")
     if number == errno.ETIMEDOUT:
         return OutOfTime(f"{what}: nothing within the time limit")
     if number == errno.EOVERFLOW:
