@@ -1,4 +1,4 @@
-"""gnetseg-conform against gnetseg-gadget: a real kernel on both ends, and a device stack that cannot refuse."""
+"""gnetseg-conform against gnetseg-gadget: a real kernel at both ends, and a device that cannot refuse."""
 
 from __future__ import annotations
 
