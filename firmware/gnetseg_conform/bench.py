@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,6 +95,7 @@ class Bench:
         self.random = random.Random(seed)
         #: The active model when CAPABILITIES was read last: how long an answer may be hangs on it.
         self._record: ModelRecord | None = None
+        self._formats: tuple[int, ...] = ()
         self.epoch, self.sequence = 0, 1
         self.bits, self.features = 8, 0
         self._used: set[int] = {0}
@@ -112,7 +113,7 @@ class Bench:
             told = parse_capabilities(self.ask(Request.CAPABILITIES))
         except (LinkError, IncompatibleDevice) as error:
             raise Broken(str(error)) from None
-        self._record = told.model
+        self._record, self._formats = told.model, told.pixel_formats
         return told
 
     def status(self) -> Status:
@@ -177,6 +178,13 @@ class Bench:
         fields.setdefault("flags", c.FLAG_CRC if model or self.features & Feature.PAYLOAD_CRC else 0)
         return pack_message(kind, fields.pop("epoch", self.epoch), self.next_sequence(), payload, **fields)
 
+    def spec(self, record: ModelRecord) -> FrameSpec:
+        """In which form FRAMEs go out: the network's own, or YUV420 where only that is offered for it."""
+        own = record.input
+        if c.PIXEL_FORMAT_CODES[own.pixel_format] in self._formats or own.pixel_format != "YUV444":
+            return own
+        return replace(own, pixel_format="YUV420")
+
     def picture(self, spec: FrameSpec) -> bytes:
         return self.random.randbytes(spec.size_bytes)
 
@@ -184,7 +192,7 @@ class Bench:
         self, record: ModelRecord, pixels: bytes | None = None, pixel: str = "", **fields: int
     ) -> bytes:
         """A FRAME as ``record`` asks for, with a random picture if none is given; ``fields`` change it."""
-        spec = record.input
+        spec = self.spec(record)
         if pixels is None:
             pixels = self.picture(spec)
         header = {

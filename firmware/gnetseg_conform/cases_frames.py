@@ -202,7 +202,7 @@ def padding_is_zero(bench: Bench) -> None:
 def encodings(bench: Bench) -> None:
     """The same picture gives the same labels in every encoding that holds them."""
     record = bench.session()
-    pixels = bench.picture(record.input)
+    pixels = bench.picture(bench.spec(record))
     first = None
     for bits in bench.capabilities().mask_bits:
         if record.mask.classes > 1 << bits:
@@ -233,8 +233,9 @@ def yuv420(bench: Bench) -> None:
     """A YUV444 network takes YUV420 as well, and gives the mask of the up-sampled picture."""
     record = bench.session()
     spec, told = record.input, bench.capabilities()
-    if spec.pixel_format != "YUV444" or c.PIXEL_FORMAT_CODES["YUV420"] not in told.pixel_formats:
-        raise Skip("the model takes no YUV444, or the device no YUV420")
+    both = {c.PIXEL_FORMAT_CODES["YUV420"], c.PIXEL_FORMAT_CODES["YUV444"]}
+    if spec.pixel_format != "YUV444" or not both <= set(told.pixel_formats):
+        raise Skip("the model takes no YUV444, or the device not both forms of it")
     if spec.width % 2 or spec.height % 2:
         raise Skip("the model's picture has an odd side")
     planar = np.frombuffer(bench.picture(FrameSpec(spec.width, spec.height, "YUV420")), np.uint8)
@@ -302,9 +303,9 @@ def several_transfers(bench: Bench) -> None:
 def unknown_type(bench: Bench) -> None:
     """A request of an unknown type is answered with UNSUPPORTED; its sequence is used up."""
     record = bench.session()
-    bench.send(bench.message(_UNKNOWN_REQUEST, b"later", flags=0), bench.message(_UNKNOWN_REQUEST))
-    bench.expect_error(Code.UNSUPPORTED, 1)
-    bench.expect_error(Code.UNSUPPORTED, 2)
+    for sequence, payload in ((1, b"later"), (2, b"")):
+        bench.send(bench.message(_UNKNOWN_REQUEST, payload))
+        bench.expect_error(Code.UNSUPPORTED, sequence)
     bench.serve(record)
 
 

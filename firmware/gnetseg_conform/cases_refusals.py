@@ -7,6 +7,7 @@ from zlib import crc32
 
 from gnetsegd.link import constants as c
 from gnetsegd.link.constants import Code, Feature, Type
+from gnetsegd.link.header import HEADER_SIZE
 
 from .registry import case
 from .verdict import Skip, demand
@@ -89,9 +90,10 @@ def bad_payload(bench: Bench) -> None:
     record = bench.session(features=int(Feature.PAYLOAD_CRC))
     bad = bench.status().bad_payloads
     spoiled = bytearray(bench.frame(record))
-    spoiled[40] ^= 1
-    bench.send(bytes(spoiled), bench.frame(record, flags=0))
+    spoiled[HEADER_SIZE] ^= 1
+    bench.send(bytes(spoiled))
     bench.expect_error(Code.BAD_PAYLOAD, 1)
+    bench.send(bench.frame(record, flags=0))
     bench.expect_error(Code.BAD_PAYLOAD, 2)
     bench.serve(record)
     counted = bench.status().bad_payloads - bad
@@ -150,8 +152,9 @@ def no_model(bench: Bench) -> None:
 def bad_format(bench: Bench) -> None:
     """A FRAME of another size, pixel format or payload length is answered with BAD_FORMAT."""
     record = bench.session()
-    spec, pixels = record.input, bench.picture(record.input)
-    other = {"Y": "RGB", "RGB": "Y", "YUV444": "Y"}[spec.pixel_format]
+    spec = bench.spec(record)
+    pixels = bench.picture(spec)
+    other = "RGB" if spec.pixel_format == "Y" else "Y"
     bad = [
         bench.frame(record, pixels, width=spec.width + 1),
         bench.frame(record, pixels, height=spec.height - 1),

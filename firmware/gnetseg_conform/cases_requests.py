@@ -83,7 +83,7 @@ def offered_limits(bench: Bench) -> None:
     known = [code for code in told.pixel_formats if code in c.PIXEL_FORMAT_NAMES]
     demand(bool(known), "no pixel format of this page is offered")
     if told.model:
-        spec = told.model.input
+        spec = bench.spec(told.model)
         code = c.PIXEL_FORMAT_CODES[spec.pixel_format]
         demand(code in known, f"the active model takes {spec.pixel_format}, which is not offered")
         demand(

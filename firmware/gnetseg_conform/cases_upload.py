@@ -14,7 +14,13 @@ from gnetsegd.frame import FrameSpec, MaskFormat
 from gnetsegd.link import constants as c
 from gnetsegd.link.constants import Code, Feature, Request, Type
 from gnetsegd.link.errors import LinkError
-from gnetsegd.link.model_upload import ModelRecord, pack_chunk, parse_progress, parse_record
+from gnetsegd.link.model_upload import (
+    OFFSET_SIZE,
+    ModelRecord,
+    pack_chunk,
+    parse_progress,
+    parse_record,
+)
 
 from .registry import case
 from .verdict import Skip, demand
@@ -48,8 +54,8 @@ def _dummy(bench: Bench) -> Dummy:
     told = bench.capabilities()
     if not told.features & Feature.MODEL_UPLOAD:
         raise Skip("MODEL_UPLOAD is not offered")
-    piece = min(told.max_chunk, _PIECE, told.max_model // _PIECES)
-    if not piece:
+    piece = min(told.max_chunk, told.max_payload - OFFSET_SIZE, told.max_model // _PIECES, _PIECE)
+    if piece < 1:
         raise Skip("the device says that it takes no model")
     content = bench.random.randbytes(_PIECES * piece)
     sha256 = hashlib.sha256(content + b"not these bytes").digest()
@@ -299,12 +305,17 @@ def upload_committed(bench: Bench) -> None:
         raise Skip("no model was given; give one that the device can load with --model BUNDLE")
     bundle, told = bench.bundle, bench.capabilities()
     record = ModelRecord.of(bundle)
+    if record.size > told.max_model:
+        raise Skip(f"the model has {record.size} bytes, the device holds at most {told.max_model}")
+    if c.PIXEL_FORMAT_CODES[record.input.pixel_format] not in told.pixel_formats:
+        raise Skip(f"the model's pictures are {record.input.pixel_format}, which the device does not take")
+    longest = min(told.max_chunk, told.max_payload - OFFSET_SIZE)
     old = told.model
     bench.hello()
     wanted = _begin(bench, record)
     while wanted < record.size:
         sequence = bench.sequence
-        piece = bundle.content[wanted : wanted + told.max_chunk]
+        piece = bundle.content[wanted : wanted + longest]
         bench.send(bench.message(Type.MODEL_CHUNK, pack_chunk(wanted, piece)))
         _held(_progress(bench, sequence, record.size), wanted + len(piece), "after a chunk")
         wanted += len(piece)

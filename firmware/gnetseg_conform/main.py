@@ -87,7 +87,6 @@ def main(
         raise click.UsageError("--faults is for --mock: faults are the mock device's")
     if on_mock == bool(usb_id or backend):
         raise click.UsageError("name one device: --usb VID:PID, --backend FILE.py:NAME or --mock")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by way of ``leave``
     times = Times() if answer_s is None else replace(Times(), answer_s=answer_s)
     try:
         if faults:
@@ -141,12 +140,15 @@ def _mock_bench() -> tuple[Bench, Any]:
 def _run(bench: Bench, cases: list[Case], open_setup: Any, fill: Any) -> dict[str, Any]:
     """Cases, transcripts, and whatever comes, the device left working."""
     about = report.describe(bench)
+    # SIGTERM as Ctrl-C: by way of ``leave``.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     left = "it was not tried"
     try:
         results = list(run(bench, cases))
     finally:
         left = leave(bench)
         bench.wire.close()
+        signal.signal(signal.SIGTERM, before)
     if fill:
         results = fill(results)
     played = play.play_all(open_setup, bench.times) if open_setup else None

@@ -5,6 +5,7 @@ What pyusb raises becomes one of the words of ``verdict``. Nothing here knows wh
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import time
 from array import array
@@ -125,9 +126,11 @@ class Wire:
 
     def find_again(self) -> bool:
         """After it has left the bus: whether it came back within ``AWAY_S``, by its serial number."""
+        import usb.core
         import usb.util
 
-        usb.util.dispose_resources(self.device)
+        with contextlib.suppress(usb.core.USBError):  # there is nothing left to release
+            usb.util.dispose_resources(self.device)
         self._wanted = self._wanted or self.serial
         deadline = time.monotonic() + AWAY_S
         while True:

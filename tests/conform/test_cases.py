@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from gnetseg_conform import mock, page
@@ -10,10 +11,14 @@ from gnetseg_conform.bench import Bench
 from gnetseg_conform.registry import CASES
 from gnetseg_conform.run import MAX_DEAD, ORDER, Result, check, climb, leave, run
 from gnetseg_conform.wire import Wire
+from gnetseg_device.engine import Limits
 from gnetseg_device.faults import FAULTS
+from gnetseg_device.model_store import ModelStore
 from gnetseg_device.plain_port import backend_of
 
+from gnetsegd.frame import FrameSpec
 from gnetsegd.link.constants import USB_ID
+from gnetsegd.model import ModelBundle
 
 from .liars import LIES, OPTIONS
 
@@ -95,6 +100,40 @@ def test_a_device_that_lies_is_caught_by_the_case_for_it(name: str, monkeypatch:
     assert "could not be judged" not in result.words
     assert result.words.isprintable()
     assert len(result.words) > 20
+
+
+def on(pixel: str, width: int = 24, height: int = 10, classes: int = 2) -> ModelBundle:
+    return mock.model(b"a network", FrameSpec(width, height, pixel), classes)
+
+
+#: All of these do as the page says.
+GOOD: dict[str, dict[str, Any]] = {
+    "luminance": {"model": on("Y")},
+    "RGB": {"model": on("RGB")},
+    "an odd side": {"model": on("YUV444", 23, 9)},
+    "one pixel": {"model": on("Y", 1, 1)},
+    "a picture of whole packets": {"model": on("Y", 32, 15)},
+    "255 classes": {"model": on("Y", classes=255)},
+    "YUV420 alone": {"model": on("YUV444"), "limits": Limits(pixel_formats=(1,), max_payload=360)},
+    "one slot": {"limits": Limits(slots=1)},
+    "16 slots": {"limits": Limits(slots=16)},
+    "1 bit alone": {"model": on("Y"), "limits": Limits(mask_bits=(1,))},
+    "no features": {"limits": Limits(features=0)},
+    "no payload CRC": {"limits": Limits(features=2)},
+    "small chunks": {"limits": Limits(max_chunk=1)},
+    "payloads of one picture": {"limits": Limits(max_payload=1440, max_chunk=100)},
+    "room for 40 bytes": {"store": ModelStore(40)},
+    "no model": {"model": None},
+    "no model, RGB alone": {"model": None, "limits": Limits(pixel_formats=(3,))},
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_no_good_device_fails_a_case(name: str) -> None:
+    bench = mock.bench_on(mock.device(**GOOD[name]))
+    results = list(run(bench, ORDER))
+    assert {result.case.name: result.words for result in results if result.outcome == "failed"} == {}
+    assert leave(bench) == ""
 
 
 class Noise:
