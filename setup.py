@@ -51,7 +51,8 @@ EXTRAS = {
 }
 
 ZOO = find_packages("tools", include=["gnetseg_zoo", "gnetseg_zoo.*"])
-DEVICE = find_packages("firmware", include=["gnetseg_device", "gnetseg_device.*"])
+FIRMWARE = ("gnetseg_device", "gnetseg_conform")
+DEVICE = find_packages("firmware", include=[*FIRMWARE, *(f"{name}.*" for name in FIRMWARE)])
 
 setup(
     name="gnetsegd",
@@ -62,9 +63,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=[*find_packages(include=["gnetsegd", "gnetsegd.*"]), *ZOO, *DEVICE],
-    package_dir={"gnetseg_zoo": "tools/gnetseg_zoo", "gnetseg_device": "firmware/gnetseg_device"},
+    package_dir={"gnetseg_zoo": "tools/gnetseg_zoo", **{name: f"firmware/{name}" for name in FIRMWARE}},
     package_data={
         "gnetsegd": ["py.typed", "models/*/*"],
+        # Links to docs/ and tests/vectors/: a package has copies of what they point to.
+        "gnetseg_conform": ["protocol.md", "transcripts/*.jsonl"],
         "gnetseg_zoo": ["configs/*.toml"],
     },
     install_requires=[
@@ -82,6 +85,7 @@ setup(
             "gnetsegctl = gnetsegd.ctl.main:main",
             "gnetseg-mockdev = gnetseg_device.mockdev:main",
             "gnetseg-gadget = gnetseg_device.functionfs_main:main",
+            "gnetseg-conform = gnetseg_conform.main:main",
         ],
         "pytest11": ["gnetsegd = gnetsegd.testing.pytest_plugin"],
         "gnetsegd.cameras": [

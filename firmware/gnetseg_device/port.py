@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from gnetsegd.link.constants import REQUEST_IN, REQUEST_OUT, Request
-from gnetsegd.link.requests import CAPABILITIES_SIZE_1_0
+from gnetsegd.link.requests import CAPABILITIES_SIZE_1_0, IN_LENGTH
 
 from .bulk_endpoints import InEndpoint, OutEndpoint
 from .bus import Bus, Chip
@@ -173,10 +173,12 @@ class Port:
                     raise TransferError(Reason.STALL)
                 return standard[:length]
             try:
-                data = self.engine.control_in(request, length)
+                data = self.engine.control_in(request, IN_LENGTH)
             except Stall:
                 raise TransferError(Reason.STALL) from None
-            return self._spoil_capabilities(data) if request == Request.CAPABILITIES else data
+            if request == Request.CAPABILITIES:
+                data = self._spoil_capabilities(data)
+            return data[:length]  # last, since a fault may make it longer
 
     def control_out(
         self,

@@ -36,10 +36,10 @@ _send = zmq.backend.Socket.send
 
 log = logging.getLogger(__name__)
 
-#: What ``poll_subscriptions`` takes in from each socket, so that the sockets' lock is held for a millisecond.
-EVENTS_PER_POLL = 256
+#: What ``poll_subscriptions`` takes in from each socket, so that the sockets' lock is held for milliseconds.
+EVENTS_PER_POLL = 1024
 #: Between two looks at connections while they come and go in numbers.
-DOOR_PAUSE_S = 0.001
+DOOR_PAUSE_S = 0.0002
 #: With a door shut: between two looks whether somebody can come in.
 SHUT_S = 2.0
 #: After an error that nobody foresaw.

@@ -41,7 +41,7 @@ WAITING_MAX_BYTES = 4096
 #: How often a connection may be heard in ``EVENTS_WINDOW_S``; a reader may send a PING ten times a second.
 NOISES_MAX = 200
 #: What a flood costs all who want to come: so many connections fewer are let in for a while.
-FLOOD_CONNECTIONS = 32
+FLOOD_CONNECTIONS = 64
 #: With the house full, a connection that has subscribed to nothing for so long makes room for a new one.
 SILENT_S = 2.0
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import attrs
 import numpy as np
 import pytest
 
-from gnetsegd.accelerators import tflite
+from gnetsegd.accelerators import standin, tflite
 from gnetsegd.accelerators.standin import StandinAccelerator, StandinOptions
 from gnetsegd.accelerators.tflite import TfliteNetwork
 from gnetsegd.errors import ModelError, PermanentError, TransientError
 from gnetsegd.frame import Frame, Mask
-from gnetsegd.model import load_bundle
+from gnetsegd.model import ModelBundle, load_bundle
 
 pytestmark = pytest.mark.runtime
 MODELS = Path(__file__).parents[1] / "data" / "models"
@@ -54,6 +56,82 @@ def test_without_a_runtime_the_sentence_says_what_to_install(monkeypatch: pytest
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(PermanentError, match=r"install gnetsegd\[standin\]"):
         tflite.runtime()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SystemError("initialization failed"),
+        AttributeError("_ARRAY_API"),
+        ValueError("numpy.dtype size changed"),
+        ImportError("undefined symbol"),
+    ],
+)
+def test_a_runtime_that_was_made_for_another_numpy_is_a_sentence_that_names_both(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(_name: str) -> None:
+        raise error
+
+    monkeypatch.setattr(tflite, "import_module", fail)
+    with pytest.raises(PermanentError) as raised:
+        tflite.runtime()
+    words = str(raised.value)
+    assert f"with numpy {np.__version__}: {type(error).__name__}: {error}" in words
+    assert "install a runtime and a numpy that fit each other" in words
+    assert raised.value.exit_code == 69
+
+
+def _with_one_class() -> ModelBundle:
+    """A card that names fewer classes than the network gives: it gives 0 and 1."""
+    bundle = load_bundle(str(MODELS / "threshold-32"))
+    mask = dataclasses.replace(bundle.mask, classes=1)
+    return attrs.evolve(bundle, mask=mask, labels=bundle.labels[:1])
+
+
+SENTENCE = "it gives the label 1, but its model.toml names 1 classes; complete mask.classes"
+
+
+def test_labels_that_are_no_class_are_refused_at_the_trial_and_at_the_warm_up() -> None:
+    bundle, options = _with_one_class(), StandinOptions(threads=1)
+    with pytest.raises(ModelError, match=SENTENCE):
+        StandinAccelerator.prove(bundle, "standin", {"standin": options})
+    with pytest.raises(ModelError, match=SENTENCE):
+        StandinAccelerator(bundle, options).open()
+
+
+def test_a_label_that_is_no_class_is_never_given_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A network may pass the warm-up and give it for one picture in a thousand.
+    monkeypatch.setattr(standin, "_pictures", lambda bundle: [Frame(bundle.input, bundle.mask.size_bytes)])
+    bundle = _with_one_class()
+    accelerator = StandinAccelerator(bundle, StandinOptions(threads=1))
+    accelerator.open()
+    frame = Frame(bundle.input, bundle.mask.size_bytes)
+    frame.pixels[...] = 255
+    before = bytes(frame.reply)
+    assert accelerator.wait_for_credit(1)
+    accelerator.submit(frame)
+    with pytest.raises(ModelError, match=SENTENCE):
+        accelerator.collect(1)
+    assert bytes(frame.reply) == before
+    assert accelerator.close() == [frame]
+
+
+def test_how_long_an_answer_may_take_is_measured_at_the_warm_up_and_each_run_is_a_sign_of_life(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, runs = [50.0], [0.7, 0.2]
+
+    def run(*_: object) -> None:
+        now[0] += runs.pop(0)
+
+    monkeypatch.setattr(TfliteNetwork, "run", run)
+    monkeypatch.setattr(standin, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    accelerator = StandinAccelerator(load_bundle(str(MODELS / "threshold-32")), StandinOptions(threads=1))
+    before = accelerator.signs_of_life()
+    accelerator.open()
+    assert accelerator.answer_limit_s == pytest.approx(0.7)
+    assert accelerator.signs_of_life() == before + 2
 
 
 def test_the_mask_is_the_tensor_itself_each_for_its_own_frame() -> None:

@@ -78,3 +78,4 @@ def test_a_camera_that_hangs_as_it_opens_gets_no_more_time_from_systemd_and_ends
     assert daemon.process.wait(10) == 75
     assert not any("EXTEND_TIMEOUT_USEC" in message for message in daemon.notified)
     assert "opening the camera has not returned for" in daemon.words()
+    assert not any("READY=1" in message for message in daemon.notified), "it was never tried to its end"

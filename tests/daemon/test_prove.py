@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -104,6 +105,31 @@ def test_a_stop_meanwhile_is_obeyed_and_the_child_ended(attempt: Any) -> None:
 
     with pytest.raises(StopError):
         attempt(lambda: time.sleep(1000), stop)
+    assert no_child_is_left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_that_reaches_the_child_first_is_a_stop_and_no_bad_network(attempt: Any, number: int) -> None:
+    class StopError(Exception):
+        pass
+
+    def stop() -> None:
+        # Both get a terminal's Ctrl-C; the child may be gone before the parent has taken it in.
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            raise StopError from None
+
+    with pytest.raises(StopError):
+        attempt(lambda: os.kill(os.getpid(), number), stop)
+    assert no_child_is_left()
+
+
+def test_a_runtime_that_ends_the_process_without_a_word_has_proven_nothing(attempt: Try) -> None:
+    with pytest.raises(ModelError, match="its trial ended with 3 and without a word"):
+        attempt(lambda: os._exit(3))
+    with pytest.raises(ModelError, match="its trial ended with 1 and without a word"):
+        attempt(lambda: sys.exit(0))
     assert no_child_is_left()
 
 

@@ -41,10 +41,10 @@ from harness import Daemon, finish
 
 MODEL = str(Path(__file__).parents[2] / "tests" / "data" / "models" / "threshold-224")
 FPS = 30
-BEFORE_S = 2.0
+BEFORE_S = 1.5
 BEFORE_TRIES = 5
-ATTACK_S = 3.0
-AFTER_S = 2.0
+ATTACK_S = 2.5
+AFTER_S = 1.5
 #: Windows in which the rate after an attack is counted.
 WINDOW_S = 0.5
 #: Of the second attack, before SIGTERM.
@@ -373,7 +373,7 @@ def measure(transport: str, name: str) -> dict[str, float]:
 
 def _measure(running: Daemon, reader: Reader, target: Target, name: str) -> dict[str, float]:
     deadline = time.monotonic() + 30
-    while len(reader.times_s["mask"]) < 2 * FPS or not reader.times_s["status"]:
+    while len(reader.times_s["mask"]) < FPS or not reader.times_s["status"]:
         running.check()
         if time.monotonic() > deadline:
             raise RuntimeError("no masks came")

@@ -1,0 +1,188 @@
+"""What the page demands for requests that break it: which ERROR, and what is lost by it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from gnetsegd.link import constants as c
+from gnetsegd.link.constants import Code, Feature, Type
+from gnetsegd.link.header import HEADER_SIZE
+
+from .registry import case
+from .verdict import Skip, demand
+
+if TYPE_CHECKING:
+    from .bench import Bench
+
+_ERRORS = "Errors"
+_UNKNOWN_REQUEST = 0x6E
+#: What the page calls far more than was granted, in slots.
+_FAR_MORE = 4
+
+
+@case(_ERRORS, "magic, version, header length or header CRC is wrong")
+def bad_header(bench: Bench) -> None:
+    """A bad header is answered with BAD_HEADER, lost; all input is thrown away until ABORT."""
+    bench.session()
+    good = bench.message(_UNKNOWN_REQUEST)
+    for place, value in ((0, 0x58), (2, 2), (3, 30), (28, None)):  # magic, version, header length, CRC
+        head = bytearray(good)
+        head[place] = head[place] ^ 1 if value is None else value
+        if value is not None:
+            head[28:] = crc32(head[:28]).to_bytes(4, "little")
+        bench.lost_by(bytes(head), Code.BAD_HEADER)
+
+
+@case(_ERRORS, "payload length is over the device's limit; nothing was allocated")
+def too_long(bench: Bench) -> None:
+    """A payload over the device's limit is answered with TOO_LONG, lost, before its bytes come."""
+    limit = bench.capabilities().max_payload
+    for length in (limit + 1, 0xFFFFFFFF):
+        record = bench.session()
+        bench.serve(record)
+        head = bytearray(bench.frame(record)[:32])
+        head[16:20] = length.to_bytes(4, "little")
+        head[28:] = crc32(head[:28]).to_bytes(4, "little")
+        bench.send(bytes(head))
+        bench.expect_lost(Code.TOO_LONG)
+        bench.abort()
+        bench.serve(record)
+
+
+@case(_ERRORS, "not the sequence that was due")
+def bad_sequence(bench: Bench) -> None:
+    """A sequence that was not due is answered with BAD_SEQUENCE, lost."""
+    record = bench.session()
+    for sequence in (1, 3):
+        bench.session()
+        bench.serve(record)
+        bench.sequence = sequence
+        bench.send(bench.frame(record))
+        bench.expect_lost(Code.BAD_SEQUENCE)
+        bench.abort()
+        bench.serve(record)
+
+
+@case(_ERRORS, "it throws away all input until ABORT, HELLO or SOFT_RESET")
+def lost_until_abort(bench: Bench) -> None:
+    """After a lost ERROR GET_STATUS says state 2, and nothing is answered until ABORT or HELLO."""
+    record = bench.session()
+    bench.serve(record)
+    bench.send(bytes(32))
+    bench.expect_lost(Code.BAD_HEADER)
+    demand(bench.status().state == c.State.LOST, "GET_STATUS does not say state 2 (lost)")
+    bench.send(bench.frame(record))
+    bench.silence("a lost ERROR")
+    bench.abort()
+    bench.serve(record)
+    bench.send(bytes(32))
+    bench.expect_lost(Code.BAD_HEADER)
+    bench.session()
+    bench.serve(record)
+
+
+@case(_ERRORS, "the payload's CRC is wrong, or there is none where one is due")
+def bad_payload(bench: Bench) -> None:
+    """A wrong CRC, none where one was agreed, or one that was not, is answered with BAD_PAYLOAD."""
+    if not bench.capabilities().features & Feature.PAYLOAD_CRC:
+        raise Skip("PAYLOAD_CRC is not offered")
+    record = bench.session(features=int(Feature.PAYLOAD_CRC))
+    bad = bench.status().bad_payloads
+    spoiled = bytearray(bench.frame(record))
+    spoiled[HEADER_SIZE] ^= 1
+    bench.send(bytes(spoiled))
+    bench.expect_error(Code.BAD_PAYLOAD, 1)
+    bench.send(bench.frame(record, flags=0))
+    bench.expect_error(Code.BAD_PAYLOAD, 2)
+    bench.serve(record)
+    counted = bench.status().bad_payloads - bad
+    demand(counted == 1, f"GET_STATUS counts {counted} payloads with a wrong CRC instead of 1")
+
+
+@case(
+    "Sequence and credits", "Each request of the epoch uses up its sequence number, also one that is refused"
+)
+def no_credit(bench: Bench) -> None:
+    """One request more than slots is answered with NO_CREDIT in its turn; then the credits are back."""
+    record = bench.session()
+    slots = bench.capabilities().slots
+    bench.send(*(bench.frame(record) for _ in range(slots + 1)))
+    for sequence in range(1, slots + 1):
+        bench.labels(record, sequence)
+    bench.expect_error(Code.NO_CREDIT, slots + 1)
+    bench.send(*(bench.frame(record) for _ in range(slots)))
+    for sequence in range(slots + 2, 2 * slots + 2):
+        bench.labels(record, sequence)
+
+
+@case("Sequence and credits", "is *far more* than was granted, and loses the epoch")
+def far_more(bench: Bench) -> None:
+    """A request that comes while four times slots are unanswered loses the epoch with NO_CREDIT."""
+    record = bench.session()
+    slots = bench.capabilities().slots
+    bench.send(*(bench.message(_UNKNOWN_REQUEST) for _ in range(_FAR_MORE * slots + 1)))
+    for sequence in range(1, _FAR_MORE * slots + 1):
+        bench.expect_error(Code.UNSUPPORTED if sequence <= slots else Code.NO_CREDIT, sequence)
+    bench.expect_lost(Code.NO_CREDIT)
+    bench.abort()
+    bench.serve(record)
+
+
+@case(_ERRORS, "the FRAME names another model than the active one")
+def wrong_model(bench: Bench) -> None:
+    """A FRAME for another model is answered with WRONG_MODEL, never with a mask."""
+    record = bench.session()
+    bench.send(bench.frame(record, model_id=record.model_id ^ 0x100))
+    bench.expect_error(Code.WRONG_MODEL, 1)
+    bench.serve(record)
+
+
+@case(_ERRORS, "there is no active model: upload one")
+def no_model(bench: Bench) -> None:
+    """Without an active model a FRAME is answered with NO_MODEL."""
+    if bench.capabilities().model:
+        raise Skip("the device has a model")
+    bench.hello()
+    bench.send(bench.message(Type.FRAME, bytes(64), width=8, height=8))
+    bench.expect_error(Code.NO_MODEL, 1)
+
+
+@case(_ERRORS, "pixel format, size or payload length is not what the model takes")
+def bad_format(bench: Bench) -> None:
+    """A FRAME of another size, pixel format or payload length is answered with BAD_FORMAT."""
+    record = bench.session()
+    spec = bench.spec(record)
+    pixels = bench.picture(spec)
+    other = "RGB" if spec.pixel_format == "Y" else "Y"
+    bad = [
+        bench.frame(record, pixels, width=spec.width + 1),
+        bench.frame(record, pixels, height=spec.height - 1),
+        bench.frame(record, pixels, other),
+        bench.frame(record, pixels[:-1]),
+        bench.frame(record, b""),
+    ]
+    for sequence, message in enumerate(bad, 1):
+        bench.send(message)
+        bench.expect_error(Code.BAD_FORMAT, sequence)
+    bench.serve(record)
+
+
+@case("Types", "a sentence for people, UTF-8, at most 256 bytes", catches=("foul-text",))
+def error_text(bench: Bench) -> None:
+    """The text of an ERROR is UTF-8 without control characters, at most 256 bytes."""
+    record = bench.session()
+    sent = [
+        bench.frame(record, model_id=record.model_id ^ 1),
+        bench.frame(record, bytes(3)),
+        bench.message(_UNKNOWN_REQUEST),
+    ]
+    for message in sent:
+        bench.send(message)
+        payload = bench.answer().payload
+        try:
+            text = payload.decode("utf-8")
+        except UnicodeDecodeError:
+            demand(False, f"the text of an ERROR is no UTF-8: {payload[:80]!r}")
+        else:
+            demand(text.isprintable(), f"the text of an ERROR has control characters: {text[:80]!a}")

@@ -1,0 +1,374 @@
+"""Devices that lie: for each case that no fault of the mock device is for, one that breaks what it checks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from gnetseg_device import engine as engine_module
+from gnetseg_device import jobs, parser
+from gnetseg_device.device import MockDevice
+from gnetseg_device.engine import Limits, Stall
+from gnetseg_device.faults import rebuild
+from gnetseg_device.parser import Lost
+from gnetseg_device.transfer import Reason, TransferError
+
+from gnetsegd.link.constants import Code, Feature, Request, State, Type
+from gnetsegd.link.header import Header, read_header
+
+Lie = Callable[[MockDevice, pytest.MonkeyPatch], None]
+CAPABILITIES, STATUS = Request.CAPABILITIES, Request.GET_STATUS
+
+
+def answers(device: MockDevice, change: Callable[[Header, bytes], tuple[Header, bytes]]) -> None:
+    """Each answer goes through ``change`` on its way to the host; the CRCs are good again afterwards."""
+    real = device.backend.bulk_read
+
+    def bulk_read(handle: Any, ep: int, intf: int, buff: Any, timeout: int) -> int:
+        count = real(handle, ep, intf, buff, timeout)
+        header = Header(*read_header(memoryview(buff)[:count]))
+        changed = rebuild(*change(header, bytes(buff[32 : 32 + header.length])))
+        memoryview(buff)[: len(changed)] = changed
+        return len(changed)
+
+    device.backend.bulk_read = bulk_read
+
+
+def other_code(code: Code) -> Lie:
+    """Each ERROR of ``code`` is INTERNAL instead."""
+
+    def lie(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+        def change(header: Header, payload: bytes) -> tuple[Header, bytes]:
+            is_it = header.type == Type.ERROR and header.code == code
+            return (header._replace(code=Code.INTERNAL) if is_it else header), payload
+
+        answers(device, change)
+
+    return lie
+
+
+def result(**changed: int) -> Lie:
+    """A RESULT has other fields in its header."""
+
+    def lie(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+        answers(device, lambda header, payload: (header._replace(**changed), payload))
+
+    return lie
+
+
+def told(request: int, place: int, value: int) -> Lie:
+    """A byte of a request's answer is another one."""
+
+    def lie(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+        real = device.engine.control_in
+
+        def control_in(number: int, length: int) -> bytes:
+            data = bytearray(real(number, length))
+            if number == request:
+                data[place] = value
+            return bytes(data)
+
+        device.engine.control_in = control_in  # type: ignore[method-assign]
+
+    return lie
+
+
+def taken(change: Callable[[MockDevice, int, bytes], bytes]) -> Lie:
+    """Data of OUT requests go through ``change``, which may refuse them."""
+
+    def lie(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+        real = device.engine.control_out
+        device.engine.control_out = lambda number, data: real(  # type: ignore[method-assign]
+            number, change(device, number, data)
+        )
+
+    return lie
+
+
+def after(request: int, **fields: int) -> Lie:
+    """After that request the device's status has other fields."""
+
+    def lie(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+        real = device.engine.control_out
+
+        def control_out(number: int, data: bytes) -> None:
+            real(number, data)
+            if number == request:
+                for name, value in fields.items():
+                    setattr(device.engine._status, name, value)
+
+        device.engine.control_out = control_out  # type: ignore[method-assign]
+
+    return lie
+
+
+def begins(judge: Callable[[MockDevice, Header], None]) -> Lie:
+    """``judge`` sees each header before the engine does, and may lose the place."""
+
+    def lie(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+        real = device.engine.begin
+
+        def begin(header: Header) -> memoryview | None:
+            judge(device, header)
+            return real(header)
+
+        device.engine.begin = begin  # type: ignore[method-assign]
+
+    return lie
+
+
+def receives(change: Callable[[MockDevice, memoryview], memoryview]) -> Lie:
+    def lie(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+        real = device.engine.receive
+        device.engine.receive = lambda data, tag=0.0: real(  # type: ignore[method-assign]
+            change(device, data), tag
+        )
+
+    return lie
+
+
+def lost_if(wrong: Callable[[MockDevice, Header], bool]) -> Lie:
+    def judge(device: MockDevice, header: Header) -> None:
+        if wrong(device, header):
+            raise Lost("not to my taste")
+
+    return begins(judge)
+
+
+# -- the lies
+
+
+def another_class(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    real = device.backend.get_interface_descriptor
+
+    def descriptor(*arguments: Any) -> Any:
+        found = real(*arguments)
+        found.bInterfaceProtocol = 2
+        return found
+
+    device.backend.get_interface_descriptor = descriptor
+
+
+def small_packets(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    real = device.backend.get_endpoint_descriptor
+
+    def descriptor(*arguments: Any) -> Any:
+        found = real(*arguments)
+        found.wMaxPacketSize = 64
+        return found
+
+    device.backend.get_endpoint_descriptor = descriptor
+
+
+def too_little(device: MockDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longest payload is 512 bytes; the pictures have 1440."""
+    told(CAPABILITIES, 17, 2)(device, monkeypatch)
+    told(CAPABILITIES, 18, 0)(device, monkeypatch)
+
+
+def the_end_first(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    real = device.port.control_in
+
+    def control_in(*arguments: Any) -> bytes:
+        length = arguments[4]
+        return real(*arguments[:4], 512, *arguments[5:])[-length:]
+
+    device.port.control_in = control_in  # type: ignore[method-assign]
+
+
+def answers_anything(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    real = device.engine.control_in
+    device.engine.control_in = lambda number, length: (  # type: ignore[method-assign]
+        real(number, length) if number in (CAPABILITIES, STATUS) else b"hello"
+    )
+
+
+def filled_up(_: MockDevice, number: int, data: bytes) -> bytes:
+    return data.ljust(16, b"\1") if number == Request.HELLO else data
+
+
+def any_epoch(_: MockDevice, number: int, data: bytes) -> bytes:
+    if number == Request.HELLO and not any(data[12:16]):
+        return data[:12] + b"\1\2\3\4"
+    return data
+
+
+def abort_to_anything(_: MockDevice, number: int, data: bytes) -> bytes:
+    return b"\1\2\3\4" if number == Request.ABORT and not any(data) else data
+
+
+def own_minor_only(_: MockDevice, number: int, data: bytes) -> bytes:
+    if number == Request.HELLO and data[5] > 1:
+        raise Stall("a later minor version")
+    return data
+
+
+def not_while_busy(device: MockDevice, number: int, data: bytes) -> bytes:
+    if number == Request.HELLO and device.engine.in_flight:
+        raise Stall("busy")
+    return data
+
+
+def forgets_upload(device: MockDevice, number: int, data: bytes) -> bytes:
+    if number == Request.ABORT:
+        device.store.discard_upload()
+    return data
+
+
+def worse_in_4_bits(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    def change(header: Header, payload: bytes) -> tuple[Header, bytes]:
+        return header, bytes(len(payload)) if header.format == 4 else payload
+
+    answers(device, change)
+
+
+def black_up_sampling(_: MockDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "upsample_yuv420", lambda _planar, out: out.fill(0))
+
+
+def no_pad(_: MockDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parser, "trailer_size", lambda _payload, flags, *_: 4 if flags & 1 else 0)
+
+
+def patient_with_floods(_: MockDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "FLOOD_FACTOR", 1000)
+
+
+def whole_headers_only(_: MockDevice, data: memoryview) -> memoryview:
+    return data if len(data) >= 32 else data[:0]
+
+
+def believes_the_first(device: MockDevice, data: memoryview) -> memoryview:
+    device.engine._parser._hunting = False
+    return data
+
+
+def finds_itself_again(device: MockDevice, data: memoryview) -> memoryview:
+    if device.engine._status.state == State.LOST:
+        device.engine._status.state = State.IN_SESSION
+        device.engine._parser.restart(device.engine.epoch)
+    return data
+
+
+def any_sequence(device: MockDevice, header: Header) -> None:
+    device.engine._status.next_sequence = header.sequence
+
+
+def never_looks(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    real = device.engine.complete
+    device.engine.complete = lambda intact, tag: real(intact or True, tag)  # type: ignore[method-assign]
+
+
+def one_slot_more(device: MockDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    defects = device.port._shared.defects
+    slots = device.engine.limits.slots
+    defects._made_with = dataclasses.replace(device.engine.limits, slots=slots + 1)
+    told(CAPABILITIES, 12, slots)(device, monkeypatch)
+    told(STATUS, 2, slots)(device, monkeypatch)
+
+
+def stalls_clear_halt(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    def clear_halt(*_: Any) -> None:
+        raise TransferError(Reason.STALL)
+
+    device.port.clear_halt = clear_halt  # type: ignore[method-assign]
+
+
+def forgets_in_reset(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    real = device.port.reset
+
+    def reset(attachment: int) -> None:
+        device.store.wipe()
+        real(attachment)
+
+    device.port.reset = reset  # type: ignore[method-assign]
+
+
+def goes_on_with_the_old(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    real = device.store.begin
+    device.store.begin = lambda record: (  # type: ignore[method-assign]
+        device.store.progress[0] or real(record)
+    )
+
+
+def keeps_nothing(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    real = device.store.begin
+
+    def begin(record: Any) -> int:
+        real(record)
+        device.store._received = bytearray()
+        return 0
+
+    device.store.begin = begin  # type: ignore[method-assign]
+
+
+def ready_with_another(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    def change(header: Header, payload: bytes) -> tuple[Header, bytes]:
+        return header, bytes(len(payload)) if header.type == Type.MODEL_READY else payload
+
+    answers(device, change)
+
+
+#: By case.
+LIES: dict[str, Lie] = {
+    "interface": another_class,
+    "endpoints": small_packets,
+    "capabilities-length": told(CAPABILITIES, 6, 1),
+    "shorter-request": the_end_first,
+    "offered-limits": too_little,
+    "active-model": told(STATUS, 12, 0xFF),
+    "unknown-request": answers_anything,
+    "request-length": taken(filled_up),
+    "hello": told(STATUS, 8, 7),
+    "hello-refused": taken(any_epoch),
+    "hello-minor": taken(own_minor_only),
+    "hello-ends-all": taken(not_while_busy),
+    "status-counts": told(STATUS, 28, 0xEE),
+    "abort": after(Request.ABORT, next_sequence=5),
+    "abort-refused": taken(abort_to_anything),
+    "soft-reset": after(Request.SOFT_RESET, sessions=3),
+    "result-fields": result(model_id=0x1234),
+    "encodings": worse_in_4_bits,
+    "encoding-too-small": other_code(Code.BAD_ENCODING),
+    "yuv420": black_up_sampling,
+    "pad": no_pad,
+    "several-transfers": receives(whole_headers_only),
+    "unknown-type": other_code(Code.UNSUPPORTED),
+    "unknown-flags": lost_if(lambda _, header: bool(header.flags & 0xFC)),
+    "longer-header": lost_if(lambda _, header: header.header_length > 32),
+    "old-epoch-ignored": lost_if(lambda device, header: header.epoch != device.engine.epoch),
+    "tail-thrown-away": receives(believes_the_first),
+    "halt-cleared": stalls_clear_halt,
+    "port-reset": forgets_in_reset,
+    "bad-header": other_code(Code.BAD_HEADER),
+    "too-long": other_code(Code.TOO_LONG),
+    "bad-sequence": begins(any_sequence),
+    "lost-until-abort": receives(finds_itself_again),
+    "bad-payload": never_looks,
+    "no-credit": one_slot_more,
+    "far-more": patient_with_floods,
+    "wrong-model": other_code(Code.WRONG_MODEL),
+    "no-model": other_code(Code.NO_MODEL),
+    "bad-format": other_code(Code.BAD_FORMAT),
+    "upload-not-offered": other_code(Code.UNSUPPORTED),
+    "upload-not-begun": other_code(Code.NO_UPLOAD),
+    "upload-lengths": other_code(Code.BAD_FORMAT),
+    "upload-has-crc": other_code(Code.BAD_PAYLOAD),
+    "one-upload-request": other_code(Code.NO_CREDIT),
+    "model-too-large": other_code(Code.MODEL_TOO_LARGE),
+    "record-refused": other_code(Code.MODEL_REFUSED),
+    "upload-resumed": taken(forgets_upload),
+    "bad-offset": other_code(Code.BAD_OFFSET),
+    "upload-replaced": goes_on_with_the_old,
+    "bad-hash": other_code(Code.BAD_HASH),
+    "upload-committed": ready_with_another,
+    "model-kept": keeps_nothing,
+}
+
+#: Cases that want another device than the usual one.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "no-model": {"model": None},
+    "upload-not-offered": {"limits": Limits(features=int(Feature.PAYLOAD_CRC))},
+}

@@ -1,0 +1,102 @@
+"""``gnetsegd check-config`` opens what the daemon would open, and says what is wrong in one sentence."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gnetsegd.errors import GnetsegError, PermanentError, TransientError
+from gnetsegd.process import check as module
+from gnetsegd.process.check import check
+from gnetsegd.road.road import Source
+
+from ..road.fakes import Script
+from .conftest import MODELS
+
+pytestmark = pytest.mark.runtime
+GOOD = (
+    "camera.driver=pattern", "accelerator.driver=standin", "accelerator.standin.threads=1",
+    f"model.bundle={MODELS / 'threshold-32'}",
+)  # fmt: skip
+
+
+def checked(*settings: str, load: bool = True, in_use: bool = False) -> list[str]:
+    return check(None, (*GOOD, *settings), load=load, in_use=in_use)
+
+
+def test_what_would_run_is_good_and_named() -> None:
+    assert checked() == ["defaults: good (pattern camera, standin accelerator, threshold-32)"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence", "code"),
+    [
+        (f"model.bundle={MODELS / 'float'}", "of its tensors are float", 65),
+        ("accelerator.standin.delegate=libnone.so.1", "libnone.so.1 cannot be loaded", 78),
+    ],
+)
+def test_a_network_or_a_delegate_that_would_not_run_here_is_no_good_unless_it_is_for_another_machine(
+    setting: str, sentence: str, code: int
+) -> None:
+    with pytest.raises(PermanentError, match=sentence) as raised:
+        checked(setting)
+    assert raised.value.exit_code == code
+    assert "good" in checked(setting, load=False)[-1]
+    with pytest.raises(PermanentError, match=sentence):
+        checked(setting, in_use=True)
+
+
+def test_a_camera_that_a_person_has_to_mend_is_no_good_unless_it_is_for_another_machine() -> None:
+    settings = ("camera.driver=video", "camera.video.path=/nowhere/clip.mp4")
+    with pytest.raises(PermanentError, match=r"/nowhere/clip\.mp4"):
+        checked(*settings)
+    assert "good (video camera" in checked(*settings, load=False)[-1]
+    assert "good (video camera" in checked(*settings, in_use=True)[-1], "a daemon runs with its camera"
+
+
+def camera(monkeypatch: pytest.MonkeyPatch, script: Script) -> Script:
+    monkeypatch.setattr(module, "make_source", lambda section: Source(section, lambda: script(None)))
+    return script
+
+
+def test_the_camera_is_opened_once_and_closed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = camera(monkeypatch, Script([0]))
+    assert checked()[-1].startswith("defaults: good")
+    assert (script.opened, script.closed) == (1, 1)
+
+
+def test_a_camera_that_is_busy_or_not_plugged_in_is_a_warning_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = camera(monkeypatch, Script(TransientError("another program uses it; end that one")))
+    warning, good = checked()
+    assert warning == "warning: camera cam0: another program uses it; end that one"
+    assert "good" in good
+    assert script.closed == 1
+
+
+def test_what_its_readers_would_take_for_dead_is_a_warning_only() -> None:
+    warning, good = checked("publish.status_interval_s=10")
+    assert "readers take a daemon for dead that is silent for 3 s" in warning
+    assert "good" in good
+
+
+def test_a_file_is_read_and_named(tmp_path: Path) -> None:
+    file = tmp_path / "g.toml"
+    file.write_text("[camera]\nfps = 15\n")
+    assert check(file, GOOD, load=False, in_use=False)[-1].startswith(f"{file}: good")
+    file.write_text("[camera]\nfsp = 15\n")
+    with pytest.raises(GnetsegError, match=r"did you mean camera\.fps"):
+        check(file, GOOD, load=False, in_use=False)
+
+
+def test_an_accelerator_that_is_none_of_ours_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gnetsegd.process import parts
+
+    real: Any = parts.find
+    monkeypatch.setattr(
+        parts, "find", lambda group, name: threading.Thread if "accel" in group else real(group, name)
+    )
+    with pytest.raises(PermanentError, match=r"its class is no gnetsegd\.accelerators\.Accelerator"):
+        checked(load=False)
