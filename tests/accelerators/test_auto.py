@@ -292,9 +292,10 @@ def test_what_was_refused_is_tried_again_after_pauses_that_double_and_at_once_wh
         (now + 2.0, lambda: setattr(pair.usb, "attached", frozenset({(1, 9)}))),
     ]
     pair.usb.refusal = refusal
-    pair.search(2.1)
+    pair.search(2.6)
     again = [when - now for when in pair.usb.asked[before:]]
     assert {1.0, 2.0} <= set(again), "plugged in elsewhere, and plugged in again at the same place"
+    assert again[-2:] == [2.0, 2.5], "and its pauses begin anew"
 
 
 def test_where_nobody_can_tell_what_is_plugged_in_the_search_goes_on(

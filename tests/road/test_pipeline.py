@@ -354,6 +354,8 @@ def test_service_that_lasted_makes_the_failures_before_forgotten(roads: Any) -> 
         road.put(number)
         number += 1
         time.sleep(0.01)
+    beats = road.pipeline.beats
+    wait_until(lambda: road.pipeline.beats > beats + 1)  # there is nothing to do for a while
     road.accelerator.fate[number] = TransientError("gone again")
     road.put(number, wait=False)
     wait_until(lambda: road.pipeline.reopens == 5)
