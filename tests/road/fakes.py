@@ -33,8 +33,10 @@ class Script:
     (a library that blocks).
     """
 
-    def __init__(self, *sessions: Any, period_s: float = 0.0) -> None:
+    def __init__(self, *sessions: Any, period_s: float = 0.0, live: bool = True) -> None:
         self.sessions = list(sessions)
+        #: Whether it goes on when its frames are not taken.
+        self.live = live
         #: How long each frame takes.
         self.period_s = period_s
         self.opened = 0
@@ -68,7 +70,7 @@ class ScriptedCamera:
         if isinstance(session, Exception):
             raise session
         self._steps = list(session)
-        return CameraInfo(30.0, GEOMETRY, "scripted")
+        return CameraInfo(30.0, GEOMETRY, "scripted", self._script.live)
 
     def capture(self, frame: Frame) -> None:
         if not self._steps:

@@ -166,8 +166,9 @@ def test_a_part_that_does_not_let_go_is_told_and_nothing_is_put_beside_it(
     blocked.set()
 
 
-def test_what_waits_for_the_network_at_the_stop_is_counted(start: Make) -> None:
-    road = start(camera(), EchoAccelerator())
+@pytest.mark.parametrize("live", [True, False])
+def test_what_waits_for_the_network_at_the_stop_is_counted(start: Make, live: bool) -> None:
+    road = start(Script(list(range(100_000)), period_s=0.001, live=live), EchoAccelerator())
     masks(road, 3)
     road.set_wanted(False)
     wait_until(lambda: road.pipeline.resting and road.mailbox)
@@ -270,30 +271,17 @@ def test_a_film_that_ends_while_nobody_listens_is_at_its_end(start: Make) -> Non
     wait_until(lambda: road.drained)
 
 
-def test_from_a_film_that_waits_for_its_taker_no_frame_is_lost_over_a_rest_and_its_end(
-    start: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script = Script([*range(30), EndOfVideo("the clip is over")])
-    make = script.__call__
-
-    class Waiting:
-        def __init__(self) -> None:
-            self._camera = make(None)
-            self.capture, self.close = self._camera.capture, self._camera.close
-
-        def open(self, request: Any) -> Any:
-            return self._camera.open(request)._replace(live=False)
-
-    monkeypatch.setattr(Script, "__call__", lambda *_: Waiting())
-    accelerator = EchoAccelerator()
-    road = start(script, accelerator)
+def test_from_a_film_that_waits_for_its_taker_no_frame_is_lost_over_a_rest_and_its_end(start: Make) -> None:
+    road = start(
+        Script([*range(30), EndOfVideo("the clip is over")], period_s=0.005, live=False), EchoAccelerator()
+    )
     masks(road, 5)
     road.set_wanted(False)
     wait_until(lambda: road.pipeline.resting)
     number = road.publisher.masks
     time.sleep(0.1)
     assert road.publisher.masks == number
-    assert road.camera.state == "streaming"
+    assert road.camera.state == "streaming", "it waits"
     road.set_wanted(True)
     wait_until(lambda: road.camera.state == "ended" and road.drained)
     publisher: Any = road.publisher
