@@ -249,7 +249,8 @@ class AutoAccelerator(Accelerator):
                 self._reason = ""
                 self._flag(False)
         except GnetsegError as error:
-            self._miss(str(error))
+            if not self._stop.is_set():  # else it was interrupted
+                self._miss(str(error))
         except Exception as error:
             if self._quiet.may_say():
                 log.exception("accelerator: unexpected error while opening it%s", self._quiet.left_out())
@@ -308,12 +309,12 @@ class AutoAccelerator(Accelerator):
         }
 
     def interrupt(self) -> None:
+        self._stop.set()
         self._preferred.interrupt()
 
     def close(self) -> list[Frame]:
-        self._stop.set()
         if self._search is not None:
-            self._preferred.interrupt()
+            self.interrupt()
             self._search.join()
             self._search = None
         left = [*self._lost, *self._preferred.close(), *self._fallback.close()]

@@ -7,6 +7,7 @@ second thread would never get it. So a call that does not return ends the proces
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -104,8 +105,7 @@ class CameraLoop(Supervised):
         live = True
         try:
             self._enter("opening the camera", stall_s + OPEN_EXTRA_S)
-            info = camera.open(request)
-            self.info = info = info._replace(description=clean(str(info.description)))
+            self.info = info = _clean(camera.open(request))
             live = info.live
             check_rate(info.fps, wait_s, f"camera {config.name}")
             if self._quiet.may_say():
@@ -161,3 +161,9 @@ class CameraLoop(Supervised):
         finally:
             if slot is not None:
                 pool.give(slot)
+
+
+def _clean(info: CameraInfo) -> CameraInfo:
+    """What a camera says of itself, fit for ``status``: its words on one line, its rate a number."""
+    fps = info.fps if math.isfinite(info.fps) else 0.0
+    return info._replace(fps=fps, description=clean(str(info.description)))

@@ -84,6 +84,8 @@ class Supervised(ABC):
         """End the thread; False if it did not end in time."""
         self.stopping = True
         self._stop.set()
+        if self._thread.ident is None:  # it was never started
+            return True
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 

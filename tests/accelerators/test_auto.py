@@ -47,6 +47,9 @@ class Clock:
     def clear(self) -> None:
         """It begins again with each opening."""
 
+    def is_set(self) -> bool:
+        return False
+
     def wait(self, timeout_s: float) -> bool:
         self.now += timeout_s
         while self.events and self.events[0][0] <= self.now:
@@ -469,3 +472,4 @@ def test_a_close_ends_an_opening_that_is_under_way(real: Any) -> None:
     assert opening.wait(10)
     assert road.pipeline.stop(5)
     assert interrupted.is_set()
+    assert road.auto.describe()["falling_back_because"] == "gone", "and says nothing of its own end"

@@ -203,12 +203,12 @@ def test_a_cameras_own_words_are_cleaned_where_they_enter(start: Make) -> None:
             self.capture, self.close = self._camera.capture, self._camera.close
 
         def open(self, request: Any) -> Any:
-            return self._camera.open(request)._replace(description="cam\x1b[2J\nREADY=1")
+            return self._camera.open(request)._replace(description="cam\x1b[2J\nREADY=1", fps=float("nan"))
 
     loop, _, _, _ = start(lambda _: Talking())
     wait_until(lambda: loop.frames == 1)
     assert loop.info is not None
-    assert loop.info.description == "cam?[2J READY=1"
+    assert (loop.info.description, loop.info.fps) == ("cam?[2J READY=1", 0.0)
 
 
 @pytest.mark.parametrize("fps", [0.0001, 5.0])

@@ -55,6 +55,10 @@ def test_a_pause_of_the_whole_process_is_no_call_that_blocks() -> None:
     assert look(part, 240.1) == ["a call for bread has not returned for 2.6 s"]
 
 
+def test_what_was_never_started_is_stopped_already() -> None:
+    assert Part().stop(5)
+
+
 def test_what_goes_wrong_while_it_stops_is_nobodys_business(caplog: pytest.LogCaptureFixture) -> None:
     class Ending(Part):
         def _session(self) -> None:
