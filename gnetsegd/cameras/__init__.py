@@ -53,6 +53,9 @@ class Camera(Protocol):
 
     The constructor imports what the driver always needs, which may take seconds (``PermanentError``
     where it is missing), and touches no device: that is for ``open``, which has a limit.
+
+    A class may set ``request_limit_s``, in s: the kernel ends each request to a device that hangs after so
+    long at most. ``open`` and ``close`` may then take so much longer before they are taken for blocked.
     """
 
     #: attrs class of the table ``[camera.<name>]``; fields made with ``gnetsegd.config.option``

@@ -72,6 +72,8 @@ class V4l2Camera:
     """A webcam. ``sequence`` and ``sensor_timestamp_ns`` are the driver's own."""
 
     Options: ClassVar[type[Any]] = V4l2Options
+    #: Of uvcvideo and of the USB core, for a webcam whose firmware hangs.
+    request_limit_s: ClassVar[float] = 5.0
 
     def __init__(
         self,

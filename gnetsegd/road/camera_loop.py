@@ -100,11 +100,13 @@ class CameraLoop(Supervised):
             self.state = "opening"
         camera = self._make_camera()  # its package may take seconds to import
         wait_s = DRIVER_SHARE * stall_s
+        # A webcam that hangs is no library that does: another process would not open it any sooner.
+        kernel_s = getattr(camera, "request_limit_s", 0.0)
         request = CaptureRequest(self._pool.spec, config.fps, config.geometry, wait_s)
         check_rate(config.fps, wait_s, f"camera {config.name}")
         live = True
         try:
-            self._enter("opening the camera", stall_s + OPEN_EXTRA_S)
+            self._enter("opening the camera", stall_s + OPEN_EXTRA_S + kernel_s)
             self.info = info = _clean(camera.open(request))
             live = info.live
             check_rate(info.fps, wait_s, f"camera {config.name}")
@@ -119,7 +121,7 @@ class CameraLoop(Supervised):
             self._served_until = time.monotonic() - (wait_s if isinstance(error, CameraStalled) else 0.0)
             raise
         finally:
-            self._enter("closing the camera", stall_s)
+            self._enter("closing the camera", stall_s + kernel_s)
             camera.close()
             if live:
                 self._throw_away_what_waits()

@@ -148,3 +148,16 @@ def test_the_unit_waits_longer_than_the_daemons_own_limits() -> None:
     assert "BindsTo" not in lines
     assert float(lines["WatchdogSec"]) > CameraConfig().stall_timeout_s + OPEN_EXTRA_S + COLLECT_LIMIT_S
     assert float(lines["TimeoutStopSec"]) > 2
+
+
+#: The kernel's groups of devices, and the module that brings each.
+BROUGHT_BY = {"usb_device": "usbcore", "video4linux": "videodev", "media": "videodev"}
+
+
+def test_systemd_finds_each_group_of_devices_when_it_resolves_what_the_unit_may_open() -> None:
+    lines = (Path(__file__).parents[2] / "systemd" / "gnetsegd.service").read_text().splitlines()
+    groups = [line.split("char-")[1].split()[0] for line in lines if line.startswith("DeviceAllow=char-")]
+    assert groups
+    for word in ("Wants", "After"):
+        named = " ".join(line for line in lines if line.startswith(f"{word}="))
+        assert [group for group in groups if f"modprobe@{BROUGHT_BY[group]}.service" not in named] == []

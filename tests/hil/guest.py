@@ -85,11 +85,11 @@ def right_labels(picture: NDArray[np.uint8], model: str) -> NDArray[np.uint8]:
 
 
 class Listener:
-    """Subscribes to everything that the daemon says."""
+    """Subscribes to everything that the daemon says, or to the kind of message that is named."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str = "") -> None:
         self._socket = zmq.Context.instance().socket(zmq.SUB)
-        self._socket.subscribe(b"")
+        self._socket.subscribe(kind.encode())
         self._socket.connect(SOCKET)
         self._masks: dict[tuple[int, int], tuple[MaskHeader, NDArray[np.uint8]]] = {}
         self.info: dict[str, Any] = {}
@@ -208,10 +208,20 @@ class Service:
         """What this run has logged."""
         return call(f"journalctl --no-pager -o cat _SYSTEMD_INVOCATION_ID={self.show('InvocationID')}")
 
+    def journal_of(self, pid: int) -> str:
+        """What the process ``pid`` has logged."""
+        return call(f"journalctl --no-pager -o cat -u {self.name} _PID={pid}")
+
     def wait_for_another(self, pid: int) -> int:
         """Until another process than ``pid`` is READY; its id."""
         eventually("systemd has not restarted it", lambda: self.pid not in (0, pid) and self.active)
         return self.pid
+
+    def how_it_ended(self, pid: int) -> str:
+        """Wait until ``pid`` is no longer its main process; what systemd said of its end."""
+        eventually(f"process {pid} has not ended", lambda: self.pid != pid)
+        said = call(f"journalctl --no-pager -o cat _PID=1 UNIT={self.name} -n 50")
+        return [line for line in said.splitlines() if "Main process exited" in line][-1]
 
 
 class Unit(Service):
@@ -250,14 +260,18 @@ class Unit(Service):
         text = CONFIG.read_text()
         if not self.active:
             self.start()
-            Unit.applied = text
-            return
-        if text == Unit.applied:
-            return
+        elif text != Unit.applied:
+            said = self.reload_and_wait()
+            assert said == "reload: done", said
         Unit.applied = text
-        done = self._reloads()
-        self.reload()
-        eventually("the configuration is not taken over", lambda: self._reloads() > done)
 
-    def _reloads(self) -> int:
-        return self.journal().splitlines().count("reload: done")
+    def reload_and_wait(self) -> str:
+        """Reload it; what the daemon says of that at its end: ``reload: done`` if all is well."""
+        before = len(self._reloads())
+        self.reload()
+        eventually("nothing is said of the reload", lambda: len(self._reloads()) > before)
+        eventually("systemd takes it for reloading still", lambda: self.active)
+        return self._reloads()[-1]
+
+    def _reloads(self) -> list[str]:
+        return [line for line in self.journal().splitlines() if line.startswith("reload: ")]

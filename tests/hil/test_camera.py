@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +19,6 @@ driver = "v4l2"
 fps = 0
 [camera.v4l2]
 device = "/dev/video0"
-input = {input}
 {more}
 [model]
 bundle = "{model}"
@@ -29,24 +30,69 @@ frames = true
 """
 
 
-@pytest.fixture(scope="module")
-def vivid(daemon: Unit) -> Iterator[Path]:
+NODE = Path("/dev/video0")
+DRIVER = Path("/sys/bus/platform/drivers/vivid")
+#: Lines in the journal about a camera that is missing, and comes.
+LINES_MAX = 6
+
+
+def load_vivid() -> None:
     """A camera of 448x448 among others, as a capture card has it."""
     call("modprobe vivid n_devs=1 node_types=0x1")
-    node = Path("/dev/video0")
-    eventually("no video device", node.exists)
+    eventually("no video device", NODE.exists)
     call("udevadm settle")
-    yield node
+
+
+def configuration(**of_camera: object) -> str:
+    """With the vivid camera at its HDMI input, and 448x448 unless ``of_camera`` has other keys of v4l2."""
+    keys = {"input": HDMI, "width": 448, "height": 448} | of_camera
+    more = "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items() if value is not None)
+    return CONFIGURATION.format(more=more, socket=SOCKET, model=bundle_of(QUICK))
+
+
+def camera_lines(unit: Unit) -> list[str]:
+    """What its process has logged about the camera."""
+    return [line for line in unit.journal().splitlines() if line.startswith("camera ")]
+
+
+@pytest.fixture(scope="module")
+def vivid(daemon: Unit) -> Iterator[None]:
+    """The driver is loaded, from the first check on that needs it."""
+    load_vivid()
+    yield
     daemon.configure()
     daemon.apply()
     call("modprobe -r vivid")
 
 
+def test_a_camera_whose_driver_is_loaded_after_the_start_is_used_without_a_restart(daemon: Unit) -> None:
+    daemon.stop()
+    # As on a machine that never had a camera: the kernel does not know what a video device is.
+    call("modprobe -r vivid")
+    call("modprobe -r videodev")
+    assert " video4linux\n" not in Path("/proc/devices").read_text()
+    daemon.write(configuration())
+    daemon.apply()  # it is READY without a camera
+    pid = daemon.pid
+    with Listener() as listener:
+        status = listener.wait_for(
+            "several attempts", lambda status: status["counters"]["camera_reopens"] >= 4
+        )
+        assert status["state"] == "no-camera"
+        assert "/dev/video0: there is no such camera" in status["reason"]
+        load_vivid()
+        begun = time.monotonic()
+        listener.check_masks("standin", 1)
+        print(f"masks {time.monotonic() - begun:.1f} s after the camera")
+        listener.wait_for("it runs", lambda status: status["state"] == "running")
+    assert daemon.pid == pid
+    assert len(camera_lines(daemon)) <= LINES_MAX, camera_lines(daemon)
+
+
 @pytest.mark.usefixtures("vivid")
 @pytest.mark.parametrize("pixel_format", ["GREY", "NV12", "YUYV", "auto"])
 def test_its_pictures_are_taken_at_448x448(daemon: Unit, pixel_format: str) -> None:
-    more = f'pixel_format = "{pixel_format}"\nwidth = 448\nheight = 448'
-    daemon.write(CONFIGURATION.format(input=HDMI, more=more, socket=SOCKET, model=bundle_of(QUICK)))
+    daemon.write(configuration(pixel_format=pixel_format))
     daemon.apply()
     with Listener() as listener:
         listener.check_masks("standin", 3)
@@ -62,7 +108,7 @@ def test_its_pictures_are_taken_at_448x448(daemon: Unit, pixel_format: str) -> N
 
 @pytest.mark.usefixtures("vivid")
 def test_a_webcam_input_is_taken_at_a_size_that_it_has(daemon: Unit) -> None:
-    daemon.write(CONFIGURATION.format(input=0, more="", socket=SOCKET, model=bundle_of(QUICK)))
+    daemon.write(configuration(input=0, width=None, height=None))
     daemon.apply()
     with Listener() as listener:
         listener.check_masks("standin", 3)
@@ -70,11 +116,7 @@ def test_a_webcam_input_is_taken_at_a_size_that_it_has(daemon: Unit) -> None:
 
 @pytest.mark.usefixtures("vivid")
 def test_a_camera_that_is_pulled_is_opened_again_by_the_same_process(daemon: Unit) -> None:
-    daemon.write(
-        CONFIGURATION.format(
-            input=HDMI, more="width = 448\nheight = 448", socket=SOCKET, model=bundle_of(QUICK)
-        )
-    )
+    daemon.write(configuration())
     daemon.apply()
     pid = daemon.pid
     with Listener() as listener:
@@ -87,3 +129,25 @@ def test_a_camera_that_is_pulled_is_opened_again_by_the_same_process(daemon: Uni
         listener.drain()
         listener.check_masks("standin", 2)
     assert daemon.pid == pid
+
+
+@pytest.mark.usefixtures("vivid")
+def test_a_camera_that_leaves_the_kernel_and_comes_back_is_used_by_the_same_process(daemon: Unit) -> None:
+    daemon.write(configuration())
+    daemon.apply()
+    pid = daemon.pid
+    with Listener() as listener:
+        listener.mask("standin")
+        lines = len(camera_lines(daemon))
+        # The driver lets go of it, as at an unplug: its node vanishes under the daemon's hands.
+        (DRIVER / "unbind").write_text("vivid.0")
+        status = listener.wait_for("no camera", lambda status: "no such camera" in status["reason"])
+        assert status["state"] == "no-camera"
+        assert not NODE.exists()
+        (DRIVER / "bind").write_text("vivid.0")
+        listener.wait_for("the camera", lambda status: status["state"] == "running")
+        listener.drain()
+        listener.check_masks("standin", 2)
+    assert daemon.pid == pid
+    said = camera_lines(daemon)[lines:]
+    assert len(said) <= LINES_MAX, said

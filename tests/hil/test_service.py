@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from guest import LOGS, MODEL, Listener, Unit, call, eventually
+from guest import CHECKOUT, LOGS, MODEL, QUICK, Listener, Unit, call
 
 #: `systemd-analyze security` of systemd 257; lower is better.
 EXPOSURE_MAX = 1.7
+#: Of the quick network's file: turned over, it crashes the guest's runtime.
+DAMAGED_BYTE = 946
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,8 @@ def test_its_masks_are_the_stand_ins_to_the_last_bit() -> None:
 
 
 def test_the_journal_has_its_state_as_a_field(running: Unit) -> None:
+    with Listener() as listener:
+        listener.mask("standin")
     fields = call(f"journalctl --no-pager -o verbose GNETSEGD_STATE=running _PID={running.pid}")
     assert "GNETSEGD_BACKEND=standin" in fields
 
@@ -73,22 +78,58 @@ def test_its_process_has_no_privileges_and_sees_a_read_only_system(running: Unit
     assert tried.stderr.count("Read-only file system") == 2, tried
 
 
+def test_nobody_listens_so_it_rests_and_the_watchdog_is_content(running: Unit) -> None:
+    pid = running.pid
+    with Listener("status") as listener:
+        before = listener.wait_for("rest", lambda status: status["state"] == "idle")
+        # Longer than the unit's WatchdogSec.
+        wanted_s = before["uptime_s"] + 25
+        after = listener.wait_for("status", lambda status: status["uptime_s"] > wanted_s)
+    assert after["state"] == "idle"
+    assert not after["subscribers"]
+    assert after["counters"]["masks"] == before["counters"]["masks"]
+    assert running.pid == pid
+
+
 def test_a_reload_takes_over_the_configuration_without_a_restart(running: Unit) -> None:
     pid = running.pid
     running.configure(fps=3, model=MODEL)
-    running.reload()
+    assert running.reload_and_wait() == "reload: done"
     with Listener() as listener:
         listener.wait_for("status", lambda status: status["camera_device"]["fps"] == 3)
+        running.configure(fps=2, model=MODEL)
+        assert running.reload_and_wait() == "reload: done"
+        listener.mask("standin")
     assert running.pid == pid
-    running.configure(fps=2, model=MODEL)
-    running.reload()
 
 
-def test_a_bad_configuration_changes_nothing_at_a_reload(running: Unit) -> None:
-    pid = running.pid
+def bad_configuration(running: Unit) -> str:
     running.configure(more='[log]\nlevel = "loud"\n')
-    call("systemctl reload gnetsegd.service", check=False)
-    eventually("the journal says so", lambda: "the running configuration stays" in running.journal())
+    return "log.level"
+
+
+def crashing_network(running: Unit) -> str:
+    """A damaged file under its right SHA-256: the runtime ends with SIGSEGV as it loads it."""
+    source, folder = CHECKOUT / QUICK, Path("/var/lib/damaged-network")
+    folder.mkdir()
+    whole = (source / "model.tflite").read_bytes()
+    damaged = bytearray(whole)
+    damaged[DAMAGED_BYTE] ^= 0xFF
+    (folder / "model.tflite").write_bytes(damaged)
+    description = (source / "model.toml").read_text()
+    checksums = (hashlib.sha256(content).hexdigest() for content in (whole, damaged))
+    (folder / "model.toml").write_text(description.replace(*checksums))
+    running.configure(fps=2, model=str(folder))
+    return "crashes the runtime"
+
+
+@pytest.mark.parametrize("spoil", [bad_configuration, crashing_network])
+def test_what_is_bad_changes_nothing_at_a_reload(running: Unit, spoil: Callable[[Unit], str]) -> None:
+    pid = running.pid
+    words = spoil(running)
+    said = running.reload_and_wait()
+    assert words in said
+    assert said.endswith("the running configuration stays")
     running.configure(fps=2, model=MODEL)
     assert running.pid == pid
     assert running.active

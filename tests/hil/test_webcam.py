@@ -79,6 +79,22 @@ def test_pulled_and_plugged_in_again_it_is_used_by_the_same_process(running: Uni
     assert running.pid == pid
 
 
+def test_one_that_hangs_is_told_of_and_used_again_when_it_wakes_up(running: Unit) -> None:
+    pid = running.pid
+    with Listener() as listener:
+        listener.mask("standin")
+        ask_outside("freeze")
+        try:
+            assert listener.wait_for("no camera", lambda status: status["state"] == "no-camera")["reason"]
+            listener.wait_for("it stays so", lambda status: status["counters"]["camera_reopens"] >= 2)
+        finally:
+            ask_outside("thaw")
+        listener.wait_for("the camera", lambda status: status["state"] == "running")
+        listener.drain()
+        listener.check_masks("standin", 2)
+    assert running.pid == pid
+
+
 def test_libcamera_takes_pictures_of_it(webcam: Path, daemon: Unit) -> None:
     daemon.configure()
     daemon.apply()  # it lets go of the camera

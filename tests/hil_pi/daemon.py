@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import time
 import zlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -28,8 +30,8 @@ WatchdogSec=120
 """
 
 #: QEMU's dwc2 (7.2) ends the whole machine (``!usb_packet_is_inflight(p)`` fails in usb_packet_setup) when a
-#: transfer in flight is cancelled, or its device unplugged. So pictures come seldom, and a check that pulls,
-#: resets or reconfigures does it right after a mask: then nothing is in flight for some seconds.
+#: transfer in flight is cancelled, or its device unplugged. So a check that pulls, resets or reconfigures
+#: waits until the network rests, as nobody is subscribed. Pictures come seldom for whoever listens meanwhile.
 FRAMES_PER_S = 0.25
 
 CONFIGURATION = """\
@@ -49,6 +51,14 @@ mask_bits = {mask_bits}
 endpoints = ["ipc:///run/gnetsegd/masks.sock"]
 frames = true
 """
+
+
+def eventually(what: str, ask: Callable[[], bool]) -> None:
+    """Until ``ask`` gives True."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not ask():
+        assert time.monotonic() < deadline, f"not within {PATIENCE_S:g} s: {what}"
+        time.sleep(0.1)
 
 
 class Received(NamedTuple):
@@ -81,8 +91,14 @@ class Daemon:
         elif text != self._text:
             self.wait_for_quiet()
             self._machine.ask("write", path="/etc/gnetsegd/gnetsegd.toml", text=text)
+            before = len(self._reloads())
             self._machine.call("systemctl", "reload", UNIT)
+            eventually("something is said of the reload", lambda: len(self._reloads()) > before)
+            assert self._reloads()[-1] == "reload: done"
         self._text = text
+
+    def _reloads(self) -> list[str]:
+        return [line for line in self.journal().splitlines() if line.startswith("reload: ")]
 
     def show(self, name: str) -> str:
         """A property of the unit, as ``systemctl show`` has it."""
@@ -106,8 +122,9 @@ class Daemon:
         return answer
 
     def wait_for_quiet(self) -> None:
-        """Until a mask has come: the next picture is some seconds away."""
+        """Until a mask has come, and then, as nobody is subscribed any more, the network rests."""
         self._machine.ask("mask", timeout_s=PATIENCE_S)
+        eventually("the network rests", lambda: self.status()["state"] == "idle")
 
     def masks(self, count: int, backend: str = "usb", bits: int = 8) -> list[Received]:
         """``count`` masks of that backend and encoding that it publishes from now on."""

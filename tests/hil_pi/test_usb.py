@@ -20,7 +20,7 @@ def test_the_unit_starts_as_its_service_user_under_systemd(
 ) -> None:
     assert cable
     daemon.configure()
-    # Type=notify: it is active when it has said READY, which it says after its first mask.
+    # Type=notify: it is active when it has said READY, which it says with the device opened and proven.
     assert daemon.active
     assert machine.call("ps", "-o", "user=", "-p", str(daemon.pid)) == "gnetsegd\n"
     # The unit's own sandbox: a filter of system calls is on.

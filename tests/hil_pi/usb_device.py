@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cable import SERIAL
-from daemon import PATIENCE_S
+from daemon import eventually
 
 if TYPE_CHECKING:
     from machine import Machine
-
-
-def eventually(what: str, ask: Callable[[], bool]) -> None:
-    """Until ``ask`` gives True."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not ask():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_S:g} s: {what}"
-        time.sleep(0.1)
 
 
 def attribute(machine: Machine, name: str) -> str:

@@ -15,7 +15,7 @@ from gnetsegd.errors import CameraStalled, EndOfVideo, PermanentError, Transient
 from gnetsegd.road.camera_loop import CameraLoop
 from gnetsegd.road.mailbox import Mailbox, Pool
 
-from .fakes import MASK, SPEC, NoOptions, Script, wait_until
+from .fakes import MASK, SPEC, NoOptions, Script, ScriptedCamera, wait_until
 
 Make = Callable[..., tuple[CameraLoop, Mailbox, Pool, list[Any]]]
 
@@ -124,6 +124,23 @@ def test_a_camera_that_hangs_as_it_opens_or_closes_is_told(start: Make, step: st
     loop, _, _, _ = start(script)
     wait_until(lambda: loop.blocked(time.monotonic()))
     assert loop.blocked(time.monotonic()).startswith(call)
+    leave.set()
+
+
+@pytest.mark.parametrize("step", ["open", "close"])
+def test_a_camera_whose_kernel_ends_each_request_is_given_so_much_longer(
+    start: Make, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setattr(ScriptedCamera, "request_limit_s", 5.0, raising=False)
+    leave = threading.Event()
+    script = Script([0, TransientError("gone")])
+    script.hang = (step, leave)
+    loop, _, _, _ = start(script)
+    wait_until(lambda: (script.opened if step == "open" else script.closed) == 1)
+    now = begun = time.monotonic()
+    while not loop.blocked(now):
+        now += 0.1
+    assert 5.0 < now - begun < 7.0
     leave.set()
 
 

@@ -158,7 +158,7 @@ def test_a_part_that_does_not_let_go_is_told_and_nothing_is_put_beside_it(
     monkeypatch.setattr(module, "CHANGE_LIMIT_S", 0.05)
     blocked = threading.Event()
     road = start(Script([0, blocked, 1]), EchoAccelerator())
-    masks(road, 1)
+    wait_until(lambda: road.publisher.masks)
     other = camera()
     with pytest.raises(TransientError, match="the camera does not let go of its thread; restarting"):
         road.change(source(other), None)
