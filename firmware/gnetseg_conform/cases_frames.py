@@ -12,14 +12,12 @@ from gnetsegd.link import constants as c
 from gnetsegd.link.constants import Code, Feature, Type
 from gnetsegd.link.header import HEADER_SIZE
 
-from .bench import MANY, whole
+from .bench import MANY, UNKNOWN_REQUEST, whole
 from .registry import case
 from .verdict import OutOfTime, Skip, demand
 
 if TYPE_CHECKING:
     from .bench import Bench
-
-_UNKNOWN_REQUEST = 0x6E
 
 
 @case(
@@ -282,7 +280,7 @@ def pad(bench: Bench) -> None:
         if payload > longest:
             continue
         sequence = bench.sequence
-        bench.send(bench.message(_UNKNOWN_REQUEST, bytes(payload)))
+        bench.send(bench.message(UNKNOWN_REQUEST, bytes(payload)))
         bench.expect_error(Code.UNSUPPORTED, sequence)
         bench.serve(record)
 
@@ -306,7 +304,7 @@ def unknown_type(bench: Bench) -> None:
     """A request of an unknown type is answered with UNSUPPORTED; its sequence is used up."""
     record = bench.session()
     for sequence, payload in ((1, b"later"), (2, b"")):
-        bench.send(bench.message(_UNKNOWN_REQUEST, payload))
+        bench.send(bench.message(UNKNOWN_REQUEST, payload))
         bench.expect_error(Code.UNSUPPORTED, sequence)
     bench.serve(record)
 

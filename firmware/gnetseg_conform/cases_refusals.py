@@ -9,6 +9,7 @@ from gnetsegd.link import constants as c
 from gnetsegd.link.constants import Code, Feature, Type
 from gnetsegd.link.header import HEADER_SIZE
 
+from .bench import UNKNOWN_REQUEST
 from .registry import case
 from .verdict import Skip, demand
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from .bench import Bench
 
 _ERRORS = "Errors"
-_UNKNOWN_REQUEST = 0x6E
 #: What the page calls far more than was granted, in slots.
 _FAR_MORE = 4
 #: So many short answers may be in the USB controller's own buffer: the device takes them for received.
@@ -27,7 +27,7 @@ _IN_FIFO = 1
 def bad_header(bench: Bench) -> None:
     """A bad header is answered with BAD_HEADER, lost; all input is thrown away until ABORT."""
     bench.session()
-    good = bench.message(_UNKNOWN_REQUEST)
+    good = bench.message(UNKNOWN_REQUEST)
     for place, value in ((0, 0x58), (2, 2), (3, 30), (28, None)):  # magic, version, header length, CRC
         head = bytearray(good)
         head[place] = head[place] ^ 1 if value is None else value
@@ -124,7 +124,7 @@ def far_more(bench: Bench) -> None:
     record = bench.session()
     slots = bench.capabilities().slots
     most = _FAR_MORE * slots
-    bench.send(*(bench.message(_UNKNOWN_REQUEST) for _ in range(most + 1 + _IN_FIFO)))
+    bench.send(*(bench.message(UNKNOWN_REQUEST) for _ in range(most + 1 + _IN_FIFO)))
     for sequence in range(1, most + _IN_FIFO + 2):
         answer = bench.answer()
         header = answer.header
@@ -195,7 +195,7 @@ def error_text(bench: Bench) -> None:
     sent = [
         bench.frame(record, model_id=record.model_id ^ 1),
         bench.frame(record, bytes(3)),
-        bench.message(_UNKNOWN_REQUEST),
+        bench.message(UNKNOWN_REQUEST),
     ]
     for message in sent:
         bench.send(message)
