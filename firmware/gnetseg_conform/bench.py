@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 SLACK = 4096
 #: How many answers that it does not know, or of old epochs, a host lets pass for one that is owed.
 PATIENCE = 64
+#: A type that no version of the page gives to a request.
+UNKNOWN_REQUEST = 0x6E
 #: Frames in a row: more than any fault of the mock device needs to show.
 MANY = 40
 

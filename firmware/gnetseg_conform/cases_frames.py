@@ -12,14 +12,12 @@ from gnetsegd.link import constants as c
 from gnetsegd.link.constants import Code, Feature, Type
 from gnetsegd.link.header import HEADER_SIZE
 
-from .bench import MANY, whole
+from .bench import MANY, UNKNOWN_REQUEST, whole
 from .registry import case
 from .verdict import OutOfTime, Skip, demand
 
 if TYPE_CHECKING:
     from .bench import Bench
-
-_UNKNOWN_REQUEST = 0x6E
 
 
 @case(
@@ -282,7 +280,7 @@ def pad(bench: Bench) -> None:
         if payload > longest:
             continue
         sequence = bench.sequence
-        bench.send(bench.message(_UNKNOWN_REQUEST, bytes(payload)))
+        bench.send(bench.message(UNKNOWN_REQUEST, bytes(payload)))
         bench.expect_error(Code.UNSUPPORTED, sequence)
         bench.serve(record)
 
@@ -295,6 +293,8 @@ def several_transfers(bench: Bench) -> None:
         sequence = bench.sequence
         message = bench.frame(record)
         edges = [0, *(cut for cut in cuts if cut < len(message)), len(message)]
+        if (edges[-1] - edges[-2]) % c.PACKET == 0:
+            edges.insert(-1, edges[-2] + 1)  # a message ends with a short packet, in pieces as well
         bench.send(*(message[a:b] for a, b in itertools.pairwise(edges)))
         bench.labels(record, sequence)
 
@@ -304,7 +304,7 @@ def unknown_type(bench: Bench) -> None:
     """A request of an unknown type is answered with UNSUPPORTED; its sequence is used up."""
     record = bench.session()
     for sequence, payload in ((1, b"later"), (2, b"")):
-        bench.send(bench.message(_UNKNOWN_REQUEST, payload))
+        bench.send(bench.message(UNKNOWN_REQUEST, payload))
         bench.expect_error(Code.UNSUPPORTED, sequence)
     bench.serve(record)
 

@@ -22,6 +22,7 @@ from gnetsegd.link.model_upload import (
     parse_record,
 )
 
+from .bench import UNKNOWN_REQUEST
 from .registry import case
 from .verdict import Skip, demand
 
@@ -182,13 +183,17 @@ def one_upload_request(bench: Bench) -> None:
     """A second MODEL_* in flight is answered with NO_CREDIT."""
     dummy = _dummy(bench)
     bench.hello()
-    if bench.capabilities().slots < 2:
+    slots = bench.capabilities().slots
+    if slots < 2:
         raise Skip("the device has one slot only")
-    bench.send(
-        bench.message(Type.MODEL_BEGIN, dummy.record.pack()), bench.message(Type.MODEL_CHUNK, dummy.chunk(0))
-    )
-    _progress(bench, 1, dummy.record.size)
-    bench.expect_error(Code.NO_CREDIT, 2)
+    # The first of the answers may be in the USB controller's own buffer, and so be received for the device.
+    first = [bench.message(UNKNOWN_REQUEST)] if slots > 2 else []
+    begin, chunk = Type.MODEL_BEGIN, Type.MODEL_CHUNK
+    bench.send(*first, bench.message(begin, dummy.record.pack()), bench.message(chunk, dummy.chunk(0)))
+    if first:
+        bench.expect_error(Code.UNSUPPORTED, 1)
+    _progress(bench, len(first) + 1, dummy.record.size)
+    bench.expect_error(Code.NO_CREDIT, len(first) + 2)
     _held(_begin(bench, dummy.record), 0, "after a chunk that had no credit")
 
 

@@ -14,10 +14,10 @@ import click
 from gnetsegd.errors import GnetsegError, PermanentError
 from gnetsegd.link.constants import USB_ID
 
-from . import backends, mock, page, play, report
+from . import backends, page, play, report
 from .bench import Bench
 from .registry import Case
-from .run import chosen, leave, run
+from .run import Result, chosen, leave, run
 from .wire import Times, Wire
 
 NAME = "gnetseg-conform"
@@ -89,6 +89,7 @@ def main(
         raise click.UsageError("name one device: --usb VID:PID, --backend FILE.py:NAME or --mock")
     times = Times() if answer_s is None else replace(Times(), answer_s=answer_s)
     try:
+        _need_pyusb()
         if faults:
             told, text = _faults(faults)
         else:
@@ -98,7 +99,7 @@ def main(
                 if on_mock
                 else _bench(usb_id or USB_ID, serial, make, times.times(patience), model, destructive)
             )
-            told = _run(bench, cases, None if names else open_setup, mock.fill if on_mock else None)
+            told = _run(bench, cases, None if names else open_setup, _fill if on_mock else None)
             if names:
                 told["transcripts"]["words"] = "not played: some cases only were asked for"
             text = report.as_text(told)
@@ -133,8 +134,23 @@ def _bench(
     return Bench(wire, times, bundle=bundle, destructive=destructive), open_setup
 
 
+def _need_pyusb() -> None:
+    try:
+        import usb.core  # noqa: F401 - is it there?
+    except ImportError:
+        raise PermanentError("it needs pyusb; install gnetsegd[usb] or python3-usb") from None
+
+
 def _mock_bench() -> tuple[Bench, Any]:
+    from . import mock
+
     return mock.bench_on(mock.device()), lambda setup: Wire(USB_ID, backend=mock.make_backend(setup))
+
+
+def _fill(results: list[Result]) -> list[Result]:
+    from . import mock
+
+    return mock.fill(results)
 
 
 def _run(bench: Bench, cases: list[Case], open_setup: Any, fill: Any) -> dict[str, Any]:
@@ -156,6 +172,8 @@ def _run(bench: Bench, cases: list[Case], open_setup: Any, fill: Any) -> dict[st
 
 
 def _faults(wanted: str) -> tuple[dict[str, Any], str]:
+    from . import mock
+
     try:
         names = mock.names(wanted)
     except KeyError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,14 @@ def test_a_mistake_gets_a_sentence(arguments: tuple[str, ...], code: int, words:
     assert words in result.output
     assert result.exit_code == code
     assert "Traceback" not in result.output
+
+
+def test_without_pyusb_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "usb", None)
+    monkeypatch.setitem(sys.modules, "usb.core", None)
+    result = call("--usb", "1209:0001")
+    assert "install gnetsegd[usb] or python3-usb" in result.output
+    assert result.exit_code == 69
 
 
 def test_a_device_that_is_in_use_or_forbidden_is_told_as_that(tmp_path: Path) -> None:

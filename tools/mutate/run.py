@@ -56,6 +56,7 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("gnetsegd/config.py", ("tests/test_config.py",)),
     ("gnetsegd/plugins.py", ("tests/test_config.py", "tests/daemon")),
     ("gnetsegd/", ("tests/road", "tests/test_message.py", "tests/cameras")),
+    ("firmware/gnetseg_conform/", ("tests/conform",)),
     ("firmware/", ("tests/device", "tests/link")),
 )
 #: Not the daemon: fakes, and pages that are written from the code.
