@@ -96,7 +96,7 @@ def test_a_network_that_never_ends_is_given_up_and_its_process_ended(
 
 def test_a_network_that_wants_more_memory_than_a_small_machine_has_fails_in_the_child(attempt: Try) -> None:
     def grab() -> None:
-        bytearray(module.MEMORY_BYTES + (1 << 20))
+        bytearray(2 * module.MEMORY_BYTES)
 
     with pytest.raises(PermanentError, match=r"(?i)memory"):
         attempt(grab)
