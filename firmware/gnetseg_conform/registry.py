@@ -18,7 +18,8 @@ class Case:
 
     ``heading`` and ``quote`` are where the page says it. ``catches`` names the faults of
     ``gnetseg_device.faults`` that this case is for. ``changes`` says what a *destructive* case changes on the
-    device, "" for one that leaves everything as it is. ``should``: the page only advises it.
+    device, "" for one that leaves everything as it is. ``should``: the page only advises it,
+    or no host that does as the page says can see it.
     """
 
     name: str

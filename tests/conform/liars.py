@@ -261,10 +261,16 @@ def never_looks(device: MockDevice, _: pytest.MonkeyPatch) -> None:
     device.engine.complete = lambda intact, tag: real(intact or True, tag)  # type: ignore[method-assign]
 
 
-def one_slot_more(device: MockDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+def many_slots(device: MockDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_slot_more(device, monkeypatch, 13)
+
+
+def one_slot_more(device: MockDevice, monkeypatch: pytest.MonkeyPatch, more: int = 1) -> None:
     defects = device.port._shared.defects
     slots = device.engine.limits.slots
-    defects._made_with = dataclasses.replace(device.engine.limits, slots=slots + 1)
+    defects._made_with = dataclasses.replace(device.engine.limits, slots=slots + more)
+    device.engine._made_with = defects._made_with
+    device.engine._make_layout()
     told(CAPABILITIES, 12, slots)(device, monkeypatch)
     told(STATUS, 2, slots)(device, monkeypatch)
 
@@ -347,7 +353,8 @@ LIES: dict[str, Lie] = {
     "bad-sequence": begins(any_sequence),
     "lost-until-abort": receives(finds_itself_again),
     "bad-payload": never_looks,
-    "no-credit": one_slot_more,
+    "no-credit": many_slots,
+    "exact-credit": one_slot_more,
     "far-more": patient_with_floods,
     "wrong-model": other_code(Code.WRONG_MODEL),
     "no-model": other_code(Code.NO_MODEL),

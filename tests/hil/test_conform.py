@@ -41,6 +41,9 @@ def test_the_gadget_does_as_the_page_says() -> None:
     report = conform("--destructive", "--model", bundle_of(OTHER))
     failed = {case["name"]: case["words"] for case in report["cases"] if case["outcome"] == "failed"}
     assert failed == {}
+    # To the gadget an answer that the kernel has taken is received.
+    advised = {case["name"] for case in report["cases"] if case["outcome"] == "advised"}
+    assert advised <= {"exact-credit", "one-upload-request"}
     assert report["usable"], report["left"]
     # What the gadget cannot be asked: it has a model, offers the upload, and takes luminance alone.
     skipped = {case["name"] for case in report["cases"] if case["outcome"] == "skipped"}

@@ -138,9 +138,9 @@ class Copy:
             ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
         )
         for path in filter(None, listed.stdout.split("\0")):
-            if (ROOT / path).is_file():
+            if (ROOT / path).is_file() or (ROOT / path).is_symlink():
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / path, folder / path)
+                shutil.copy2(ROOT / path, folder / path, follow_symlinks=False)
         self._limits: dict[tuple[str, ...], float] = {}
 
     @contextlib.contextmanager
