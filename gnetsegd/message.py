@@ -64,6 +64,7 @@ INFO_FIELDS: dict[str, Any] = {
     "backend": str,
     "model": {"id": str, "sha256": str, "title": str, "licence": str},
     "labels": [str],
+    "persons": [int],
     "input": {"width": int, "height": int, "pixel_format": str},
     "mask": {"width": int, "height": int, "bits": int, "stride": int},
     "geometry": {
@@ -246,6 +247,16 @@ def parse_header(data: Bytes) -> MaskHeader:
     )
 
 
+def _labels_of_byte(bits: int) -> NDArray[Any]:
+    """The 8 / ``bits`` labels in each byte, one after the other in one integer of as many bytes."""
+    shifts = np.arange(8 - bits, -1, -bits, dtype=np.uint8)
+    labels = (np.arange(256, dtype=np.uint8)[:, None] >> shifts) & np.uint8((1 << bits) - 1)
+    return labels.view(f"u{8 // bits}").ravel()
+
+
+_LABELS_OF_BYTE = {bits: _labels_of_byte(bits) for bits in (2, 4)}
+
+
 def unpack_mask(payload: Bytes, mask: MaskFormat) -> NDArray[np.uint8]:
     """Labels as a uint8 array of shape (height, width), from any of the encodings.
 
@@ -258,9 +269,8 @@ def unpack_mask(payload: Bytes, mask: MaskFormat) -> NDArray[np.uint8]:
         return rows
     if mask.bits == 1:
         return np.unpackbits(rows, axis=1, count=mask.width)
-    shifts = np.arange(8 - mask.bits, -1, -mask.bits, dtype=np.uint8)
-    labels = (rows[:, :, None] >> shifts) & np.uint8((1 << mask.bits) - 1)
-    return labels.reshape(mask.height, -1)[:, : mask.width]
+    # One look-up a byte gives all of its labels at once.
+    return _LABELS_OF_BYTE[mask.bits].take(rows).view(np.uint8)[:, : mask.width]
 
 
 def pack_mask(labels: NDArray[np.uint8], bits: int) -> bytes:

@@ -23,6 +23,8 @@ SCHEMA = 1
 #: More than any of them needs, and less than hurts this machine.
 MANIFEST_MAX_BYTES = 1 << 20
 NETWORK_MAX_BYTES = 256 << 20
+#: Labels of these names are persons, where ``model.toml`` does not say which are. Who rides is one.
+PERSONS = ("person", "pedestrian", "bicyclist", "rider")
 SHIPPED = Path(__file__).parent / "models"
 
 
@@ -43,6 +45,7 @@ class MaskTable:
     height: int = option(0, "pixels", minimum=1, maximum=4096)
     encoding: str = option("u8", "one byte a pixel", choices=("u8",))
     classes: list[str] = option([], "labels, from 0")
+    persons: list[str] = option([], "labels that are persons; if empty, those of the names of PERSONS")
 
 
 @attrs.frozen
@@ -59,7 +62,11 @@ class _Manifest:
 
 @attrs.frozen
 class ModelBundle:
-    """A bundle that agrees with itself. ``content`` is the network's file, ``sha256`` its digest."""
+    """A bundle that agrees with itself.
+
+    ``content`` is the network's file, ``sha256`` its digest; ``persons`` are those of ``labels`` that are
+    persons.
+    """
 
     id: str
     title: str
@@ -70,6 +77,7 @@ class ModelBundle:
     input: FrameSpec
     mask: MaskFormat
     labels: tuple[str, ...]
+    persons: tuple[str, ...] = ()
 
 
 def locate(name: str) -> Path:
@@ -121,6 +129,7 @@ def load_bundle(name: str) -> ModelBundle:
         input=FrameSpec(manifest.input.width, manifest.input.height, manifest.input.format),
         mask=MaskFormat(manifest.mask.width, manifest.mask.height, 8, len(manifest.mask.classes)),
         labels=tuple(clean(label) for label in manifest.mask.classes),
+        persons=tuple(clean(label) for label in _persons(manifest.mask)),
     )
 
 
@@ -136,7 +145,14 @@ def _manifest(raw: dict[str, Any], where: str) -> _Manifest:
         raise ConfigError(
             f"{where}: mask.classes has {len(manifest.mask.classes)} labels; allowed are 2 to 255"
         )
+    strange = [label for label in manifest.mask.persons if label not in manifest.mask.classes]
+    if strange:
+        raise ConfigError(f"{where}: mask.persons names {clean(strange[0])!r}, which is none of mask.classes")
     return manifest
+
+
+def _persons(mask: MaskTable) -> list[str]:
+    return mask.persons or [label for label in mask.classes if label.lower() in PERSONS]
 
 
 def _read(file: Path, max_bytes: int, name: str) -> bytes:

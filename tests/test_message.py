@@ -158,7 +158,8 @@ def test_the_documented_json_fields_are_those_that_readers_check(
         if isinstance(form, dict):
             checked |= {f"{key}.{inner}": words[kind] for inner, kind in form.items()}
         else:
-            checked[key] = "array of text" if form == [str] else words[form]
+            arrays = {str: "array of text", int: "array of integer"}
+            checked[key] = arrays[form[0]] if isinstance(form, list) else words[form]
     assert {row[0].strip("`"): row[1] for row in rows_of(f"## `{section}/<camera>`")} == checked
 
 

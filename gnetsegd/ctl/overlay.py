@@ -23,11 +23,6 @@ def palette(classes: int) -> NDArray[np.uint8]:
     return np.array([_COLOURS[0 if k == 0 else 1 + (k - 1) % rest] for k in range(classes)], np.uint8)
 
 
-def person_label(labels: list[str]) -> int:
-    """Which label is the person: that of this name, or 1."""
-    return labels.index("person") if "person" in labels else 1
-
-
 def resize_labels(labels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """``labels`` at another size, by the nearest pixel."""
     rows = (np.arange(height) * 2 + 1) * labels.shape[0] // (2 * height)

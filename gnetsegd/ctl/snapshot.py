@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 import zmq
 
 from ..client import ReceivedMask, subscribe
@@ -17,10 +16,12 @@ from ..errors import MessageError, PermanentError
 from ..files import check_replaceable, write_whole
 from ..message import TEXT_CHARACTERS, parse_header, unpack_mask
 from ..text import clean
-from .overlay import overlay, palette, person_label
+from .overlay import overlay, palette
 from .png import encode_png
+from .watch import person_share
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from ..client import MaskSubscriber
@@ -39,15 +40,15 @@ def take(target: Target, file: Path) -> None:
     _check_output(file)
     with target.subscribe(newest_only=False) as subscriber:
         mask, picture = receive(target, subscriber)
-        info = subscriber.info(min(target.timeout_s, 0.2))
+        subscriber.info(min(target.timeout_s, 0.2))
+        share = person_share(mask)
     labels = mask.labels
     if picture is not None:
         data, what = encode_png(overlay(picture, labels)), "mask over its picture"
     else:
         # With a palette the pixels of the file are the labels themselves.
         data, what = encode_png(labels, palette(max(2, int(labels.max()) + 1))), "mask"
-    share = float(np.mean(labels == person_label(info["labels"] if info else [])))
-    said = f"{what}, frame {mask.sequence}, {share:.0%} person, by {clean(mask.backend)}"
+    said = f"{what}, frame {mask.sequence}, {share} person, by {clean(mask.backend)}"
     if file == STDOUT:
         with click.open_file("-", "wb") as out:
             out.write(data)

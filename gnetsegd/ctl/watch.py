@@ -7,12 +7,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 from ..message import TEXT_CHARACTERS
 from ..text import clean
 from .blocks import draw
-from .overlay import person_label
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -74,7 +72,7 @@ def facts(subscriber: MaskSubscriber, mask: ReceivedMask | None) -> list[tuple[s
         found += [
             ("frame", str(mask.sequence)),
             ("age", f"{mask.age_s * 1000:.0f}ms"),
-            ("person", f"{person_share(subscriber.info(), mask):.0%}"),
+            ("person", person_share(mask)),
             ("backend", clean(mask.backend) + ("(fallback)" if mask.fallback else "")),
         ]
     counters: dict[str, Any] = status["counters"] if status else {}
@@ -85,9 +83,9 @@ def facts(subscriber: MaskSubscriber, mask: ReceivedMask | None) -> list[tuple[s
     return found
 
 
-def person_share(info: dict[str, Any] | None, mask: ReceivedMask) -> float:
-    """How much of the mask is person, 0 to 1."""
-    return float(np.mean(mask.labels == person_label(info["labels"] if info else [])))
+def person_share(mask: ReceivedMask) -> str:
+    """How much of the mask is person; ``?`` where the network knows none, or ``info`` has not come."""
+    return f"{mask.share():.0%}" if mask.has_info and mask.persons else "?"
 
 
 def panel(subscriber: MaskSubscriber, mask: ReceivedMask | None, console: Console) -> RenderableType:

@@ -88,6 +88,7 @@ class Reporter:
                 "licence": bundle.licence,
             },
             "labels": list(model.labels),
+            "persons": [k for k, label in enumerate(model.labels) if label in bundle.persons],
             "input": {
                 "width": model.input.width,
                 "height": model.input.height,

@@ -45,6 +45,7 @@ class FakePublisher:
         self.camera = camera
         self.session = session
         self.labels = ["background", "person"]
+        self.persons = [1]
         self._context = zmq.Context()
         self.socket: zmq.Socket[bytes] = self._context.socket(zmq.XPUB)
         self.socket.setsockopt(zmq.SNDHWM, 10_000)
@@ -127,8 +128,8 @@ class FakePublisher:
         header = self.header(luminance, sequence, kind="frame", **changes)
         self.raw(pack_header(header) + luminance.tobytes())
 
-    def info(self, **changes: Any) -> None:
-        body: dict[str, Any] = {
+    def info_body(self) -> dict[str, Any]:
+        return {
             "schema": 1,
             "version": "0.1.0",
             "camera": self.camera,
@@ -136,6 +137,7 @@ class FakePublisher:
             "backend": "standin",
             "model": {"id": "fake", "sha256": HASH.hex() * 2, "title": "A fake", "licence": "none"},
             "labels": self.labels,
+            "persons": self.persons,
             "input": {"width": 64, "height": 48, "pixel_format": "Y"},
             "mask": {"width": 64, "height": 48, "bits": 8, "stride": 64},
             "geometry": {
@@ -150,7 +152,9 @@ class FakePublisher:
             "fps_nominal": 30.0,
             "monotonic_to_wall_offset_ns": time.time_ns() - time.monotonic_ns(),
         }
-        message = pack_json("info", self.camera, body | changes)
+
+    def info(self, **changes: Any) -> None:
+        message = pack_json("info", self.camera, self.info_body() | changes)
         self.socket.setsockopt(zmq.XPUB_WELCOME_MSG, message)
         self.raw(message)
 

@@ -26,6 +26,8 @@ pytestmark = pytest.mark.runtime
 
 WAIT_S = 5.0
 FAR = 0xFFFFFFFF
+#: What a subscriber needs of gnetsegd besides the client itself.
+FLOORS = ("errors", "frame", "message", "text")
 
 
 @pytest.fixture
@@ -126,6 +128,8 @@ def test_receive_gives_none_when_its_time_is_over(every: MaskSubscriber) -> None
 
 
 def test_the_loop_ends_when_the_subscriber_is_closed(publisher: FakePublisher, every: MaskSubscriber) -> None:
+    publisher.info()
+    publisher.status()
     for sequence in (1, 2, 3):
         publisher.mask(sequence)
     seen = []
@@ -553,7 +557,8 @@ def test_a_robot_that_subscribes_needs_nothing_of_the_daemon() -> None:
     code = f"import sys, gnetsegd.client; print([m for m in {forbidden} if m in sys.modules])"
     code += "; print(sorted(m for m in sys.modules if m.startswith('gnetsegd')))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    own = ["gnetsegd", *(f"gnetsegd.{name}" for name in ("client", "errors", "frame", "message", "text"))]
+    parts = [f"client.{path.stem}" for path in Path(client.__file__).parent.glob("[!_]*.py")]
+    own = ["gnetsegd", *sorted(f"gnetsegd.{name}" for name in ("client", *parts, *FLOORS))]
     assert out.split("\n")[:2] == ["[]", str(own)]
 
 

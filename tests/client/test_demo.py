@@ -93,7 +93,8 @@ def test_dropped_counts_from_the_first_mask(demo: ModuleType) -> None:
     with FakePublisher("inproc://unused") as speaker:
         for sequence, drops in ((10, 4), (13, 6)):
             header = speaker.header(person(), sequence, dropped_daemon=drops, dropped_camera=1)
-            show.add_mask(ReceivedMask(header, 0.02, 0, 0, False, memoryview(person().tobytes())))
+            payload = memoryview(person().tobytes())
+            show.add_mask(ReceivedMask(header, 0, 0, 0, False, payload, lambda _: speaker.info_body()))
     assert show.dropped(missed=0) == 2
     assert show.dropped(missed=3) == 5
     assert show.masks == 2

@@ -16,7 +16,7 @@ MASKS = 20
 READER = f"""
 from gnetsegd.client import MaskSubscriber
 with MaskSubscriber("{SOCKET}") as masks:
-    for mask in masks:
+    while mask := masks.receive():
         print(mask.sequence, mask.age_s, flush=True)
 """
 #: Masks come four times a second; what is older has waited behind others.

@@ -23,7 +23,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gnetsegd.client import MaskSubscriber, ReceivedMask, subscribe
-from gnetsegd.ctl.overlay import person_label
 from gnetsegd.errors import MessageError
 from gnetsegd.message import parse_header, unpack_mask
 
@@ -125,7 +124,6 @@ class Show:
         self.masks = 0
         self.ages_s: list[float] = []
         self.share = 0.0
-        self.person = 1
         self.pairs: deque[Pair] = deque(maxlen=FILM_FRAMES)
         self.first: ReceivedMask | None = None
         self.last: ReceivedMask | None = None
@@ -141,7 +139,7 @@ class Show:
         self._recent.append(now)
         self.masks += 1
         self.ages_s.append(mask.age_s)
-        person = (mask.labels == self.person).astype(np.uint8)
+        person = mask.person.astype(np.uint8)
         self.share = float(person.mean())
         age_ms = f"{mask.age_s * 1000:.0f} ms"
         caption = f"gnetsegd · {mask.backend} · frame {mask.sequence} · {age_ms} · {self.share:.0%} person"
@@ -241,7 +239,6 @@ def wait_for_first_mask(daemon: Daemon, subscriber: MaskSubscriber, show: Show) 
             continue
         mask = subscriber.receive(0.1)
         if mask is not None:
-            show.person = person_label(info["labels"])
             show.add_mask(mask)
             return info
     status = subscriber.status()

@@ -49,7 +49,7 @@ ROOMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("gnetsegd/accelerators/", ("tests/accelerators",)),
     ("gnetsegd/cameras/", ("tests/cameras",)),
     ("gnetsegd/link/", ("tests/link", "tests/usb")),
-    ("gnetsegd/client.py", ("tests/client",)),
+    ("gnetsegd/client/", ("tests/client",)),
     ("gnetsegd/ctl/", ("tests/client",)),
     ("gnetsegd/message.py", ("tests/test_message.py", "tests/client")),
     ("gnetsegd/model.py", ("tests/test_model.py",)),

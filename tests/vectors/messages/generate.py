@@ -49,6 +49,7 @@ INFO: dict[str, Any] = {
         "licence": "Apache-2.0",
     },
     "labels": ["background", "person"],
+    "persons": [1],
     "input": {"width": 224, "height": 224, "pixel_format": "Y"},
     "mask": {"width": 224, "height": 224, "bits": 8, "stride": 224},
     "geometry": {
