@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..cameras import CaptureRequest
 from ..config import DEFAULT_PATH, Config
 from ..config import load as load_config
-from ..errors import TransientError
+from ..errors import GnetsegError, TransientError
 from ..model import ModelBundle, load_bundle
 from ..road import zmq_endpoints
 from ..road.camera_loop import DRIVER_SHARE
@@ -30,12 +31,22 @@ def check(path: Path | None, settings: tuple[str, ...], *, load: bool, in_use: b
     make_network(config.accelerator, bundle)
     lines = [f"warning: {words}" for words in warnings(config, 0.0)]
     if load:
-        prove(bundle, config.accelerator, lambda: None)
+        prove(bundle, config.accelerator, _stay_while_asked)
         if not in_use:
             lines += _open_camera(config, bundle)
     camera, accelerator = config.camera.driver, config.accelerator.driver
     lines.append(f"{path or 'defaults'}: good ({camera} camera, {accelerator} accelerator, {bundle.id})")
     return lines
+
+
+#: Whoever asked, as the parent of this process.
+_ASKED_BY = os.getppid()
+
+
+def _stay_while_asked() -> None:
+    """A daemon that ends in the midst of a reload leaves nobody who wants to know."""
+    if os.getppid() != _ASKED_BY:
+        raise GnetsegError("whoever asked for the check has ended")
 
 
 def _open_camera(config: Config, bundle: ModelBundle) -> list[str]:
