@@ -374,6 +374,39 @@ LIES: dict[str, Lie] = {
     "model-kept": keeps_nothing,
 }
 
+
+def one_refusal_only(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    """After the first NO_CREDIT the next request is served."""
+    seen = 0
+
+    def change(header: Header, payload: bytes) -> tuple[Header, bytes]:
+        nonlocal seen
+        if header.type != Type.ERROR:
+            return header, payload
+        seen += 1
+        return header._replace(type=Type.RESULT if seen == 2 else Type.ERROR), payload
+
+    answers(device, change)
+
+
+#: Other ways to break what a case checks: each is caught by it as well.
+MORE_LIES: list[tuple[str, Lie]] = [
+    ("no-credit", one_refusal_only),
+    ("firmware-name", told(CAPABILITIES, 96, 0x7F)),
+    ("firmware-name", told(CAPABILITIES, 96, 0x1F)),
+    ("slots", told(CAPABILITIES, 12, 17)),
+    ("slots", told(STATUS, 2, 1)),
+    ("capabilities-version", told(CAPABILITIES, 4, 0)),
+    ("hello", told(STATUS, 0, 0)),
+    ("hello", told(STATUS, 3, 1)),
+    ("result-fields", result(width=8)),
+    ("result-fields", result(format=1)),
+    ("result-fields", result(code=1)),
+    ("payload-crc", result(flags=0)),
+    ("far-more", other_code(Code.NO_CREDIT)),
+    ("bad-payload", other_code(Code.BAD_PAYLOAD)),
+]
+
 #: Cases that want another device than the usual one.
 OPTIONS: dict[str, dict[str, Any]] = {
     "no-model": {"model": None},

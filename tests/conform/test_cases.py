@@ -20,7 +20,7 @@ from gnetsegd.frame import FrameSpec
 from gnetsegd.link.constants import USB_ID
 from gnetsegd.model import ModelBundle
 
-from .liars import LIES, OPTIONS
+from .liars import LIES, MORE_LIES, OPTIONS, Lie
 
 BY_FAULT = {case.name for case in ORDER if case.catches}
 #: Whole runs with these two take tens of seconds: ``--mock --faults all`` does them.
@@ -87,6 +87,29 @@ def test_a_device_that_is_slow_within_the_page_fails_no_case() -> None:
 def test_each_case_has_a_fault_or_a_lie_that_fails_it() -> None:
     assert set(LIES).isdisjoint(BY_FAULT)
     assert set(LIES) | BY_FAULT == set(CASES)
+
+
+@pytest.mark.parametrize(("name", "lie"), MORE_LIES)
+def test_another_lie_is_caught_as_well(name: str, lie: Lie, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = mock.device()
+    lie(device, monkeypatch)
+    result = check(mock.bench_on(device), CASES[name])
+    assert result.outcome == "failed"
+    assert "could not be judged" not in result.words
+
+
+def test_a_device_that_does_not_come_back_is_waited_for_so_long_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gnetseg_conform.wire.AWAY_S", 0.05)
+    device = mock.device()
+    bench = mock.bench_on(device)
+    device.unplug()
+    assert not bench.wire.find_again()
+    results = list(run(bench, ORDER))
+    assert [result.outcome for result in results].count("failed") == MAX_DEAD
+    assert "left the bus" in leave(bench)
+    device.plug(elsewhere=True)
+    assert bench.wire.find_again()
+    assert leave(bench) == ""
 
 
 @pytest.mark.parametrize("name", LIES)

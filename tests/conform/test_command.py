@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from gnetseg_conform import mock
-from gnetseg_conform.main import main
+from gnetseg_conform.main import main, parse_id
 from gnetseg_conform.registry import CASES
 
 REPOSITORY = Path(__file__).parents[2]
@@ -87,6 +87,11 @@ def test_devices_made_of_a_setup_are_given_the_transcripts(tmp_path: Path) -> No
     report = told(call("--backend", f"{tmp_path / 'maker.py'}:of_setup", "--patience", "0.1", "--json"))
     assert report["transcripts"]["played"] >= 30
     assert report["transcripts"]["failed"] == {}
+
+
+def test_an_id_is_hexadecimal_of_16_bits_each() -> None:
+    assert parse_id("1d6b:FFFF") == (0x1D6B, 0xFFFF)
+    assert parse_id("ffff:0") == (0xFFFF, 0)
 
 
 def test_the_list_shows_each_case_with_its_place() -> None:
