@@ -33,7 +33,7 @@ PATIENCE_S = 180.0
 
 CONFIGURATION = """
 [camera]
-driver = "pattern"
+driver = "{camera}"
 fps = {fps}
 [model]
 bundle = "{model}"
@@ -62,6 +62,11 @@ def eventually(what: str, ask: Callable[[], Any], timeout_s: float = PATIENCE_S)
         assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
         time.sleep(0.1)
     return answer
+
+
+def now() -> str:
+    """For ``Service.said_since``."""
+    return "@" + call("date +%s.%N").strip()
 
 
 def bundle_of(model: str) -> str:
@@ -217,11 +222,9 @@ class Service:
         eventually("systemd has not restarted it", lambda: self.pid not in (0, pid) and self.active)
         return self.pid
 
-    def how_it_ended(self, pid: int) -> str:
-        """Wait until ``pid`` is no longer its main process; what systemd said of its end."""
-        eventually(f"process {pid} has not ended", lambda: self.pid != pid)
-        said = call(f"journalctl --no-pager -o cat _PID=1 UNIT={self.name} -n 50")
-        return [line for line in said.splitlines() if "Main process exited" in line][-1]
+    def said_since(self, since: str) -> str:
+        """What it has logged, and systemd of it, since ``now()``."""
+        return call(f"journalctl --no-pager -o cat -u {self.name} --since={since}")
 
 
 class Unit(Service):
@@ -242,12 +245,13 @@ class Unit(Service):
         fps: float = 4,
         answer_timeout_s: float = 15,
         model: str = QUICK,
+        camera: str = "pattern",
         more: str = "",
     ) -> None:
         """Write its configuration: the pattern camera, small waits, pictures published."""
         text = CONFIGURATION.format(
             accelerator=accelerator, fps=fps, answer_timeout_s=answer_timeout_s, socket=SOCKET,
-            model=bundle_of(model),
+            model=bundle_of(model), camera=camera,
         )  # fmt: skip
         CONFIG.write_text(text + more)
 

@@ -7,16 +7,39 @@ import os
 import re
 import signal
 import subprocess
+import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from guest import CHECKOUT, LOGS, MODEL, QUICK, Listener, Unit, call
+from guest import CHECKOUT, LOGS, MODEL, QUICK, Listener, Unit, call, eventually, now
 
 #: `systemd-analyze security` of systemd 257; lower is better.
 EXPOSURE_MAX = 1.7
 #: Of the quick network's file: turned over, it crashes the guest's runtime.
 DAMAGED_BYTE = 946
+
+#: A camera that never returns from a call while a file is there, as a library that hangs.
+BLOCKING_CAMERA = """
+import os, time
+from gnetsegd.cameras.pattern import PatternCamera
+
+class Camera(PatternCamera):
+    def capture(self, frame):
+        while os.path.exists("{blocks}"):
+            time.sleep(0.1)
+        super().capture(frame)
+"""
+
+
+def install_camera(name: str, code: str) -> None:
+    """A module of that name, as a package of somebody else would bring it."""
+    folder = Path(sysconfig.get_path("purelib"))
+    (folder / f"{name}.py").write_text(code)
+    package = folder / f"{name}-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    (package / "entry_points.txt").write_text(f"[gnetsegd.cameras]\n{name} = {name}:Camera\n")
 
 
 @pytest.fixture(scope="module")
@@ -149,13 +172,32 @@ def test_a_killed_daemon_is_restarted_and_its_subscribers_hear_from_it_again(run
 
 def test_a_daemon_that_makes_no_progress_is_restarted_by_the_watchdog(running: Unit) -> None:
     pid = running.pid
-    since = call("date +@%s.%N").strip()
+    since = now()
     os.kill(pid, signal.SIGSTOP)
     running.wait_for_another(pid)
-    said = call(f"journalctl --no-pager -o cat -u gnetsegd.service --since={since}")
-    assert "Watchdog timeout" in said
+    assert "Watchdog timeout" in running.said_since(since)
     with Listener() as listener:
         listener.mask("standin")
+
+
+def test_a_camera_that_blocks_ends_the_process_and_systemd_brings_a_clean_one(running: Unit) -> None:
+    blocks = Path("/run/hil-camera-blocks")
+    install_camera("hil_blocks", BLOCKING_CAMERA.format(blocks=blocks))
+    running.configure(fps=2, model=MODEL, camera="hil_blocks")
+    assert running.reload_and_wait() == "reload: done"
+    pid = running.pid
+    with Listener() as listener:
+        session = listener.mask("standin").session
+        since = now()
+        blocks.touch()
+        eventually("it has not ended", lambda: "code=exited, status=75/TEMPFAIL" in running.said_since(since))
+        blocks.unlink()
+        assert "a call for the camera's next frame has not returned for" in running.said_since(since)
+        while listener.mask("standin").session == session:
+            pass
+    assert running.wait_for_another(pid)
+    running.configure(fps=2, model=MODEL)
+    assert running.reload_and_wait() == "reload: done"
 
 
 def test_it_stops_in_order_and_says_goodbye(running: Unit) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from guest import MODEL, Listener, Unit, call
+from guest import MODEL, Listener, Unit, call, eventually
 from transports import SERIAL, TRANSPORTS, Transport
 
 REPLUGS = 20
@@ -111,8 +111,9 @@ def test_a_device_that_hangs_is_told_of_and_used_again_when_it_wakes_up(
             )
             assert status["reason"]
             if cable.host_hangs:
-                # No time limit ends a transfer any more, so the process has to.
-                assert "status=75/TEMPFAIL" in running.how_it_ended(pid)
+                # No time limit ends a transfer any more, so the process has to. As the kernel does not let go
+                # of it either, systemd gives it up and starts another beside it.
+                eventually("the process has not ended", lambda: running.pid not in (0, pid))
                 assert "a call for the accelerator's answer has not returned" in running.journal_of(pid)
         finally:
             cable.thaw()
