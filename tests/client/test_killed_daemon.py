@@ -1,0 +1,74 @@
+"""The first program that anybody reads stops when the daemon is killed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gnetsegd.client import MaskSubscriber, NoData, ReceivedMask
+
+ROOT = Path(__file__).parents[2]
+MODEL = ROOT / "tests" / "data" / "models" / "threshold-32"
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> subprocess.Popen[bytes]:
+    settings = [
+        f'publish.endpoints=["ipc://{tmp_path}/masks.sock"]', "camera.driver=pattern", "camera.fps=30",
+        "accelerator.driver=standin", f"model.bundle={MODEL}",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "gnetsegd", "run"]
+    for setting in settings:
+        command += ["--set", setting]
+    return subprocess.Popen(command, stderr=(tmp_path / "log").open("wb"))
+
+
+@pytest.fixture(autouse=True)
+def ended(daemon: subprocess.Popen[bytes]) -> object:
+    yield
+    daemon.kill()
+    daemon.wait()
+
+
+def first_program() -> str:
+    """The first Python program of the README."""
+    found = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    assert found
+    return found[1]
+
+
+@pytest.mark.parametrize("source", ["README", "example"])
+def test_the_first_program_stops_when_the_daemon_is_killed(
+    daemon: subprocess.Popen[bytes], tmp_path: Path, source: str
+) -> None:
+    text = first_program() if source == "README" else (ROOT / "examples" / "subscribe.py").read_text("utf-8")
+    endpoint = f"ipc://{tmp_path}/masks.sock"
+    program = tmp_path / "program.py"
+    program.write_text(text.replace("ipc:///run/gnetsegd/masks.sock", endpoint), "utf-8")
+    command = [sys.executable, str(program), endpoint]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        try:
+            lines = [running.stdout.readline() for _ in range(3)]
+            daemon.kill()
+            _, words = running.communicate(timeout=30)
+        finally:
+            running.kill()
+    assert all("person" in line for line in lines), (tmp_path / "log").read_text("utf-8")
+    assert running.returncode not in (0, None)
+    assert "NoDataError: no masks: " in words
+
+
+def test_following_tells_of_a_killed_daemon(daemon: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    with MaskSubscriber(f"ipc://{tmp_path}/masks.sock", max_age_s=0.5) as masks:
+        events = masks.follow()
+        assert any(isinstance(event, ReceivedMask) for event in events)
+        daemon.kill()
+        problem = next(event for event in events if isinstance(event, NoData))
+        assert problem.why == "stale"
+        assert masks.latest() is None
+        assert next(event for event in events if event.why != "stale").why == "silent"  # type: ignore[union-attr]
