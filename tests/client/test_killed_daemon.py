@@ -41,26 +41,31 @@ def first_program() -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("source", ["README", "example"])
-def test_the_first_program_stops_when_the_daemon_is_killed(
-    daemon: subprocess.Popen[bytes], tmp_path: Path, source: str
+def test_the_first_programs_stop_when_the_daemon_is_killed(
+    daemon: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
-    text = first_program() if source == "README" else (ROOT / "examples" / "subscribe.py").read_text("utf-8")
     endpoint = f"ipc://{tmp_path}/masks.sock"
-    program = tmp_path / "program.py"
-    program.write_text(text.replace("ipc:///run/gnetsegd/masks.sock", endpoint), "utf-8")
-    command = [sys.executable, str(program), endpoint]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        assert running.stdout is not None
-        try:
-            lines = [running.stdout.readline() for _ in range(3)]
-            daemon.kill()
-            _, words = running.communicate(timeout=30)
-        finally:
-            running.kill()
-    assert all("person" in line for line in lines), (tmp_path / "log").read_text("utf-8")
-    assert running.returncode not in (0, None)
-    assert "NoDataError: no masks: " in words
+    sources = [first_program(), (ROOT / "examples" / "subscribe.py").read_text("utf-8")]
+    programs = []
+    for number, source in enumerate(sources):
+        file = tmp_path / f"program{number}.py"
+        file.write_text(source.replace("ipc:///run/gnetsegd/masks.sock", endpoint), "utf-8")
+        command = [sys.executable, str(file), endpoint]
+        pipe = subprocess.PIPE
+        programs.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True))
+    try:
+        for program in programs:
+            assert program.stdout is not None
+            lines = [program.stdout.readline() for _ in range(3)]
+            assert all("person" in line for line in lines), (tmp_path / "log").read_text("utf-8")
+        daemon.kill()
+        for program in programs:
+            _, words = program.communicate(timeout=30)
+            assert program.returncode == 1
+            assert "NoDataError: no masks: " in words
+    finally:
+        for program in programs:
+            program.kill()
 
 
 def test_following_tells_of_a_killed_daemon(daemon: subprocess.Popen[bytes], tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +18,11 @@ from gnetsegd.message import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.runtime
 
 WAIT_S = 10.0
+TITLES = ("Four ways to read", "A mask")
 
 
 @pytest.fixture
@@ -292,6 +294,18 @@ def test_a_reader_that_fell_behind_skips_what_is_too_old(publisher: FakePublishe
             publisher.mask(sequence, sensor_timestamp_ns=old + sequence)
         publisher.mask(20)
         assert next(iter(masks)).sequence == 20
+
+
+def test_the_guide_names_every_reason_and_every_name_of_a_mask() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "client.md").read_text("utf-8")
+    reasons, names = (guide.split(f"\n## {title}\n")[1].split("\n## ")[0] for title in TITLES)
+    assert set(re.findall(r"`([a-z-]+)`", reasons.split("| means |")[1])) - {"reason"} == set(WHYS)
+    named = {name for row in names.splitlines() if row.startswith("| `")
+             for name in re.findall(r"`([a-z_]+)[`(]", row.split("|")[1])}  # fmt: skip
+    public = {name for name in dir(ReceivedMask) if not name.startswith("_")}
+    fields = {"missed", "skipped", "new_session"}
+    # The header and the clock's offset are for the library's own parts.
+    assert named == (public | fields) - {"header", "clock_offset_ns", "has_info"}
 
 
 # -- what a mask says of itself -------------------------------------------------------------------
