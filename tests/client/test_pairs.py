@@ -43,7 +43,7 @@ class Played:
 
     def frame(self, *numbers: int, session: int = 7) -> None:
         for number in numbers:
-            picture = np.full((4, 4), number, np.uint8)
+            picture = np.full((4, 4), number % 256, np.uint8)
             header = self._speaker.header(picture, number, session=session, kind="frame")
             self.pairs.add_frame(header, memoryview(picture.tobytes()))
 
