@@ -91,7 +91,7 @@ def test_every_mask_keeps_its_order_and_none_waits_for_a_lost_picture(speaker: F
 def test_the_same_number_of_another_run_is_another_picture(speaker: FakePublisher) -> None:
     played = Played(speaker, newest_only=False)
     played.mask(1)
-    played.frame(1, session=8)
+    played.frame(1, 2, session=8)
     assert played.taken() == []
     played.mask(1, session=8)
     played.now = PAIR_WAIT_S

@@ -177,6 +177,8 @@ def test_a_mask_without_info_is_not_gone_by_and_says_so(
     publisher.mask(1)
     why_not(masks, "no-info")
     publisher.info(session=99)
+    soon(lambda: masks.info() and masks.info()["session"] == 99)  # type: ignore[index]
+    why_not(masks, "no-info")
     publisher.info(model={"id": "x", "sha256": "ff" * 32, "title": "another network", "licence": ""})
     soon(lambda: masks.info() and masks.info()["model"]["id"] == "x")  # type: ignore[index]
     why_not(masks, "no-info")
@@ -375,7 +377,11 @@ def test_a_mask_without_info_knows_no_persons(publisher: FakePublisher, masks: M
 
 
 def test_info_stays_with_its_mask(publisher: FakePublisher, masks: MaskSubscriber) -> None:
-    mask = well(publisher, masks)
+    publisher.info()
+    soon(masks.info)
+    publisher.mask(1)
+    mask = masks.receive(WAIT_S)
+    assert mask is not None
     publisher.persons = [0]
     publisher.session = 8
     publisher.info()

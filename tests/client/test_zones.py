@@ -101,6 +101,13 @@ def test_the_edge_of_a_letterboxed_picture_is_where_the_picture_ends() -> None:
     assert received(labels, geometry=WHOLE).touches_edge() == ()
 
 
+def test_padding_beside_the_picture_is_in_no_zone() -> None:
+    pillars = Geometry("letterbox", -0.25, -0.25, 1.5, 1.5, 640, 640)
+    inside = Zone((-1, -1, 2, 2)).pixels(pillars, 60, 60)
+    assert inside[10:50, 10:50].all()
+    assert inside.sum() == 40 * 40
+
+
 def test_a_zone_that_the_crop_leaves_out_is_an_error_and_not_clear() -> None:
     mask = received(EMPTY, geometry=CROP)
     for ask in (mask.share, mask.box, mask.zone):
