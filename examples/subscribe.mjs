@@ -28,15 +28,30 @@ export function parse(m) {
   }
 }
 
-const socket = new Subscriber({conflate: true, linger: 0}) // the newest only
-socket.subscribe("mask/cam0".padEnd(16, "\0")) // the NULs belong to the topic
-socket.connect(endpoint)
+/** A socket for one topic that holds the newest message only. */
+function subscriber(topic, options) {
+  const socket = new Subscriber({conflate: true, linger: 0, ...options})
+  socket.subscribe(topic.padEnd(16, "\0")) // the NULs belong to the topic
+  socket.connect(endpoint)
+  return socket
+}
 
+// Which labels are persons: never a guess, since label 1 may be a building.
+let persons = null
+const infos = subscriber("info/cam0")
+async function watchInfo() {
+  for await (const [message] of infos) persons = new Set(JSON.parse(message.subarray(16)).persons)
+}
+watchInfo()
+
+// When no mask comes for 3 s, the program ends with an error (EAGAIN) and does not go on blindly.
+const socket = subscriber("mask/cam0", {receiveTimeout: 3000})
 for await (const [message] of socket) {
   const mask = parse(message)
-  if (!mask) continue
+  if (!mask || !persons) continue
   let person = 0
-  for (let y = 0; y < mask.height; y++) for (let x = 0; x < mask.width; x++) person += mask.label(x, y) === 1
+  for (let y = 0; y < mask.height; y++)
+    for (let x = 0; x < mask.width; x++) person += persons.has(mask.label(x, y))
   const ageMs = Number(process.hrtime.bigint() - mask.sensorNs) / 1e6 // hrtime is CLOCK_MONOTONIC
   const share = Math.round((100 * person) / (mask.width * mask.height))
   console.log(
@@ -46,3 +61,4 @@ for await (const [message] of socket) {
   if (--left === 0) break
 }
 socket.close()
+infos.close()

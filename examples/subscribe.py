@@ -5,8 +5,5 @@ import sys
 from gnetsegd.client import DEFAULT_ENDPOINT, MaskSubscriber
 
 with MaskSubscriber(sys.argv[1] if len(sys.argv) > 1 else DEFAULT_ENDPOINT) as masks:
-    for mask in masks:
-        person = mask.labels == 1
-        print(
-            f"frame {mask.sequence}: {mask.age_s * 1000:.0f} ms old, {person.mean():.0%} person", flush=True
-        )
+    for mask in masks:  # ends with NoDataError, which says why, when the masks stop
+        print(f"frame {mask.sequence}: {mask.age_s * 1000:.0f} ms old, {mask.share():.0%} person", flush=True)

@@ -269,8 +269,8 @@ def unpack_mask(payload: Bytes, mask: MaskFormat) -> NDArray[np.uint8]:
         return rows
     if mask.bits == 1:
         return np.unpackbits(rows, axis=1, count=mask.width)
-    # One look-up a byte gives all of its labels at once.
-    return _LABELS_OF_BYTE[mask.bits].take(rows).view(np.uint8)[:, : mask.width]
+    # One look-up a byte gives all of its labels at once; no byte is out of the table's range.
+    return _LABELS_OF_BYTE[mask.bits].take(rows, mode="clip").view(np.uint8)[:, : mask.width]
 
 
 def pack_mask(labels: NDArray[np.uint8], bits: int) -> bytes:

@@ -168,3 +168,29 @@ def test_every_shipped_bundle_agrees_with_itself() -> None:
         assert len(set(bundle.labels)) == len(bundle.labels) == bundle.mask.classes
         if "driving" not in name:
             assert bundle.labels == ("background", "person")
+
+
+@pytest.mark.parametrize(
+    ("classes", "said", "persons"),
+    [
+        ('["background", "person"]', "", ("person",)),
+        ('["sky", "building", "Pedestrian", "bicyclist"]', "", ("Pedestrian", "bicyclist")),
+        ('["sky", "building"]', "", ()),
+        ('["none", "child", "person"]', 'persons = ["child"]', ("child",)),
+    ],
+)
+def test_a_bundle_knows_which_of_its_labels_are_persons(
+    bundle: Path, classes: str, said: str, persons: tuple[str, ...]
+) -> None:
+    edit('classes = ["background", "person"]', f"classes = {classes}\n{said}")(bundle)
+    assert load_bundle(str(bundle)).persons == persons
+
+
+def test_a_person_that_is_no_class_is_refused(bundle: Path) -> None:
+    edit('classes = ["background", "person"]', 'classes = ["a", "b"]\npersons = ["person"]')(bundle)
+    with pytest.raises(ModelError, match=r"mask.persons names 'person', which is none of mask.classes"):
+        load_bundle(str(bundle))
+
+
+def test_the_driving_bundles_take_no_building_for_a_person() -> None:
+    assert load_bundle("gnetseg-driving").persons == ("pedestrian", "bicyclist")

@@ -25,7 +25,7 @@ WHYS = (
 
 @dataclass(frozen=True, slots=True)
 class NoData:
-    """There is no mask to go by; false where a mask is true.
+    """There is no mask to go by.
 
     Attributes
     ----------
@@ -37,9 +37,6 @@ class NoData:
     why: str
     reason: str
     age_s: float | None = None
-
-    def __bool__(self) -> bool:
-        return False
 
 
 class NoDataError(TransientError):

@@ -97,22 +97,28 @@ def blobs(region: Region, min_share: float = 0.01) -> list[Blob]:
     padded[:, 1:-1] = region
     steps = np.flatnonzero(np.diff(padded.ravel()))
     starts, ends = steps[::2], steps[1::2]
+    if not starts.size:
+        return []
     root = _joined(starts, ends, width + 2)
-    row, left, right = starts // (width + 2), starts % (width + 2), ends % (width + 2)
+    # The runs of a blob one behind the other, from the top.
+    order = np.argsort(root, kind="stable")
+    begins = np.flatnonzero(np.diff(root[order], prepend=-1))
+    row, left, right = (
+        (starts // (width + 2))[order],
+        (starts % (width + 2))[order],
+        (ends % (width + 2))[order],
+    )
     length = right - left
-    pixels = np.bincount(root, weights=length, minlength=1)
+    pixels = np.add.reduceat(length, begins)
+    x, y = np.add.reduceat(length * (left + right) / 2, begins), np.add.reduceat(length * row, begins)
+    edges = [
+        np.minimum.reduceat(left, begins), np.minimum.reduceat(row, begins),
+        np.maximum.reduceat(right, begins), np.maximum.reduceat(row, begins) + 1,
+    ]  # fmt: skip
     found = []
     for k in np.flatnonzero(pixels >= max(1.0, min_share * region.size)):
-        own = root == k
-        count, weights = pixels[k], length[own]
-        middle = (left[own] + right[own]) / 2
-        found.append(
-            Blob(
-                float(count) / region.size,
-                Box(*map(int, (left[own].min(), row[own].min(), right[own].max(), row[own].max() + 1))),
-                (float(weights @ middle / count), float(weights @ row[own] / count) + 0.5),
-            )
-        )
+        middle = float(x[k] / pixels[k]), float(y[k] / pixels[k]) + 0.5
+        found.append(Blob(float(pixels[k]) / region.size, Box(*(int(edge[k]) for edge in edges)), middle))
     return sorted(found, key=lambda blob: -blob.share)
 
 

@@ -49,6 +49,8 @@ class Repeating(threading.Thread):
             self._publisher.raw(topic("mask", "cam0") + b"nonsense")
             self.stopped.wait(0.01)
             self._publisher.mask(77, QUARTER, self._bits, fallback=True)
+            self._publisher.info()
+            self._publisher.status()
 
 
 @pytest.fixture(params=[1, 2, 4, 8])

@@ -1,0 +1,180 @@
+"""A mask has its own picture or none, never another's; waiting has an end."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from fake_publisher import FakePublisher, person
+
+from gnetsegd.client import MaskSubscriber, ReceivedMask
+from gnetsegd.client.pairs import PAIR_WAIT_S, WAITING_MAX, Pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.runtime
+
+WAIT_S = 10.0
+
+
+@pytest.fixture
+def speaker() -> Iterator[FakePublisher]:
+    with FakePublisher("inproc://unused") as fake:
+        yield fake
+
+
+class Played:
+    """Pairs, with masks and pictures of numbers; a picture's pixels are its number."""
+
+    def __init__(self, speaker: FakePublisher, newest_only: bool) -> None:
+        self.pairs = Pairs(newest_only)
+        self._speaker = speaker
+        self.now = 0.0
+
+    def mask(self, *numbers: int, session: int = 7, **changes: Any) -> None:
+        labels = person(8, 6)
+        for number in numbers:
+            header = self._speaker.header(labels, number, session=session)
+            mask = ReceivedMask(header, 0, 0, 0, changes.get("begins", False), memoryview(labels.tobytes()))
+            self.pairs.add_mask(mask, self.now)
+
+    def frame(self, *numbers: int, session: int = 7) -> None:
+        for number in numbers:
+            picture = np.full((4, 4), number % 256, np.uint8)
+            header = self._speaker.header(picture, number, session=session, kind="frame")
+            self.pairs.add_frame(header, memoryview(picture.tobytes()))
+
+    def taken(self) -> list[tuple[int, int | None]]:
+        """(mask, its picture) of all that can be had now."""
+        found = []
+        while (mask := self.pairs.take(self.now)) is not None:
+            found.append((mask.sequence, None if mask.frame is None else int(mask.frame[0, 0])))
+        return found
+
+
+@pytest.mark.parametrize("newest_only", [True, False])
+def test_a_picture_belongs_to_the_mask_of_its_number(speaker: FakePublisher, newest_only: bool) -> None:
+    played = Played(speaker, newest_only)
+    played.mask(1)
+    assert played.taken() == []
+    played.frame(1)
+    assert played.taken() == [(1, 1)]
+    played.frame(2)
+    assert played.taken() == []
+    played.mask(2)
+    assert played.taken() == [(2, 2)]
+
+
+def test_the_newest_pair_is_given_and_what_it_replaced_is_counted(speaker: FakePublisher) -> None:
+    played = Played(speaker, newest_only=True)
+    played.mask(1, begins=True)
+    played.mask(2, 3, 4)
+    played.frame(1, 3)
+    mask = played.pairs.take(0.0)
+    assert mask is not None
+    assert (mask.sequence, mask.skipped, mask.new_session) == (3, 2, True)
+    assert played.taken() == []
+    played.frame(4)
+    assert played.taken() == [(4, 4)]
+
+
+def test_every_mask_keeps_its_order_and_none_waits_for_a_lost_picture(speaker: FakePublisher) -> None:
+    played = Played(speaker, newest_only=False)
+    played.mask(1, 2, 3)
+    played.frame(1, 3)
+    assert played.taken() == [(1, 1), (2, None), (3, 3)]
+
+
+def test_the_same_number_of_another_run_is_another_picture(speaker: FakePublisher) -> None:
+    played = Played(speaker, newest_only=False)
+    played.mask(1)
+    played.frame(1, 2, session=8)
+    assert played.taken() == []
+    played.mask(1, session=8)
+    played.now = PAIR_WAIT_S
+    assert played.taken() == [(1, None), (1, 1)]
+
+
+@pytest.mark.parametrize("newest_only", [True, False])
+def test_where_no_pictures_come_only_the_first_mask_waits(speaker: FakePublisher, newest_only: bool) -> None:
+    played = Played(speaker, newest_only)
+    played.mask(1)
+    assert played.pairs.due == PAIR_WAIT_S
+    played.now = PAIR_WAIT_S
+    assert played.taken() == [(1, None)]
+    played.mask(2)
+    assert played.taken() == [(2, None)]
+    played.frame(3)
+    played.mask(4)
+    assert played.taken() == [], "pictures come again: it waits again"
+
+
+def test_what_waits_is_bounded(speaker: FakePublisher) -> None:
+    played = Played(speaker, newest_only=True)
+    played.mask(*range(3 * WAITING_MAX))
+    played.frame(*range(1000, 1000 + 3 * WAITING_MAX), session=9)
+    assert len(played.pairs._masks) == len(played.pairs._frames) == WAITING_MAX
+    assert played.pairs.full
+
+
+# -- over ZeroMQ ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("newest_only", [True, False])
+def test_a_subscriber_gives_each_mask_its_own_picture(publisher: FakePublisher, newest_only: bool) -> None:
+    with MaskSubscriber(publisher.endpoint, newest_only=newest_only, frames=True) as masks:
+        publisher.wait_for("mask", "frame", "info", "status")
+        for number in range(1, 31):
+            publisher.mask(number)
+            publisher.frame(number, np.full((12, 16), number, np.uint8))
+        seen = []
+        deadline = time.monotonic() + WAIT_S
+        while not seen or seen[-1] != 30:
+            assert time.monotonic() < deadline
+            mask = masks.receive(0.1)
+            if mask is not None:
+                assert mask.frame is not None
+                assert mask.frame.shape == (12, 16)
+                assert (mask.frame == mask.sequence).all()
+                assert not mask.frame.flags.writeable
+                seen.append(mask.sequence)
+        assert newest_only or seen == list(range(1, 31))
+
+
+def test_latest_has_its_picture_too(publisher: FakePublisher) -> None:
+    with MaskSubscriber(publisher.endpoint, frames=True) as masks:
+        publisher.wait_for("mask", "frame", "info", "status")
+        publisher.info()
+        publisher.status()
+        publisher.mask(5)
+        publisher.frame(5, np.full((4, 4), 5, np.uint8))
+        deadline = time.monotonic() + WAIT_S
+        while (mask := masks.latest()) is None:
+            assert time.monotonic() < deadline, masks.no_data
+            time.sleep(0.005)
+        assert mask.frame is not None
+        assert mask.frame[0, 0] == 5
+
+
+def test_a_bad_picture_is_counted_and_its_mask_comes_without(publisher: FakePublisher) -> None:
+    with MaskSubscriber(publisher.endpoint, frames=True) as masks:
+        publisher.wait_for("mask", "frame", "info", "status")
+        publisher.mask(1)
+        publisher.raw(b"frame/cam0".ljust(16, b"\0") + b"nonsense")
+        mask = masks.receive(WAIT_S)
+        assert mask is not None
+        assert mask.frame is None
+        assert masks.bad_messages == 1
+
+
+def test_without_frames_no_picture_is_asked_for(publisher: FakePublisher) -> None:
+    with MaskSubscriber(publisher.endpoint) as masks:
+        publisher.wait_for("mask", "info", "status")
+        publisher.mask(1)
+        mask = masks.receive(WAIT_S)
+    assert mask is not None
+    assert mask.frame is None
+    assert not any(topic.startswith(b"frame/") for topic in publisher.asked)
