@@ -1,0 +1,64 @@
+"""A configuration of ``selfie/configs``. Needs only the standard library."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from gnetseg_zoo.datasets.samples import DataError
+
+WEIGHTS = "weights.npz"
+LOG = "log.csv"
+"""Their names in the folder of a run."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A configuration: sizes with their shares, kinds with their shares."""
+
+    name: str
+    title: str
+    input: str
+    int8: bool
+    sizes: dict[int, float]
+    kinds: dict[str, float]
+    minutes: float
+    learning_rate: float
+    batch: int
+    ema_decay: float
+    seed: int
+    most_differing: float
+
+    @property
+    def grey(self) -> bool:
+        """Whether the network sees luminance alone."""
+        return self.input == "Y"
+
+    @property
+    def size(self) -> int:
+        """The size that is validated: the one that is trained most."""
+        return max(self.sizes, key=lambda size: self.sizes[size])
+
+
+def load_plan(path: Path) -> Plan:
+    """Raises :class:`DataError` for a configuration that cannot be used."""
+    try:
+        with path.open("rb") as file:
+            given = tomllib.load(file)
+        return Plan(
+            name=path.stem,
+            title=given.get("title", ""),
+            input=given["input"],
+            int8=given["int8"],
+            sizes={int(k): float(v) for k, v in given["sizes"].items()},
+            kinds={k: float(v) for k, v in given["kinds"].items()},
+            minutes=float(given["minutes"]),
+            learning_rate=float(given["learning_rate"]),
+            batch=int(given["batch"]),
+            ema_decay=float(given["ema_decay"]),
+            seed=int(given["seed"]),
+            most_differing=float(given.get("most_differing", 0.01)),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: is no configuration of this training ({error!r})") from error
