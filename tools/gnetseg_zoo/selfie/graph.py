@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from gnetseg_zoo.colour import to_yuv
 from gnetseg_zoo.datasets.samples import DataError
 
 Floats = npt.NDArray[np.float32]
@@ -140,6 +141,13 @@ def for_grey(weights: Weights) -> dict[str, tuple[Floats, Floats]]:
     """The weights for one channel: what they make of a grey picture."""
     kernel, bias = weights[FIRST]
     return {**weights, FIRST: (kernel.sum(axis=1, keepdims=True), bias)}
+
+
+def for_yuv(weights: Weights) -> dict[str, tuple[Floats, Floats]]:
+    """The weights for YUV444 of those for RGB, both 0 to 1."""
+    kernel, bias = weights[FIRST]
+    on_bytes, offset = to_yuv(kernel.astype(np.float64) / 255, bias.astype(np.float64))
+    return {**weights, FIRST: ((on_bytes * 255).astype(np.float32), offset.astype(np.float32))}
 
 
 def for_bytes(weights: Weights) -> dict[str, tuple[Floats, Floats]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gnetseg_zoo.datasets.samples import DataError
 
+CONFIGS = Path(__file__).parent / "configs"
 WEIGHTS = "weights.npz"
 LOG = "log.csv"
 """Their names in the folder of a run."""
@@ -15,10 +16,14 @@ LOG = "log.csv"
 
 @dataclass(frozen=True)
 class Plan:
-    """A configuration: sizes with their shares, kinds with their shares."""
+    """A configuration: sizes with their shares, kinds with their shares.
+
+    ``begin``: the configuration that it goes on from; none: MediaPipe's own weights.
+    """
 
     name: str
     title: str
+    begin: str
     input: str
     int8: bool
     sizes: dict[int, float]
@@ -31,9 +36,9 @@ class Plan:
     most_differing: float
 
     @property
-    def grey(self) -> bool:
-        """Whether the network sees luminance alone."""
-        return self.input == "Y"
+    def begin_input(self) -> str:
+        """The input of what this network goes on from. Raises :class:`DataError` for an unknown one."""
+        return load_plan(CONFIGS / f"{self.begin}.toml").input if self.begin else "RGB"
 
     @property
     def size(self) -> int:
@@ -49,6 +54,7 @@ def load_plan(path: Path) -> Plan:
         return Plan(
             name=path.stem,
             title=given.get("title", ""),
+            begin=given.get("begin", ""),
             input=given["input"],
             int8=given["int8"],
             sizes={int(k): float(v) for k, v in given["sizes"].items()},

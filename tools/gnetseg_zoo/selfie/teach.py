@@ -74,7 +74,7 @@ def soft_mask(network: SelfieNet, pixels: Pixels, looked: list[Square]) -> Pixel
 
 
 def _how(side: int) -> int:
-    return cv2.INTER_AREA if side > SIZE else cv2.INTER_LINEAR
+    return int(cv2.INTER_AREA if side > SIZE else cv2.INTER_LINEAR)
 
 
 def _rim(side: int) -> npt.NDArray[np.float32]:

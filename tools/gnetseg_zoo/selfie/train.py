@@ -30,22 +30,26 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from gnetseg_zoo.datasets.pictures import Pixels
 from gnetseg_zoo.datasets.samples import EMPTY, DataError
 from gnetseg_zoo.judging.photos import FULL_BODY, TRAIN, VAL, Photo, load_photos, open_all
-from gnetseg_zoo.selfie.graph import FIRST, cheaper, for_grey, load_weights, read_tflite, save_weights
+from gnetseg_zoo.selfie.graph import cheaper, for_grey, for_yuv, load_weights, read_tflite, save_weights
 from gnetseg_zoo.selfie.pictures import HALF_LENGTH, Pictures
 from gnetseg_zoo.selfie.plan import LOG, WEIGHTS, Plan, load_plan
 from gnetseg_zoo.selfie.squares import calibration, centre
 from gnetseg_zoo.selfie.torch_model import SelfieNet, watch
 from gnetseg_zoo.training.checkpoint import CHECKPOINT, CheckpointError, load_checkpoint, save_checkpoint
 
+CHANGES = {("RGB", "Y"): for_grey, ("RGB", "YUV444"): for_yuv}
+"""What makes weights for one input of those for another."""
 WARM_UP_STEPS = 100
 GRADIENT_NORM = 1.0
 JACCARD = 0.25
 
 
-def tensor(pixels: Pixels, *, grey: bool) -> Tensor:
-    """[n, channels, s, s], 0 to 1, of RGB bytes; grey is BT.601, full range."""
-    if grey:
+def tensor(pixels: Pixels, pixel_format: str) -> Tensor:
+    """[n, channels, s, s], 0 to 1, of RGB bytes [n, s, s, 3]; Y and YUV are BT.601, full range."""
+    if pixel_format == "Y":
         pixels = np.stack([cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in pixels])[..., None]
+    elif pixel_format == "YUV444":
+        pixels = np.stack([cv2.cvtColor(p, cv2.COLOR_RGB2YCrCb) for p in pixels])[..., (0, 2, 1)]
     x = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
     return x.float().div_(255).contiguous(memory_format=torch.channels_last)
 
@@ -82,12 +86,12 @@ class Validation:
         self.pixels, self.truths, self.known = np.stack(pixels), np.stack(truths), np.stack(known)
         self.domains = np.array(domains)
 
-    def scores(self, network: SelfieNet, *, grey: bool) -> dict[str, float]:
+    def scores(self, network: SelfieNet, pixel_format: str) -> dict[str, float]:
         """mIoU of each domain, ``mean`` over them, and the false person share of ``empty``."""
         network.eval()
         with torch.no_grad():
             parts = [
-                (network(tensor(self.pixels[i : i + 10], grey=grey))[:, 0] > 0).numpy()
+                (network(tensor(self.pixels[i : i + 10], pixel_format))[:, 0] > 0).numpy()
                 for i in range(0, len(self.pixels), 10)
             ]
         network.train()
@@ -134,16 +138,17 @@ class Training:
     ) -> None:
         self.plan, self.output = plan, output
         steps, weights = read_tflite(source)
+        begun_as = "RGB"
         if begin is not None:
-            weights = load_weights(begin)
-        if plan.grey and weights[FIRST][0].shape[1] > 1:
-            weights = for_grey(weights)
+            weights, begun_as = load_weights(begin), plan.begin_input
+        if (begun_as, plan.input) in CHANGES:
+            weights = CHANGES[begun_as, plan.input](weights)
         torch.manual_seed(plan.seed)
         self.model = SelfieNet(cheaper(steps), weights)
         photos = load_photos(indices, TRAIN)
         if plan.int8:
             pictures = calibration(photos, plan.size)
-            batches = [tensor(pictures[i : i + 10], grey=plan.grey) for i in range(0, len(pictures), 10)]
+            batches = [tensor(pictures[i : i + 10], plan.input) for i in range(0, len(pictures), 10)]
             self.model.ranges = watch(self.model, batches)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
@@ -208,7 +213,7 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = self.plan.learning_rate * rise * (0.01 + 0.495 * (1 + math.cos(math.pi * share)))
         pixels, targets, weights = self.pictures.batch(self.plan.batch, size)
-        scores = self.model(tensor(pixels, grey=self.plan.grey))[:, 0]
+        scores = self.model(tensor(pixels, self.plan.input))[:, 0]
         loss = loss_of(scores, torch.from_numpy(targets), torch.from_numpy(weights))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -227,7 +232,7 @@ class Training:
             "minutes": f"{self.elapsed_s / 60:.1f}",
             "step": str(self.step),
             "loss": f"{loss:.4f}",
-            **{k: f"{v:.4f}" for k, v in self.validation.scores(self.average, grey=self.plan.grey).items()},
+            **{k: f"{v:.4f}" for k, v in self.validation.scores(self.average, self.plan.input).items()},
         }
         path = self.output / LOG
         begun = path.exists()
@@ -258,7 +263,10 @@ def main(arguments: list[str] | None = None) -> int:
         plan = load_plan(given.config)
         output.mkdir(parents=True, exist_ok=True)
         indices = [Path(p) for p in given.data.split(",")]
-        training = Training(plan, indices, given.teacher, given.source, given.begin, output)
+        begin = given.begin
+        if begin is None and plan.begin:
+            begin = output.parent / plan.begin / WEIGHTS
+        training = Training(plan, indices, given.teacher, given.source, begin, output)
         training.run(given.minutes or plan.minutes, given.checkpoint_s)
     except (DataError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
