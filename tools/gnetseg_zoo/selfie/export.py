@@ -36,6 +36,7 @@ from gnetseg_zoo.selfie.graph import (
     Weights,
     cheaper,
     for_bytes,
+    load_ranges,
     load_weights,
     mega_macs,
     read_tflite,
@@ -135,11 +136,12 @@ def main(arguments: list[str] | None = None) -> int:
         indices = [Path(part) for part in given.data.split(",")]
         photos = load_photos(indices, TRAIN)
         steps = cheaper(read_tflite(given.source)[0])
-        weights = for_bytes(load_weights(given.weights or run / WEIGHTS))
+        trained = given.weights or run / WEIGHTS
+        weights, ranges = for_bytes(load_weights(trained)), load_ranges(trained)
         if weights[FIRST][0].shape[1] != (1 if plan.input == "Y" else 3):
             raise DataError(f"{given.config}: its input is {plan.input}, which these weights are not for")
         frames = calibration_frames(photos, plan)
-        content = quantise(build_keras(steps, weights, plan.size), frames)
+        content = quantise(build_keras(steps, weights, plan.size, ranges), frames)
         table = manifest(plan, content, photos, steps, weights, given.source)
         table["training"] |= {"curve": curve(run / LOG)} | runtimes_differ(
             content, frames[::4], plan.most_differing

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,7 @@ KINDS = {
     "RESIZE_BILINEAR": "enlarge",
 }
 CONVOLUTIONS = ("convolution", "depthwise", "head")
+RANGE = "range:"
 FIRST = "c00"
 """The convolution that sees the picture."""
 
@@ -158,18 +160,33 @@ def for_bytes(weights: Weights) -> dict[str, tuple[Floats, Floats]]:
 
 def load_weights(path: Path) -> dict[str, tuple[Floats, Floats]]:
     """What :func:`save_weights` wrote. Raises OSError, or :class:`DataError` for another kind of file."""
+    with _opened(path) as file:
+        names = sorted(key[:-2] for key in file.files if key.endswith("/0"))
+        return {name: (file[f"{name}/0"], file[f"{name}/1"]) for name in names}
+
+
+def load_ranges(path: Path) -> dict[int, tuple[float, float]]:
+    """The ranges that came with the weights; empty for floats. Raises as :func:`load_weights`."""
+    with _opened(path) as file:
+        keys = [key for key in file.files if key.startswith(RANGE)]
+        return {int(key.removeprefix(RANGE)): (float(file[key][0]), float(file[key][1])) for key in keys}
+
+
+def _opened(path: Path) -> Any:
     try:
-        with np.load(path) as file:
-            names = sorted(key[:-2] for key in file.files if key.endswith("/0"))
-            return {name: (file[f"{name}/0"], file[f"{name}/1"]) for name in names}
+        return np.load(path)
     except ValueError as error:
-        raise DataError(f"{path}: holds no weights ({error})") from error
+        raise DataError(f"{path}: holds no weights ({error}); give a weights.npz") from error
 
 
-def save_weights(path: Path, weights: Weights) -> None:
-    """Write ``weights`` as .npz. Raises OSError."""
+def save_weights(
+    path: Path, weights: Weights, ranges: Mapping[int, tuple[float, float]] | None = None
+) -> None:
+    """Write ``weights`` as .npz, with the ``ranges`` of their integers if there are some. Raises OSError."""
+    arrays = {f"{k}/{i}": pair[i] for k, pair in weights.items() for i in (0, 1)}
+    arrays |= {f"{RANGE}{k}": np.array(pair, np.float32) for k, pair in (ranges or {}).items()}
     with path.open("wb") as file:
-        np.savez(file, **{f"{k}/{i}": pair[i] for k, pair in weights.items() for i in (0, 1)})
+        np.savez(file, **arrays)
 
 
 def mega_macs(steps: Sequence[Step], weights: Weights, size: int) -> float:

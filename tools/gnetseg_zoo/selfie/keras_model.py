@@ -6,7 +6,7 @@ tf_keras and not Keras 3, as in ``exporting/keras_model.py``, which says how the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -19,9 +19,12 @@ STEEPNESS = 4.0
 """Of the score at the threshold: the mask is a step, and what lies beyond 0 and 1 is clipped."""
 
 
-def build_keras(steps: Sequence[Step], weights: Weights, size: int) -> Any:
+def build_keras(
+    steps: Sequence[Step], weights: Weights, size: int, ranges: Mapping[int, tuple[float, float]]
+) -> Any:
     """float32 [1, size, size, channels] bytes in, float32 [1, size, size, 1] labels 0 and 1 out.
 
+    The tensors that ``ranges`` names get those as integers, the others what the converter sees.
     ``weights`` take bytes (``graph.for_bytes``). The global means are built as such, so that any
     size that divides by 16 goes.
     """
@@ -34,6 +37,8 @@ def build_keras(steps: Sequence[Step], weights: Weights, size: int) -> Any:
             tensors[step.output] = _convolution(step, weights, given[0])
         else:
             tensors[step.output] = _LAYERS[step.kind](given)
+        if step.output in ranges and step.kind != "sigmoid":
+            tensors[step.output] = _pinned(tensors[step.output], *ranges[step.output])
     return tf_keras.Model(entry, tensors[steps[-1].output])
 
 
@@ -58,6 +63,10 @@ def _convolution(step: Step, weights: Weights, x: Any) -> Any:
     y = layers.Lambda(lambda t: tf.nn.depth_to_space(t, 2))(y)
     y = layers.Lambda(lambda t: tf.minimum(t, 1.0))(y)
     return layers.Lambda(lambda t: tf.quantization.fake_quant_with_min_max_args(t, 0, 255, 8))(y)
+
+
+def _pinned(x: Any, low: float, high: float) -> Any:
+    return layers.Lambda(lambda t: tf.quantization.fake_quant_with_min_max_args(t, low, high, 8))(x)
 
 
 def _hard_swish(given: list[Any]) -> Any:

@@ -186,7 +186,7 @@ class Training:
             "elapsed_s": self.elapsed_s,
         }
         save_checkpoint(self.output / CHECKPOINT, state, self.plan.name)
-        save_weights(self.output / WEIGHTS, self.average.weights())
+        save_weights(self.output / WEIGHTS, self.average.weights(), self.model.ranges)
 
     def run(self, minutes: float, checkpoint_s: float) -> None:
         """Train until ``minutes`` are over."""
