@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gnetseg_zoo.datasets.pictures import PERSON_FROM, Pixels
-from gnetseg_zoo.datasets.samples import EMPTY
+from gnetseg_zoo.datasets.samples import EMPTY, DataError
 from gnetseg_zoo.judging.photos import FULL_BODY, GROUP, PORTRAIT, SCENE, Photo, open_all, open_soft
 
 Floats = npt.NDArray[np.float32]
@@ -75,7 +75,10 @@ class Pictures:
     def __init__(
         self, photos: Sequence[Photo], teacher: Path, shares: dict[str, float], *, size: int, seed: int
     ) -> None:
-        """Read all ``photos`` (some 350 MB for 2,000). ``size``: the largest picture asked for."""
+        """Read all ``photos`` (some 350 MB for 2,000). ``size``: the largest picture asked for.
+
+        Raises :class:`DataError` without full bodies, scenes and empty pictures to compose of.
+        """
         cv2.setNumThreads(1)
         self.rng = np.random.default_rng(seed)
         self._kinds = list(shares)
@@ -85,6 +88,11 @@ class Pictures:
             known = know(photo, teacher)
             if photo.domain == EMPTY or known.box is not None:
                 self._of.setdefault(photo.domain, []).append(known)
+        missing = {FULL_BODY, SCENE, EMPTY, *self._kinds} - {HALF_LENGTH, COMPOSED, *self._of}
+        if missing:
+            raise DataError(
+                f"no training photo is of {', '.join(sorted(missing))}; give an index that has some"
+            )
         self._noise = self.rng.normal(0, 32, (4, size + 64, size + 64, 3)).astype(np.int16)
 
     def counts(self) -> dict[str, int]:

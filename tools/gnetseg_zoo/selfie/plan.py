@@ -34,6 +34,7 @@ class Plan:
     ema_decay: float
     seed: int
     most_differing: float
+    bfloat16: bool
 
     @property
     def begin_input(self) -> str:
@@ -64,6 +65,7 @@ def load_plan(path: Path) -> Plan:
             batch=int(given["batch"]),
             ema_decay=float(given["ema_decay"]),
             seed=int(given["seed"]),
+            bfloat16=bool(given.get("bfloat16", False)),
             most_differing=float(given.get("most_differing", 0.01)),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -213,7 +213,9 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = self.plan.learning_rate * rise * (0.01 + 0.495 * (1 + math.cos(math.pi * share)))
         pixels, targets, weights = self.pictures.batch(self.plan.batch, size)
-        scores = self.model(tensor(pixels, self.plan.input))[:, 0]
+        # Half precision would be coarser than the integers that the second stage is about.
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.plan.bfloat16 and not self.plan.int8):
+            scores = self.model(tensor(pixels, self.plan.input))[:, 0].float()
         loss = loss_of(scores, torch.from_numpy(targets), torch.from_numpy(weights))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -250,9 +252,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("config", type=Path)
     parser.add_argument("--data", required=True, help="index.csv of the photos, several parted by commas")
     parser.add_argument("--teacher", type=Path, required=True, help="folder of the masks that teach wrote")
-    parser.add_argument(
-        "--begin", type=Path, required=True, help="selfie_segmentation.tflite, or weights.npz"
-    )
+    parser.add_argument("--source", type=Path, required=True, help="MediaPipe's selfie_segmentation.tflite")
+    parser.add_argument("--begin", type=Path, help="weights.npz to begin with, in place of its run's")
     parser.add_argument("--output", type=Path, help="folder of checkpoint and log (build/train/NAME)")
     parser.add_argument("--minutes", type=float, help="time to train, in place of the configuration's")
     parser.add_argument("--checkpoint-s", type=float, default=240.0, help="seconds between checkpoints")
