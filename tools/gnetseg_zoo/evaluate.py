@@ -147,7 +147,8 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             found = scores = score_data(of_bundle(bundle), indices[0], given.split, given.sequence)
         if given.write:
-            write_scores(bundle.path, given.split, scores)
+            overall: Scores = {"persons": {"headline": found["headline"]}} if judging else {}
+            write_scores(bundle.path, given.split, overall | scores)
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -53,6 +53,13 @@ NOTE = (
     "used for any purpose, commercial ones among them; the photos are not part of this bundle, NOTICE names "
     "their makers. No mask came from a research-only or copyleft source."
 )
+ORIGINS = {
+    "ccp_hand": "github.com/bearpaw/clothing-co-parsing",
+    "ccp_teacher": "github.com/bearpaw/clothing-co-parsing",
+    "us_officials": "github.com/CivilServiceUSA",
+    "synthetic_portraits": "github.com/antgroup/echomimic_v2",
+}
+"""Of sources whose photos have no address of their own."""
 ORIGIN = "MediaPipe selfie segmentation, selfie_segmentation.tflite, Apache-2.0"
 
 
@@ -111,6 +118,25 @@ def manifest(
     }
 
 
+def write_credits(path: Path, photos: Sequence[Photo], indices: Sequence[Path]) -> None:
+    """Whose photos taught the network: a line each with its licence and where it is from. Raises OSError."""
+    addresses: dict[str, str] = {}
+    for index in indices:
+        known = index.parent / "credits.csv"
+        if known.is_file():
+            with known.open(newline="", encoding="utf-8") as file:
+                addresses |= {row["coco_id"]: row["flickr_url"] for row in csv.DictReader(file)}
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("photo", "licence", "origin"))
+        for photo in sorted(photos, key=lambda p: p.key):
+            source = photo.sample.source
+            origin = ORIGINS.get(source) or addresses.get(Path(photo.path).stem.lstrip("0").zfill(12), "")
+            if not origin:
+                raise DataError(f"{photo.path}: nobody knows where it is from; it may not teach a network")
+            writer.writerow((photo.key, photo.sample.licence, origin))
+
+
 def curve(log: Path) -> list[dict[str, float | int]]:
     """The lines of a run's log; empty without one."""
     if not log.is_file():
@@ -147,6 +173,8 @@ def main(arguments: list[str] | None = None) -> int:
             content, frames[::4], plan.most_differing
         )
         output = given.output or Path("gnetsegd/models") / plan.name
+        output.mkdir(parents=True, exist_ok=True)
+        write_credits(output / "credits.csv", photos, indices)
         scores = write_bundle(output, content, table, Photos(load_photos(indices, VAL)), frames[::4])
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
