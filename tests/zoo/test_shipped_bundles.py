@@ -32,6 +32,11 @@ def test_the_default_model_is_shipped():
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_every_bundle_calls_a_person_a_person(name):
+    assert "person" in load_bundle(name).labels
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_input_and_mask_are_uint8_with_scale_1_and_zero_point_0(name, runtime):
     bundle = load_bundle(name)
     interpreter = interpreter_class(runtime)(model_content=bundle.content)
