@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gnetseg_zoo import evaluate
 from gnetseg_zoo.datasets.samples import EMPTY, DataError, Sample
-from gnetseg_zoo.judging import peers
+from gnetseg_zoo.judging import peers, sheets
 from gnetseg_zoo.judging.judge import Board, judge
 from gnetseg_zoo.judging.photos import (
     FULL_BODY,
@@ -152,3 +152,10 @@ def test_a_scene_is_known_by_its_source_not_by_the_domain_of_the_index():
         return _domain(Sample(None, None, "crowd", source, "", "hand", "", "val"))
 
     assert [of("coco_one"), of("coco_group_nc"), of("coco")] == [SCENE, GROUP, MIXED]
+
+
+def test_the_worst_photos_are_shown_of_those_alone_that_may_be_passed_on(mixed, tmp_path):
+    (path,) = sheets.draw("gnetseg-tiny", [mixed], tmp_path / "pictures")
+    assert path.name == "gnetseg-tiny-fullbody.jpg"
+    with Image.open(path) as picture:
+        assert picture.width == sheets.COLUMNS * sheets.TILE_PX
