@@ -218,3 +218,57 @@ def test_empty_pictures_show_nobody(photos, tmp_path):
 def test_photos_that_lack_a_kind_are_refused_in_a_sentence(mixed, tmp_path):
     with pytest.raises(DataError, match="no training photo is of empty"):
         Pictures(load_photos([mixed], TRAIN), tmp_path, {FULL_BODY: 1.0}, size=48, seed=1)
+
+
+PLAN = """
+input = "{input}"
+{begin}
+int8 = {int8}
+minutes = 0.01
+learning_rate = 1e-3
+batch = 2
+ema_decay = 0.9
+seed = 1
+[sizes]
+48 = 1.0
+[kinds]
+fullbody = 1.0
+"""
+
+
+def trained(folder, name, index, **changes):
+    """Train the made-up network for half a second; the weights."""
+    plan = {"input": "RGB", "begin": "", "int8": "false"} | changes
+    (folder / f"{name}.toml").write_text(PLAN.format(**plan))
+    given = [
+        "--data",
+        str(index),
+        "--source",
+        "made-up",
+        "--teacher",
+        str(folder),
+        "--output",
+        str(folder / name),
+    ]
+    assert train.main([str(folder / f"{name}.toml"), *given]) == 0
+    return load_weights(folder / name / "weights.npz")
+
+
+@pytest.mark.usefixtures("photos")
+def test_training_goes_from_colour_to_grey_to_integers_and_on_where_it_was_stopped(
+    mixed, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(train, "read_tflite", lambda _: (STEPS, weights()))
+    monkeypatch.setattr("gnetseg_zoo.selfie.plan.CONFIGS", tmp_path)
+    floats = trained(tmp_path, "floats", mixed)
+    assert not np.allclose(floats["c02"][0], weights()["c02"][0], atol=1e-6)
+    taught = 'begin = "floats"\nteacher = "floats"\nteaching = 0.5'
+    assert trained(tmp_path, "grey", mixed, input="Y", begin=taught)["c00"][0].shape[1] == 1
+    trained(tmp_path, "integers", mixed, begin='begin = "floats"', int8="true", input="YUV444")
+    assert load_ranges(tmp_path / "integers" / "weights.npz")
+    assert not load_ranges(tmp_path / "floats" / "weights.npz")
+    capsys.readouterr()
+    trained(tmp_path, "floats", mixed)
+    assert "from 0.0 minutes on" in capsys.readouterr().out
+    lines = (tmp_path / "floats" / "log.csv").read_text().splitlines()
+    assert int(lines[-1].split(",")[1]) == int(lines[2].split(",")[1]) > 0, "a finished run trains no further"
