@@ -262,8 +262,7 @@ def test_training_goes_from_colour_to_grey_to_integers_and_on_where_it_was_stopp
     monkeypatch.setattr("gnetseg_zoo.selfie.plan.CONFIGS", tmp_path)
     floats = trained(tmp_path, "floats", mixed)
     assert not np.allclose(floats["c02"][0], weights()["c02"][0], atol=1e-6)
-    taught = 'begin = "floats"\nteacher = "floats"\nteaching = 0.5'
-    assert trained(tmp_path, "grey", mixed, input="Y", begin=taught)["c00"][0].shape[1] == 1
+    assert trained(tmp_path, "grey", mixed, input="Y", begin='begin = "floats"')["c00"][0].shape[1] == 1
     trained(tmp_path, "integers", mixed, begin='begin = "floats"', int8="true", input="YUV444")
     assert load_ranges(tmp_path / "integers" / "weights.npz")
     assert not load_ranges(tmp_path / "floats" / "weights.npz")

@@ -19,15 +19,11 @@ class Plan:
     """A configuration: sizes with their shares, kinds with their shares.
 
     ``begin``: the configuration that it goes on from; none: MediaPipe's own weights.
-    ``teacher``: the configuration for RGB whose network looks at the same pictures; its answer is
-    ``teaching`` (0 to 1) of the target.
     """
 
     name: str
     title: str
     begin: str
-    teacher: str
-    teaching: float
     input: str
     int8: bool
     sizes: dict[int, float]
@@ -60,8 +56,6 @@ def load_plan(path: Path) -> Plan:
             name=path.stem,
             title=given.get("title", ""),
             begin=given.get("begin", ""),
-            teacher=given.get("teacher", ""),
-            teaching=float(given.get("teaching", 0)),
             input=given["input"],
             int8=given["int8"],
             sizes={int(k): float(v) for k, v in given["sizes"].items()},

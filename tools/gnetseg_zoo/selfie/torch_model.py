@@ -132,7 +132,8 @@ class SelfieNet(nn.Module):
     def _round(self, tensor: int, y: Tensor) -> Tensor:
         if self.watched is not None:
             values = y.detach().flatten()
-            self.watched.setdefault(tensor, []).append(values[:: max(1, len(values) // WATCHED_VALUES)])
+            some = values[:: max(1, len(values) // WATCHED_VALUES)]
+            self.watched.setdefault(tensor, []).append(some.clone())  # a view would keep all of them
         if self.ranges is None:
             return y
         low, high = self.ranges[tensor]

@@ -4,7 +4,7 @@
 Needs torch, OpenCV, and tensorflow to read MediaPipe's file. The same command goes on
 where it was stopped; the learning rate follows the clock. A configuration with
 ``int8 = true`` trains with the rounding of int8 simulated: its ranges are taken once, from
-the photos that the export is calibrated with, and stay.
+the photos that the export is calibrated with, and stay; for no minutes it only takes them.
 """
 
 from __future__ import annotations
@@ -143,11 +143,6 @@ class Training:
             weights, begun_as = load_weights(begin), plan.begin_input
         if (begun_as, plan.input) in CHANGES:
             weights = CHANGES[begun_as, plan.input](weights)
-        self.teacher: SelfieNet | None = None
-        if plan.teacher:
-            self.teacher = SelfieNet(
-                cheaper(steps), load_weights(output.parent / plan.teacher / WEIGHTS)
-            ).eval()
         torch.manual_seed(plan.seed)
         self.model = SelfieNet(cheaper(steps), weights)
         photos = load_photos(indices, TRAIN)
@@ -218,15 +213,10 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = self.plan.learning_rate * rise * (0.01 + 0.495 * (1 + math.cos(math.pi * share)))
         pixels, targets, weights = self.pictures.batch(self.plan.batch, size)
-        truth = torch.from_numpy(targets)
         # Half precision would be coarser than the integers that the second stage is about.
         with torch.autocast("cpu", torch.bfloat16, enabled=self.plan.bfloat16 and not self.plan.int8):
             scores = self.model(tensor(pixels, self.plan.input))[:, 0].float()
-            if self.teacher is not None:
-                with torch.no_grad():
-                    said = torch.sigmoid(self.teacher(tensor(pixels, "RGB"))[:, 0].float())
-                truth = truth.lerp(said, self.plan.teaching)
-        loss = loss_of(scores, truth, torch.from_numpy(weights))
+        loss = loss_of(scores, torch.from_numpy(targets), torch.from_numpy(weights))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
@@ -278,7 +268,7 @@ def main(arguments: list[str] | None = None) -> int:
         if begin is None and plan.begin:
             begin = output.parent / plan.begin / WEIGHTS
         training = Training(plan, indices, given.teacher, given.source, begin, output)
-        training.run(given.minutes or plan.minutes, given.checkpoint_s)
+        training.run(plan.minutes if given.minutes is None else given.minutes, given.checkpoint_s)
     except (DataError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return os.EX_DATAERR
