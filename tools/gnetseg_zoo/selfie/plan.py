@@ -66,7 +66,7 @@ def load_plan(path: Path) -> Plan:
             ema_decay=float(given["ema_decay"]),
             seed=int(given["seed"]),
             bfloat16=bool(given.get("bfloat16", False)),
-            most_differing=float(given.get("most_differing", 0.01)),
+            most_differing=float(given.get("most_differing", 0.005)),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: is no configuration of this training ({error!r})") from error
