@@ -19,7 +19,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -163,9 +163,14 @@ def check_labels(bundle: ModelBundle, frames: Frames) -> None:
         )
 
 
-def write_bundle(
-    folder: Path, content: bytes, table: dict[str, Any], data: ExportData, frames: Frames
-) -> Scores:
+class Scorer(Protocol):
+    """Whatever scores a bundle."""
+
+    def score(self, bundle: ModelBundle) -> Scores:
+        """Its scores by name."""
+
+
+def write_bundle(folder: Path, content: bytes, table: dict[str, Any], data: Scorer, frames: Frames) -> Scores:
     """Check and score the network in a folder beside, then put it in place; gives the scores.
 
     Raises :class:`ModelError` when the network breaks its promise: the former bundle then stays.

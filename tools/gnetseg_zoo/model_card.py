@@ -35,6 +35,13 @@ PERSON_SCORES = (
     "outline is met within 0.75 % of the diagonal; false person is the mean share of person pixels where "
     "nobody is."
 )
+JUDGED_SCORES = (
+    "Photos that their licences keep out of training; of full bodies, which all have a clean licence, photos "
+    "that only chose. Centre square, area-resized. mIoU is the mean of the person's and the background's "
+    "intersection over union, each summed over all pixels of the domain; persons that the mask does not know "
+    "of are left out. The headline is the mean of the domains' mIoU. False person is the mean share of the "
+    "picture that is called a person where nobody is; flicker the share of still pixels that change label."
+)
 SCENE_SCORES = (
     "The whole photo stretched to the network's square. IoU is summed over all labelled pixels of the split; "
     "mIoU is its mean over the classes that occur. Unlabelled pixels are left out."
@@ -127,11 +134,13 @@ def _scores(scores: dict[str, Any]) -> list[str]:
         return ["Not scored yet.", ""]
     heads = list(dict.fromkeys(key for numbers in slices.values() for key in numbers))
     lines = [f"## Scores, split {scores.get('split', 'unknown')}", ""]
-    words = [WORDS.get(head, head.replace("_", " ")) for head in heads]
-    lines += ["| | " + " | ".join(words) + " |", "|---" * (len(heads) + 1) + "|"]
+    titles = [WORDS.get(head, head.replace("_", " ")) for head in heads]
+    lines += ["| | " + " | ".join(titles) + " |", "|---" * (len(heads) + 1) + "|"]
     for name, numbers in slices.items():
         lines.append(f"| {name} | " + " | ".join(_number(numbers.get(head, "")) for head in heads) + " |")
-    return [*lines, "", PERSON_SCORES if "persons" in slices else SCENE_SCORES, ""]
+    judged = "headline" in slices.get("persons", {})
+    words = JUDGED_SCORES if judged else PERSON_SCORES if "persons" in slices else SCENE_SCORES
+    return [*lines, "", words, ""]
 
 
 def _curve(rows: list[dict[str, Any]]) -> list[str]:
@@ -166,8 +175,10 @@ def index(tables: list[dict[str, Any]]) -> str:
 
 
 def _headline(scores: dict[str, Any]) -> str:
-    shown = [name for name in ("portrait", "fullbody", "persons", "all") if name in scores]
-    return ", ".join(f"{name} {scores[name]['miou']}" for name in shown)
+    shown = [n for n in ("portrait", "fullbody", "scene", "persons", "all") if "miou" in scores.get(n, {})]
+    words = [f"{name} {scores[name]['miou']}" for name in shown]
+    overall = scores.get("persons", {}).get("headline")
+    return ", ".join(words if overall is None else [f"headline {overall}", *words])
 
 
 def write_index() -> Path:

@@ -32,7 +32,7 @@ NAMES = (
     "sign",
     "fence",
     "car",
-    "pedestrian",
+    "person",
     "bicyclist",
 )
 UNLABELLED = len(NAMES)
