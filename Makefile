@@ -9,6 +9,8 @@
 PYTHON ?= $(shell for p in python3.11 python3.13 python3.12 python3; do \
 	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 DEMO_SECONDS ?= 10
+# Tests wait more than they compute: two files at a time use two cores.
+SIDE_BY_SIDE = -n 2 --dist loadfile
 PIP_INSTALL = bin/pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test test-train soak hil hil-shell hil-pi hil-pi-shell check docs venv clean
@@ -19,9 +21,9 @@ demo: .venv/.done
 # The same tests on three sets of packages: the newest with tflite-runtime, the newest with
 # ai-edge-litert and numpy 2, and the versions of Debian bookworm.
 test: .venv/.done .venv-litert/.done .venv-bookworm/.done examples/node_modules/.done check
-	.venv/bin/python -m pytest
-	.venv-litert/bin/python -m pytest -m "runtime"
-	.venv-bookworm/bin/python -m pytest -m "runtime"
+	.venv/bin/python -m pytest $(SIDE_BY_SIDE)
+	.venv-litert/bin/python -m pytest $(SIDE_BY_SIDE) -m "runtime"
+	.venv-bookworm/bin/python -m pytest $(SIDE_BY_SIDE) -m "runtime"
 
 # Training and export need PyTorch and TensorFlow (about 3 GB): their tests run apart. They also run
 # what they export under the other TFLite runtime, which is in .venv.

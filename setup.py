@@ -29,6 +29,7 @@ EXTRAS = {
         "pillow>=10.1",
         "pytest>=8.0",
         "pytest-timeout>=2.3",
+        "pytest-xdist>=3.6",
         "ruff>=0.6",
         "setuptools>=65",
         "wheel>=0.40",

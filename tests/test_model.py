@@ -193,4 +193,4 @@ def test_a_person_that_is_no_class_is_refused(bundle: Path) -> None:
 
 
 def test_the_driving_bundles_take_no_building_for_a_person() -> None:
-    assert load_bundle("gnetseg-driving").persons == ("pedestrian", "bicyclist")
+    assert load_bundle("gnetseg-driving").persons == ("person", "bicyclist")

@@ -83,6 +83,7 @@ class Daemon:
                 make_source(config.camera), make_network(config.accelerator, bundle), self._publisher,
                 lambda: not self._ready, self._wake.set,
             )  # fmt: skip
+            road.set_wanted(not config.idle.rest)  # nobody has had the time to come
             reloader = Reloader(Setup(config, bundle), self._path, self._settings, road, self._wake.set)
             self._reporter = Reporter(road, self._notifier, lambda: reloader.setup)
             road.start()

@@ -370,7 +370,7 @@ def test_a_hiccup_after_a_long_rest_is_no_reason_to_give_a_device_up(pair: Pair)
     assert isinstance(pair.answer(), Loss)
     for _ in range(100):
         pair.clock.now += 5
-        assert pair.answer() is None
+        assert pair.auto.collect(0) is None
         pair.auto.rested()
     pair.clock.now += 5
     pair.auto.rested()

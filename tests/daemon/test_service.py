@@ -74,7 +74,7 @@ def test_outside_systemd_nothing_is_said_and_nothing_fails(monkeypatch: pytest.M
     ("usec", "pid", "seconds"),
     [
         ("20000000", None, 20.0),
-        ("20000000", str(os.getpid()), 20.0),
+        pytest.param("20000000", str(os.getpid()), 20.0, id="its own number"),
         ("20000000", "1", 0.0),
         (None, None, 0.0),
     ],
