@@ -44,7 +44,7 @@ def run(config: Path | None, settings: tuple[str, ...]) -> None:
 @cli.command("check-config")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @settings_option
-@click.option("--no-load", is_flag=True, help="Do not load the network: the file is for another machine.")
+@click.option("--no-load", is_flag=True, help="Open no network, key, camera: the file is for elsewhere.")
 @click.option(
     "--running", is_flag=True, hidden=True, help="For a reload: the camera and the socket are in use."
 )

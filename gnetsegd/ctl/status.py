@@ -32,6 +32,13 @@ def show(target: Target, as_json: bool) -> None:
         click.echo("\n".join(lines(status, info)))
 
 
+def words(value: Any) -> str:
+    """A driver's own counters and words, without the marks of a programming language; what is empty goes."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {words(inner)}" for key, inner in value.items() if inner not in ("", {}))
+    return str(value)
+
+
 def lines(status: dict[str, Any], info: dict[str, Any] | None) -> list[str]:
     """The same for people."""
     state = clean(status["state"])
@@ -77,7 +84,7 @@ def lines(status: dict[str, Any], info: dict[str, Any] | None) -> list[str]:
         ),
         ("watched", "yes" if status["subscribers"] else "no"),
     ]
-    rows += [(clean(key, 40), clean(str(value))) for key, value in status["accelerator"].items()]
+    rows += [(clean(key, 40), clean(words(value))) for key, value in status["accelerator"].items()]
     width = max(len(name) for name, _ in rows)
     return [f"{name:>{width}}  {text}" for name, text in rows]
 

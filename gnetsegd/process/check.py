@@ -12,6 +12,7 @@ from ..errors import GnetsegError, TransientError
 from ..model import ModelBundle, load_bundle
 from ..road import zmq_endpoints
 from ..road.camera_loop import DRIVER_SHARE
+from ..road.zmq_socket import load_keys
 from .daemon import warnings
 from .parts import make_network, make_source
 from .prove import prove
@@ -20,8 +21,8 @@ from .prove import prove
 def check(path: Path | None, settings: tuple[str, ...], *, load: bool, in_use: bool) -> list[str]:
     """Lines for people; ``GnetsegError`` for what would not work.
 
-    ``load`` False leaves out what only the machine that it is for can do: the network, the camera. ``in_use``
-    says that a daemon runs with the same camera.
+    ``load`` False leaves out what only the machine that it is for can do: the network, the keys, the camera.
+    ``in_use`` says that a daemon runs with the same camera and keys.
     """
     if path is None and DEFAULT_PATH.exists():
         path = DEFAULT_PATH
@@ -33,6 +34,9 @@ def check(path: Path | None, settings: tuple[str, ...], *, load: bool, in_use: b
     if load:
         prove(bundle, config.accelerator, _stay_while_asked)
         if not in_use:
+            for table in config.publish.all_endpoints():
+                if table.curve_secret_key_file:
+                    load_keys(table.curve_secret_key_file, table.curve_authorized_keys_dir)
             lines += _open_camera(config, bundle)
     camera, accelerator = config.camera.driver, config.accelerator.driver
     lines.append(f"{path or 'defaults'}: good ({camera} camera, {accelerator} accelerator, {bundle.id})")

@@ -81,7 +81,8 @@ class Daemon:
             self._publisher.open(config.publish)
             road = self._road = Road(
                 make_source(config.camera), make_network(config.accelerator, bundle), self._publisher,
-                lambda: not self._ready, self._wake.set,
+                # New parts that cannot work are taken back by the reload, at whatever time it comes.
+                lambda: not (self._ready or reloader.busy), self._wake.set,
             )  # fmt: skip
             road.set_wanted(not config.idle.rest)  # nobody has had the time to come
             reloader = Reloader(Setup(config, bundle), self._path, self._settings, road, self._wake.set)

@@ -72,7 +72,9 @@ class Progress:
             return False
         marks = (road.camera.signs_of_life(), road.pipeline.signs_of_life())
         # Unequal and not more: after a reload a new thread counts from 0.
-        if all(new != old for new, old in zip(marks, self._marks, strict=True)):
+        camera, pipeline = (new != old for new, old in zip(marks, self._marks, strict=True))
+        # A video that has ended has no thread any more; its last frame may wait for an accelerator.
+        if pipeline and (camera or road.camera.state == "ended"):
             self._marks = marks
             return True
         return False

@@ -17,7 +17,7 @@ from typing import Any
 from ..accelerators import Accelerator
 from ..accelerators.watch import MaskWatch, limit_s
 from ..errors import TransientError
-from ..frame import Frame, Mask, ModelInfo
+from ..frame import Frame, Loss, Mask, ModelInfo
 from .mailbox import Mailbox, Pool
 from .publisher import Publisher
 from .supervisor import BEAT_S, REST_BEAT_S, Supervised
@@ -243,7 +243,7 @@ class Pipeline(Supervised):
             if result is not None:
                 log.debug("frame %d is lost: %s", result.frame.sequence, result.reason)
                 self._lose(result.frame)
-            self._judge(accelerator, result.reason if result is not None else "")
+            self._judge(accelerator, result)
             if self.resting:
                 self._enter("resting", REST_BEAT_S + BEAT_S + COLLECT_LIMIT_S)
                 self._wanted.wait(REST_BEAT_S)
@@ -255,17 +255,17 @@ class Pipeline(Supervised):
         answer_s = limit_s(self.accelerator.answer_limit_s)
         self._enter("a call for the accelerator's answer", BEAT_S + max(COLLECT_LIMIT_S, answer_s))
 
-    def _judge(self, accelerator: Accelerator, lost_because: str) -> None:
+    def _judge(self, accelerator: Accelerator, loss: Loss | None) -> None:
         """After an answer that is no mask: is it given up?"""
         now = time.monotonic()
         if self.results != self._answered:
             self._answered, self._served_until = self.results, now
         watch, answer_limit_s = self._watch, accelerator.answer_limit_s
-        watch.look(self.results, bool(lost_because), self.in_flight, now)
-        if watch.lasts_s > limit_s(answer_limit_s) / 2 and (lost_because or self.in_flight):
+        watch.look(self.results, loss is not None, self.in_flight, now)
+        if watch.lasts_s > limit_s(answer_limit_s) / 2 and (loss is not None or self.in_flight):
             self.no_masks = True
         if watch.is_over(answer_limit_s):
-            why = f" (the last frame was lost: {lost_because})" if lost_because else ""
+            why = f" (the last frame was lost: {loss.reason})" if loss is not None else ""
             raise NoMasks(
                 f"the accelerator takes frames and has given no mask for {watch.lasts_s:.1f} s{why}; "
                 f"{accelerator.advice}"

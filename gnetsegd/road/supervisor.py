@@ -153,6 +153,8 @@ class Supervised(ABC):
             try:
                 self._session()
             except EndOfVideo as end:
+                # Its last call has returned: what is still computed may take longer than that might.
+                self._enter("at its end", math.inf)
                 self.state, self.reason = "ended", str(end)
                 self.attempts += 1
                 self._wake()

@@ -46,6 +46,23 @@ EVENTS = zmq.EVENT_LISTENING | zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
 _EVENT = struct.Struct("=Hi")
 
 
+def load_keys(secret_key_file: str, keys_dir: str) -> tuple[bytes, bytes]:
+    """The public and the secret key; ``ConfigError`` where they or the readers' folder cannot be opened."""
+    from zmq.auth import load_certificate
+
+    try:
+        public, secret = load_certificate(secret_key_file)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"publish.curve_secret_key_file: {error}; make one with gnetsegctl keygen", os.EX_NOINPUT
+        ) from None
+    if secret is None:
+        raise ConfigError(f"publish.curve_secret_key_file: {secret_key_file} holds no secret key")
+    if keys_dir and not os.path.isdir(keys_dir):  # noqa: PTH112 - the text stays as it was configured
+        raise ConfigError(f"publish.curve_authorized_keys_dir: {keys_dir} is not a folder")
+    return public, secret
+
+
 class PublishSocket:
     """An XPUB socket for ``tables``, which have the same settings.
 
@@ -112,19 +129,10 @@ class PublishSocket:
         self.mind_the_door(())
 
     def _use_curve(self, secret_key_file: str, keys_dir: str) -> None:
-        from zmq.auth import CURVE_ALLOW_ANY, load_certificate
+        from zmq.auth import CURVE_ALLOW_ANY
         from zmq.auth.thread import ThreadAuthenticator
 
-        try:
-            public, secret = load_certificate(secret_key_file)
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"publish.curve_secret_key_file: {error}; make one with gnetsegctl keygen", os.EX_NOINPUT
-            ) from None
-        if secret is None:
-            raise ConfigError(f"publish.curve_secret_key_file: {secret_key_file} holds no secret key")
-        if keys_dir and not os.path.isdir(keys_dir):  # noqa: PTH112 - the text stays as it was configured
-            raise ConfigError(f"publish.curve_authorized_keys_dir: {keys_dir} is not a folder")
+        public, secret = load_keys(secret_key_file, keys_dir)
         self._authenticator = ThreadAuthenticator(self._context)
         self._authenticator.start()
         self._authenticator.configure_curve(domain=ZAP_DOMAIN, location=keys_dir or CURVE_ALLOW_ANY)

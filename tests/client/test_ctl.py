@@ -30,7 +30,7 @@ from gnetsegd.ctl.main import main
 from gnetsegd.ctl.overlay import edge, overlay, palette
 from gnetsegd.ctl.png import encode_png
 from gnetsegd.ctl.session import Target
-from gnetsegd.ctl.status import duration
+from gnetsegd.ctl.status import duration, words
 from gnetsegd.errors import PermanentError
 from gnetsegd.message import topic
 
@@ -532,3 +532,9 @@ def test_a_mask_in_blocks_fits_the_cells() -> None:
 
 def test_durations_are_as_a_person_says_them() -> None:
     assert [duration(s) for s in (5, 119, 600, 7200, 200_000)] == ["5 s", "119 s", "10 min", "2 h", "2 days"]
+
+
+def test_what_an_accelerator_says_of_itself_is_shown_in_words() -> None:
+    usb = {"faults": {"absent": 1}, "last_fault": "", "recoveries": 0}
+    assert words(usb) == "faults: absent: 1, recoveries: 0"
+    assert words("as it is") == "as it is"

@@ -76,6 +76,27 @@ def test_a_camera_that_is_busy_or_not_plugged_in_is_a_warning_only(monkeypatch: 
     assert script.closed == 1
 
 
+def test_keys_that_the_daemon_could_not_open_are_no_good_unless_it_is_for_another_machine(
+    tmp_path: Path,
+) -> None:
+    from zmq.auth import create_certificates
+
+    public, secret = create_certificates(tmp_path, "gnetsegd")
+    address = 'publish.endpoints=["tcp://0.0.0.0:5999"]'
+    for file, folder, sentence in (
+        ("/nowhere/own.key_secret", "", r"/nowhere/own\.key_secret; make one with gnetsegctl keygen"),
+        (public, "", "holds no secret key"),
+        (secret, "/nowhere/readers", "/nowhere/readers is not a folder"),
+    ):
+        settings = (
+            address, f"publish.curve_secret_key_file={file}", f"publish.curve_authorized_keys_dir={folder}",
+        )  # fmt: skip
+        with pytest.raises(GnetsegError, match=sentence):
+            checked(*settings)
+        assert "good" in checked(*settings, load=False)[-1]
+    assert "good" in checked(address, f"publish.curve_secret_key_file={secret}")[-1]
+
+
 def test_what_its_readers_would_take_for_dead_is_a_warning_only() -> None:
     warning, good = checked("publish.status_interval_s=10")
     assert "readers take a daemon for dead that is silent for 3 s" in warning

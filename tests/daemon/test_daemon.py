@@ -132,6 +132,21 @@ def test_a_reload_takes_over_what_changed_without_reopening_the_camera(start: St
     daemon.wait_for_log("reload: done")
 
 
+def test_a_reload_before_it_is_ready_keeps_the_running_configuration_too(start: Start) -> None:
+    absent = config() + '[accelerator.usb]\nserial = "none-such"\n'
+    absent = absent.replace('driver = "standin"', 'driver = "usb"')
+    assert '"usb"' in absent
+    daemon = start(config=absent)
+    daemon.wait_for_state("no-accelerator")
+    daemon.config.write_text(
+        absent.replace('driver = "pattern"', 'driver = "video"\nvideo.path = "/nowhere/clip.mp4"')
+    )
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for_log("the running configuration stays")
+    daemon.wait_for_state("no-accelerator")
+    assert "/nowhere/clip.mp4" in daemon.words()
+
+
 def test_a_reload_of_the_camera_goes_on_with_the_numbers_and_the_same_socket(start: Start) -> None:
     daemon = start(config=config(fps=50))
     reader = daemon.subscribe()

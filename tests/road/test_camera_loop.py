@@ -103,6 +103,12 @@ def test_the_end_of_a_video_is_no_error(start: Make) -> None:
     assert loop.reason == "the clip is over"
 
 
+def test_a_video_that_has_ended_is_no_call_that_blocks_while_its_last_masks_are_made(start: Make) -> None:
+    loop, _, _, _ = start(Script([0, EndOfVideo("the clip is over")]))
+    wait_until(lambda: loop.state == "ended")
+    assert [loop.blocked(now / 2) for now in range(100)] == [""] * 100
+
+
 def test_a_call_that_does_not_return_is_told_with_its_name_and_no_second_camera_is_made(start: Make) -> None:
     blocked = threading.Event()
     script = Script([0, blocked, 1])

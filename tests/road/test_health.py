@@ -137,3 +137,12 @@ def test_time_in_which_nothing_was_asked_of_it_does_not_count() -> None:
     assert not watch.is_over(0.3)
     watch.look(5, False, 1, 3603.0)
     assert watch.is_over(0.3)
+
+
+def test_a_video_that_has_ended_lets_its_last_frame_wait_for_the_accelerator() -> None:
+    road, progress = made_of("ended", "lost"), health.Progress()
+    progress.made(road)
+    assert not progress.made(road)
+    road.pipeline.signs += 1
+    assert progress.made(road)
+    assert not progress.made(road), "an accelerator whose attempts do not end is no rest"

@@ -240,6 +240,7 @@ class Mute(EchoAccelerator):
 
     advice = "mend the accelerator"
     answer_limit_s = 0.05
+    words = "the device says no"
 
     def __init__(self, keeps: bool) -> None:
         super().__init__(depth=4)
@@ -253,7 +254,7 @@ class Mute(EchoAccelerator):
             time.sleep(0.02)
             return None
         result = super().collect(timeout_s)
-        return result and Loss(result.frame, "the device says no")
+        return result and Loss(result.frame, self.words)
 
 
 @pytest.mark.parametrize("keeps", [True, False])
@@ -279,6 +280,20 @@ def test_an_accelerator_that_takes_frames_and_gives_no_masks_is_given_up_and_tol
         number += 1
         time.sleep(0.005)
     wait_until(lambda: not pipeline.no_masks)
+
+
+def test_losses_without_a_word_are_losses_too(roads: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "GIVEN_UP_S", 0.2)
+    accelerator = Mute(keeps=False)
+    accelerator.words = ""
+    road = roads(accelerator)
+    number = 0
+    while not road.pipeline.reopens:
+        assert number < 2000, "it takes frames and gives no masks, and runs on"
+        road.put(number, wait=False)
+        number += 1
+        time.sleep(0.005)
+    assert road.pipeline.no_masks
 
 
 def test_while_nobody_wants_masks_no_frame_is_given_to_the_network_and_then_the_newest(roads: Any) -> None:
