@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from . import __version__, command_line
-from .config import DEFAULT_PATH
+from .config import DEFAULT_PATH, find_file
 
 settings_option = click.option(
     "--set",
@@ -36,9 +36,7 @@ def run(config: Path | None, settings: tuple[str, ...]) -> None:
     """Run the daemon in the foreground (systemd does the rest)."""
     from .process import daemon
 
-    if config is None and DEFAULT_PATH.exists():
-        config = DEFAULT_PATH
-    sys.exit(daemon.run(config, settings))
+    sys.exit(daemon.run(find_file(config), settings))
 
 
 @cli.command("check-config")

@@ -103,7 +103,7 @@ class AcceleratorConfig:
         "(the network on this CPU), or one that a package adds",
     )
     backoff_max_s: float = option(
-        1.0, "the longest pause between two attempts to reopen it", unit="s", minimum=0.1, maximum=600
+        0.5, "the longest pause between two attempts to reopen it", unit="s", minimum=0.1, maximum=600
     )
     options: Any = attrs.field(factory=dict, metadata={"table": "gnetsegd.accelerators"})
 
@@ -449,6 +449,11 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
     except ValueError as error:
         raise ConfigError(f"{shown}: not valid TOML: {clean(str(error))}") from None
+
+
+def find_file(named: Path | None) -> Path | None:
+    """The configuration file: the one that was named, else the usual one if it is there, else none."""
+    return named if named is not None or not DEFAULT_PATH.exists() else DEFAULT_PATH
 
 
 def load(path: Path | None, settings: typing.Sequence[str] = ()) -> Config:

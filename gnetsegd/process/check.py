@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ..cameras import CaptureRequest
-from ..config import DEFAULT_PATH, Config
+from ..config import Config, find_file
 from ..config import load as load_config
 from ..errors import GnetsegError, TransientError
 from ..model import ModelBundle, load_bundle
@@ -24,8 +24,7 @@ def check(path: Path | None, settings: tuple[str, ...], *, load: bool, in_use: b
     ``load`` False leaves out what only the machine that it is for can do: the network, the keys, the camera.
     ``in_use`` says that a daemon runs with the same camera and keys.
     """
-    if path is None and DEFAULT_PATH.exists():
-        path = DEFAULT_PATH
+    path = find_file(path)
     config = load_config(path, settings)
     zmq_endpoints.check(config.publish)
     bundle = load_bundle(config.model.bundle)

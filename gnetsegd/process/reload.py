@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import attrs
 
-from ..config import Config
+from ..config import Config, find_file
 from ..config import load as load_config
 from ..errors import GnetsegError, PermanentError, as_fatal
 from ..model import load_bundle
@@ -78,8 +78,9 @@ class Reloader:
 
     def _run(self) -> None:
         try:
-            check_in_child(str(self._path) if self._path else None, self._settings)
-            config = load_config(self._path, self._settings)
+            path = find_file(self._path)
+            check_in_child(str(path) if path else None, self._settings)
+            config = load_config(path, self._settings)
             self._apply(Setup(config, load_bundle(config.model.bundle)))
         except GnetsegError as error:
             log.error("reload: %s; the running configuration stays", error)

@@ -190,7 +190,7 @@ class Road(road.Road):
         *,
         live: bool = False,
         period_s: float = 0.0,
-        backoff_max_s: float = 1.0,
+        backoff_max_s: float = 0.5,
         on_mask: Callable[[Seen], None] | None = None,
     ) -> None:
         self.accelerator = accelerator
