@@ -26,6 +26,9 @@ from .conftest import MODELS
 PROGRAM = """
 import logging, os, runpy, signal, sys
 
+# Whoever runs the tests in the background may have them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 at, pid, early, late = int(sys.argv.pop(1)), os.getpid(), 0, 0
 
 def hook(event, arguments):
