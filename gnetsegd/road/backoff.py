@@ -17,15 +17,16 @@ class Backoff:
         self._next = 0.0
 
     def failed(self, served_s: float, *, slow: bool = False) -> None:
-        """Count a failure after ``served_s`` of service and set the pause; ``slow`` takes the longest.
-
-        Service that lasted as long as the longest pause was stable: the failures before are forgotten.
-        """
-        if served_s >= self.max_s:
-            self.failures = 0
+        """Count a failure after ``served_s`` of service and set the pause; ``slow`` takes the longest."""
+        self.served(served_s)
         self.failures += 1
         pause = self.max_s if slow else min(self.max_s, FIRST_S * 2.0 ** min(self.failures - 1, 16))
         self._next = time.monotonic() + pause
+
+    def served(self, served_s: float) -> None:
+        """Service has ended. If it lasted as long as the longest pause, the failures before are forgotten."""
+        if served_s >= self.max_s:
+            self.failures = 0
 
     def remaining_s(self) -> float:
         """How long to wait until the next attempt."""

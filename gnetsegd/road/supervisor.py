@@ -66,6 +66,8 @@ class Supervised(ABC):
         self._backoff = Backoff(backoff_max_s)
         self._quiet = Quiet()
         self._said = ""
+        #: A session has failed since one last served.
+        self._failed = False
         #: When service of this session began, and until when it is known to have lasted.
         self._served_from = self._served_until = 0.0
         #: The call that is under way, and how long it may go on without a beat.
@@ -127,7 +129,8 @@ class Supervised(ABC):
         self.state, self.reason = state, ""
         self.attempts += 1
         self._served_from = self._served_until = time.monotonic()
-        if self._backoff.failures and self._quiet.may_say():
+        failed, self._failed = self._failed, False
+        if failed and self._quiet.may_say():
             self._log.warning(
                 "%s: back after %d failed attempts%s",
                 self._what, self._backoff.failures, self._quiet.left_out(),
@@ -135,7 +138,7 @@ class Supervised(ABC):
         self._wake()
 
     def _served_s(self) -> float:
-        """How long the session that has just failed had served."""
+        """How long the session that has just ended had served."""
         return self._served_until - self._served_from if self._served_from else 0.0
 
     # -- the loop ---------------------------------------------------------------------------------
@@ -162,6 +165,10 @@ class Supervised(ABC):
             except Exception as error:
                 if self.stopping or self._fails_hard(error):
                     return
+            else:
+                # It ended as it was told to, so it served until now.
+                self._served_until = time.monotonic()
+                self._backoff.served(self._served_s())
 
     def _fails_hard(self, error: Exception) -> bool:
         """Count and tell a failed session; True for one that ends the process."""
@@ -169,6 +176,7 @@ class Supervised(ABC):
             self.fatal = as_fatal(error, self._what)
             self._wake()
             return True
+        self._failed = True
         self._backoff.failed(self._served_s(), slow=isinstance(error, PermanentError))
         reason = clean(str(error) or type(error).__name__, REASON_CHARACTERS)
         if self._quiet.may_say(again=reason == self._said):

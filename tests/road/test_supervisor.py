@@ -96,3 +96,48 @@ def test_words_of_an_error_are_one_clean_line_and_an_unforeseen_one_shows_where(
     assert record.getMessage().isprintable()
     assert len(record.getMessage()) < 600
     assert record.exc_info is not None
+
+
+def test_a_part_is_back_once_after_it_failed_and_not_after_each_rest(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Rested(Part):
+        served = 0
+
+        def _session(self) -> None:
+            self.begun += 1
+            if self.sessions:
+                raise self.sessions.pop(0)
+            self._serving("serving")
+            self.served += 1
+            if self.served == 3:
+                self._stop.wait(10)
+
+    caplog.set_level(logging.INFO)
+    part = Rested(*[TransientError("the lens cap is on")] * 2)
+    part.start()
+    wait_until(lambda: part.served == 3)
+    assert part.stop(5)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the part: the lens cap is on (attempt 1)",
+        "the part: back after 2 failed attempts (1 lines like this were left out)",
+    ]
+
+
+@pytest.mark.parametrize(("served_s", "failures"), [(0.0, 3), (1000.0, 1)])
+def test_stable_service_that_ends_in_a_rest_makes_the_failures_before_forgotten(
+    served_s: float, failures: int
+) -> None:
+    class Rested(Part):
+        def _session(self) -> None:
+            self.begun += 1
+            if self.begun != 3:
+                raise TransientError("the lens cap is on")
+            self._serving("serving")
+            self._served_from -= served_s
+
+    part = Rested()
+    part.start()
+    wait_until(lambda: part.reopens >= 3)
+    assert part.stop(5)
+    assert part._backoff.failures == failures + part.reopens - 3
