@@ -122,9 +122,11 @@ class CameraLoop(Supervised):
             raise
         finally:
             self._enter("closing the camera", stall_s + kernel_s)
-            camera.close()
-            if live:
-                self._throw_away_what_waits()
+            try:
+                camera.close()
+            finally:
+                if live:
+                    self._throw_away_what_waits()
 
     def _throw_away_what_waits(self) -> None:
         """No newer frame will replace it: left there, it might be computed hours later."""

@@ -176,6 +176,19 @@ def test_a_frame_that_no_newer_one_will_replace_is_not_kept_for_later(start: Mak
     assert mailbox.displaced == loop.frames == 2
 
 
+def test_nor_is_it_where_the_camera_fails_as_it_is_closed(
+    start: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: ScriptedCamera) -> None:
+        raise OSError("it cannot be closed")
+
+    monkeypatch.setattr(ScriptedCamera, "close", fail)
+    loop, mailbox, pool, _ = start(Script([0, 1, TransientError("gone")]), take=False)
+    wait_until(lambda: loop.state == "lost")
+    assert not mailbox
+    assert len(pool) == 7
+
+
 def test_a_missing_camera_stays_missing_and_keeps_its_reason_while_it_is_tried_again(start: Make) -> None:
     states = set()
     script = Script(*(TransientError("no camera is plugged in") for _ in range(50)))
