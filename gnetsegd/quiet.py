@@ -27,14 +27,18 @@ class Quiet:
         self._at = clock()
         self._left_out = 0
 
-    def may_say(self, *, again: bool = False) -> bool:
-        """May one more line be written now? ``again``: it says what the last one said, so it can wait."""
+    def may_say(self, *, again: bool = False, waits: bool = False) -> bool:
+        """May one more line be written now? ``again``: it says what the last one said, so it can wait.
+
+        ``waits``: it is the very line that was asked for last and might not be written, so it counts once.
+        """
         now = self._clock()
         self._left = min(self._burst_lines, self._left + (now - self._at) / self._refill_s)
         self._at = now
         if self._left < (self._burst_lines if again else 1):
-            self._left_out += 1
+            self._left_out += not waits
             return False
+        self._left_out -= waits
         self._left -= 1
         return True
 

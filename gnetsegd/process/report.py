@@ -41,7 +41,7 @@ class Reporter:
         self._sent_at = 0.0
         self._sent: tuple[object, ...] = ()
         self._info_of: tuple[object, ...] = ()
-        self._logged: tuple[str, str] = ("", "")
+        self._logged = self._waits = ("", "")
         self._quiet = Quiet(burst_lines=8)
 
     def tick(self, now: float, ready: bool, achieved: bool) -> bool:
@@ -51,7 +51,7 @@ class Reporter:
         info = road.pipeline.info
         backend = info.backend if info is not None else ""
         # A change of the words alone, such as a counter in them, can wait for the next interval.
-        told = (found.state, info, road.camera.info, road.publisher.watched, ready)
+        told = (found.state, info, road.camera.info, setup.bundle, road.publisher.watched, ready)
         periodic = now >= self._due
         if not periodic and (told == self._sent or now - self._sent_at < CHANGES_APART_S):
             return False
@@ -67,9 +67,9 @@ class Reporter:
 
     def _send_info(self, periodic: bool) -> None:
         camera, model = self._road.camera.info, self._road.pipeline.info
-        changed = (camera, model) != self._info_of
-        if camera is not None and model is not None and (changed or periodic):
-            self._info_of = (camera, model)
+        info_of = (camera, model, self._setup().bundle)
+        if camera is not None and model is not None and (info_of != self._info_of or periodic):
+            self._info_of = info_of
             self._road.publisher.send_info(self._info_body(camera, model))
 
     def _info_body(self, camera: Any, model: Any) -> dict[str, Any]:
@@ -140,9 +140,11 @@ class Reporter:
             self._notifier.still_starting(words, EXTEND_S)
 
     def _log_change(self, found: Health, backend: str) -> None:
-        if (found.state, backend) == self._logged or not self._quiet.may_say():
+        change = (found.state, backend)
+        waits, self._waits = change == self._waits, change
+        if change == self._logged or not self._quiet.may_say(waits=waits):
             return
-        self._logged = (found.state, backend)
+        self._logged = change
         # The reason was logged where it arose; here it is a field to search for.
         log.info(
             "%s%s%s", found.state, f" on {backend}" if backend else "", self._quiet.left_out(),

@@ -7,6 +7,7 @@ import logging
 from types import SimpleNamespace
 from typing import Any
 
+import attrs
 import pytest
 
 from gnetsegd.config import Config
@@ -14,6 +15,7 @@ from gnetsegd.message import INFO_FIELDS, STATUS_FIELDS
 from gnetsegd.model import load_bundle
 from gnetsegd.process.parts import Setup
 from gnetsegd.process.report import CHANGES_APART_S, Reporter
+from gnetsegd.quiet import Quiet
 
 from .conftest import MODELS
 from .fakes import CAMERA, MODEL, Road, Systemd
@@ -22,14 +24,16 @@ from .fakes import CAMERA, MODEL, Road, Systemd
 @pytest.fixture
 def talk() -> Any:
     """A reporter that tells each second, its road, and what systemd heard."""
-    setup = Setup(Config(), load_bundle(str(MODELS / "threshold-32")))
     road, systemd = Road(), Systemd()
-    reporter = Reporter(road, systemd, lambda: setup)  # type: ignore[arg-type]
+    reporter = Reporter(road, systemd, lambda: talk.setup)  # type: ignore[arg-type]
 
     def tick(now: float, ready: bool = True, achieved: bool = True) -> bool:
         return reporter.tick(now, ready, achieved)
 
-    return SimpleNamespace(road=road, systemd=systemd, tick=tick, out=road.publisher)
+    setup = Setup(Config(), load_bundle(str(MODELS / "threshold-32")))
+    talk = SimpleNamespace(road=road, systemd=systemd, tick=tick, out=road.publisher, setup=setup)
+    talk.reporter = reporter
+    return talk
 
 
 def test_without_a_change_it_tells_at_each_interval_and_says_so(talk: Any) -> None:
@@ -58,6 +62,13 @@ def test_a_change_is_told_at_once_and_only_once(talk: Any, what: str) -> None:
     talk.tick(100.2)
     assert len(talk.out.statuses) == 2
     assert talk.tick(101.0)
+
+
+def test_a_reload_that_changes_the_words_of_a_network_alone_is_told_at_once(talk: Any) -> None:
+    talk.tick(100.0)
+    talk.setup = talk.setup._replace(bundle=attrs.evolve(talk.setup.bundle, title="The same, in other words"))
+    talk.tick(100.1)
+    assert [info["model"]["title"] for info in talk.out.infos][1:] == ["The same, in other words"]
 
 
 def test_to_become_ready_is_a_change(talk: Any) -> None:
@@ -162,3 +173,21 @@ def test_a_state_that_flaps_all_day_does_not_fill_the_log(
         talk.road.camera.state = ("streaming", "lost")[number % 2]
         talk.tick(100.0 + number)
     assert 2 <= len(caplog.records) <= 22
+
+
+def test_a_state_that_stays_is_counted_once_among_the_lines_that_were_left_out(
+    talk: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gnetsegd")
+    now = 100.0
+    talk.reporter._quiet = Quiet(burst_lines=8, clock=lambda: now)
+    for number in range(21):
+        talk.road.camera.state = ("streaming", "lost")[number % 2]
+        for _ in range(5):
+            talk.tick(now)
+            now += 1.0
+    assert len(caplog.records) == 8
+    now += 10_000.0
+    talk.tick(now)
+    # Six times it was running again meanwhile, for five intervals each.
+    assert caplog.records[-1].getMessage() == "running on standin (6 lines like this were left out)"

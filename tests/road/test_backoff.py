@@ -67,3 +67,19 @@ def test_a_log_that_is_talked_at_all_day_has_a_few_lines_an_hour_and_says_how_ma
     assert "799 lines like this were left out" in words
     now[0] += 24 * 3600
     assert [quiet.may_say() for _ in range(8)] == [True] * 6 + [False] * 2
+
+
+def test_a_line_that_waits_to_be_written_is_counted_once() -> None:
+    now = [0.0]
+    quiet = Quiet(burst_lines=1, clock=lambda: now[0])
+    assert quiet.may_say()
+    assert not quiet.may_say()
+    while not quiet.may_say(waits=True):
+        now[0] += 1.0
+    assert quiet.left_out() == "", "it was written in the end"
+    assert not quiet.may_say()
+    assert not quiet.may_say(waits=True)
+    assert not quiet.may_say()
+    now[0] += 1000.0
+    assert quiet.may_say()
+    assert quiet.left_out() == " (2 lines like this were left out)"
