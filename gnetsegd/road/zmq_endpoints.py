@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
 import zmq
 
 from ..errors import ConfigError, PermanentError
@@ -48,6 +49,8 @@ def check(config: PublishConfig) -> None:
         raise ConfigError(
             "publish.curve_secret_key_file is set, but none of publish.endpoints is tcp: nothing would use it"
         )
+    if config.endpoint:
+        _check_short_form(config)
     seen: set[str] = set()
     short = len(config.endpoints)
     for number, table in enumerate(tables):
@@ -57,6 +60,21 @@ def check(config: PublishConfig) -> None:
             raise ConfigError(f"{key}: {table.address} is named twice; leave one out")
         seen.add(table.address)
         _check_access(key, table, config.allow_plain_tcp)
+
+
+def _check_short_form(config: PublishConfig) -> None:
+    """Beside tables, a setting of ``publish.endpoints`` that guards none of them is a mistake."""
+    ipc = any(not is_tcp(address) for address in config.endpoints)
+    for name, used, instead in (
+        ("ipc_mode", ipc, "mode"),
+        ("send_hwm_messages", bool(config.endpoints), "send_hwm_messages"),
+    ):
+        default = attrs.fields_dict(type(config))[name].default
+        if not used and getattr(config, name) != default:
+            raise ConfigError(
+                f"publish.{name} is for publish.endpoints, and none of those would use it; set {instead} in "
+                "[[publish.endpoint]]"
+            )
 
 
 def _check_address(key: str, address: str) -> None:

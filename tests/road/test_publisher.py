@@ -482,6 +482,21 @@ def test_an_endpoint_that_cannot_be_meant_is_refused_with_its_number(
 
 
 @pytest.mark.parametrize(
+    ("setting", "instead"),
+    [("ipc_mode = '0600'", "mode"), ("send_hwm_messages = 7", "send_hwm_messages")],
+)
+def test_a_setting_of_the_short_form_that_no_table_would_heed_is_refused(
+    publisher: Publisher, tmp_path: Path, setting: str, instead: str
+) -> None:
+    table = f"[[publish.endpoint]]\naddress = 'ipc://{tmp_path}/a'"
+    with pytest.raises(
+        ConfigError, match=rf"none of those would use it; set {instead} in \[\[publish.endpoint"
+    ):
+        publisher.open(publish_config(f"[publish]\n{setting}\n{table}"))
+    publisher.open(publish_config(f"[publish]\n{setting}\nendpoints = ['ipc://{tmp_path}/b']\n{table}"))
+
+
+@pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("[[publish.endpoint]]\nmode = '0600'", "publish.endpoint[1].address is missing; it is what to bind"),
