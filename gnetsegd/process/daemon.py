@@ -68,8 +68,9 @@ class Daemon:
     def run(self) -> int:
         """Run until SIGTERM, SIGINT or the end of the video; the process's exit code.
 
-        Raises ``GnetsegError`` when it cannot start, and ``HungError`` when a call into a camera or an
-        accelerator does not return; after READY nothing else ends it but a stop.
+        Raises ``GnetsegError`` when it cannot start, ``HungError`` when a call into a camera or an
+        accelerator does not return, and ``TransientError`` when the file of its socket is gone or an old part
+        does not let go at a reload; after READY nothing else ends it but a stop.
         """
         config = self._config
         for words in warnings(config, self._notifier.watchdog_s):
