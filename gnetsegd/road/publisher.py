@@ -234,7 +234,8 @@ class Publisher:
         for outlet in self._outlets:
             with self._lock:
                 more = outlet.receive(EVENTS_PER_POLL)
-            self._changed |= outlet.judge()
+            if outlet.judge():  # not |=: the other thread may set it meanwhile
+                self._changed = True
             if more:
                 os.eventfd_write(self._pending, 1)
             if outlet.is_shut:

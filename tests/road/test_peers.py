@@ -475,6 +475,23 @@ def test_whoever_wants_to_know_is_told_when_the_first_comes_and_the_last_goes(
     wait_until(lambda: publisher.poll_subscriptions() or told == [True, False])
 
 
+def test_what_the_connections_thread_finds_while_the_main_thread_judges_is_not_forgotten(
+    publisher: Publisher, endpoint: str, context: zmq.Context[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = subscribe(context, endpoint, b"mask/")
+    wait_until(lambda: publisher.poll_subscriptions() or publisher.watched)
+    (outlet,) = publisher._outlets
+
+    def judge() -> bool:
+        reader.close()
+        wait_until(lambda: publisher._changed)
+        return False
+
+    monkeypatch.setattr(outlet, "judge", judge)
+    publisher.poll_subscriptions()
+    assert not publisher.watched, "the network would compute for nobody"
+
+
 def test_one_poll_takes_in_a_bounded_number_of_messages_and_tells_that_there_are_more(
     publisher: Publisher, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
