@@ -48,6 +48,9 @@ default.
 Each socket takes at most 128 connections (fewer where few files may be open), and 16 new ones a second after
 the first 128. A connection may hold 16 subscriptions, of at most 64 bytes each, and send 32 messages in 10 s:
 whoever sends more is cut. So is who speaks no ZMTP 3 (libzmq 4 or later), such as a browser or a port scan.
+
+Keys are read at the start: a client whose `.key` file was added gets masks, and one whose file was removed
+gets none any more, after `systemctl restart gnetsegd`. A reload does not look at them.
 """
 
 CODES = """
