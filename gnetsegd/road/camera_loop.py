@@ -58,6 +58,7 @@ class CameraLoop(Supervised):
         self.frames = 0
         self.dropped = dropped
         self.next_sequence = first_sequence
+        self._described = ""
         self._awake = threading.Event()
         self._awake.set()
         #: Awake and not to stop; plain, as it is asked for each frame.
@@ -110,7 +111,9 @@ class CameraLoop(Supervised):
             self.info = info = _clean(camera.open(request))
             live = info.live
             check_rate(info.fps, wait_s, f"camera {config.name}")
-            if self._quiet.may_say():
+            # The same camera after a nap is no news, and would use up the lines that a fault needs.
+            if info.description != self._described and self._quiet.may_say():
+                self._described = info.description
                 log.info("camera %s: %s%s", config.name, info.description, self._quiet.left_out())
             self._enter("a call for the camera's next frame", stall_s)
             self._stream(camera, live)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -270,6 +271,27 @@ def test_a_sleeping_camera_is_closed_and_wakes_up_again(start: Make) -> None:
     frames = loop.frames
     loop.set_awake(True)
     wait_until(lambda: loop.frames == frames + 3)
+
+
+def test_after_many_naps_it_is_still_told_why_the_camera_is_gone(
+    start: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gnetsegd")
+    naps = 8
+    script = Script(*[list(range(100_000))] * naps, [0, TransientError("it was unplugged")], period_s=0.001)
+    loop, _, _, _ = start(script)
+    for _ in range(naps):
+        frames = loop.frames
+        wait_until(lambda seen=frames: loop.frames > seen)
+        loop.set_awake(False)
+        wait_until(lambda: loop.state == "sleeping")
+        loop.set_awake(True)
+    wait_until(lambda: loop.state == "lost")
+    assert loop.stop(2)
+    assert [record.getMessage() for record in caplog.records][:2] == [
+        "camera cam0: scripted",
+        "camera cam0 (scripted): it was unplugged (attempt 1)",
+    ]
 
 
 def test_without_a_taker_the_camera_still_gets_slots_and_the_newest_frame_waits(start: Make) -> None:
