@@ -13,7 +13,6 @@ import select
 import struct
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +62,6 @@ class Publisher:
     def __init__(self, camera: str) -> None:
         self.session = new_session()
         self.masks = 0
-        #: Called by ``poll_subscriptions``, in its thread, when ``watched`` has changed since it last was.
-        self.on_watched: Callable[[bool], None] | None = None
         self._camera = camera
         self._lock = threading.Lock()
         self._outlets: list[PublishSocket] = []
@@ -78,7 +75,7 @@ class Publisher:
         self._mask_topic = topic("mask", camera)
         self._frame_topic = topic("frame", camera)
         self._frames = False
-        self.watched = self._told_watched = False
+        self.watched = False
         self._mask_sockets: list[zmq.Socket[bytes]] = []
         self._frame_sockets: list[zmq.Socket[bytes]] = []
         self._info: ModelInfo | None = None
@@ -245,10 +242,6 @@ class Publisher:
             self._changed = False
             with self._lock:
                 self._update_wants()
-        if self.watched != self._told_watched:
-            self._told_watched = self.watched
-            if self.on_watched is not None:
-                self.on_watched(self.watched)
 
     def _update_wants(self) -> None:
         masks, frames = [], []

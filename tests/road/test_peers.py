@@ -464,15 +464,22 @@ def test_a_descriptor_tells_of_a_subscriber_also_if_status_went_out_in_between(
     reader.close()
 
 
-def test_whoever_wants_to_know_is_told_when_the_first_comes_and_the_last_goes(
+def test_it_is_watched_from_the_first_who_comes_to_the_last_who_goes(
     publisher: Publisher, endpoint: str, context: zmq.Context[Any]
 ) -> None:
-    told: list[bool] = []
-    publisher.on_watched = told.append
-    reader = subscribe(context, endpoint, b"mask/")
-    wait_until(lambda: publisher.poll_subscriptions() or told == [True])
-    reader.close()
-    wait_until(lambda: publisher.poll_subscriptions() or told == [True, False])
+    first, second = (subscribe(context, endpoint, b"mask/") for _ in range(2))
+    (outlet,) = publisher._outlets
+    wait_until(lambda: publisher.poll_subscriptions() or len(holders(outlet)) == 2)
+    first.close()
+    wait_until(lambda: publisher.poll_subscriptions() or len(holders(outlet)) == 1)
+    assert publisher.watched
+    second.close()
+    wait_until(lambda: publisher.poll_subscriptions() or not publisher.watched)
+
+
+def holders(outlet: Any) -> list[Any]:
+    """The connections that hold a subscription."""
+    return [peer for peer in list(outlet._peers._peers.values()) if peer.topics]
 
 
 def test_what_the_connections_thread_finds_while_the_main_thread_judges_is_not_forgotten(
