@@ -37,7 +37,7 @@ def frames():
 
 def random_model(classes, variant="reformat", encoding="softmax"):
     torch.manual_seed(1)
-    widths = (4, 8, 8)
+    widths = (4, 8, 8, 8)
     network = build("medium", widths=widths, size=SIZE, classes=classes, variant=variant, encoding=encoding)
     return GnetSeg(network).eval()
 

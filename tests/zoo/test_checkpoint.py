@@ -13,7 +13,7 @@ from gnetseg_zoo.networks import build
 from gnetseg_zoo.training.checkpoint import CheckpointError, fingerprint, load_checkpoint, save_checkpoint
 
 LARGE = fingerprint(build("large", widths=(8, 16, 32, 48)))
-SMALL = fingerprint(build("small", widths=(8, 16, 32)))
+SMALL = fingerprint(build("small", widths=(8, 16, 32, 48)))
 
 
 def test_a_disk_that_fills_up_leaves_the_former_checkpoint(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from gnetseg_zoo.chip import check, chip_layers
+from gnetseg_zoo.describe import named
 from gnetseg_zoo.networks import build
 
 
@@ -12,13 +13,33 @@ def refused(network):
 
 
 def test_a_wide_large_network_fits_the_chip():
-    assert refused(build("large", widths=(32, 64, 128), down="pool")) == {}
+    assert refused(build("large", widths=(32, 64, 128, 192), down="pool")) == {}
 
 
 def test_a_change_of_channels_inside_a_major_layer_counts_as_another_one():
     network = build("large", widths=(8, 16, 32, 48), last_width=8)
     assert len(chip_layers(network)) == 8
     assert refused(network)["major layers"].startswith("8, at most 7")
+
+
+def test_two_layers_of_one_width_and_size_are_one():
+    assert len(chip_layers(build("medium", widths=(8, 16, 24, 24)))) == 5
+    assert len(chip_layers(build("large", widths=(8, 16, 32, 32)))) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"), [("gnetseg-large-224y", 7), ("gnetseg-medium", 6), ("gnetseg-small", 5)]
+)
+def test_the_chip_counts_the_accelerators_networks_as_the_paper_does(name, layers):
+    counted = chip_layers(named(name))
+    assert len(counted) == layers
+    assert min(counted) >= 2
+    assert counted[-1] == 2  # before the reformat (figure 2)
+
+
+def test_where_a_stride_is_centred_is_named_as_inferred():
+    (told,) = (v for v in check(named("gnetseg-large-224y")) if v.limit == "stride corner")
+    assert "inferred" in told.reason
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def test_every_shipped_configuration_can_be_read_and_built(name):
         ("until = 1.0", "until = 0.9", "must rise in 'until' from above 0 and end at 1.0"),
         ("until = 0.15", "until = 0.0", "must rise in 'until' from above 0"),
         ("until = 0.15", "until = 1.0", "must rise in 'until' from above 0"),
-        ("size = 176", "size = 182", "the size 182 is not a multiple of 4"),
+        ("size = 176", "size = 182", "the size 182 is not a multiple of 8"),
         ("seed = ", "seed = -", "seed"),
         ("[augmentation]", "[augmentation]\nflip = 1.5", r"augmentation\.flip is 1\.5"),
         ("[sources]", "[sources]\nother = -1.0", r"\[sources\] 'other' is -1"),
@@ -34,8 +34,8 @@ def test_every_shipped_configuration_can_be_read_and_built(name):
     ],
 )
 def test_a_faulty_configuration_names_file_and_key(tmp_path: Path, old, new, sentence):
-    text = (CONFIGS / "gnetseg-medium.toml").read_text("utf-8")
-    text = text.replace('name = "gnetseg-medium"', 'name = "mine"')
+    text = (CONFIGS / "gnetseg-tiny.toml").read_text("utf-8")
+    text = text.replace('name = "gnetseg-tiny"', 'name = "mine"')
     assert old in text
     path = tmp_path / "mine.toml"
     path.write_text(text.replace(old, new, 1))

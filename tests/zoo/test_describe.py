@@ -50,7 +50,7 @@ def test_a_configuration_for_the_accelerator_keeps_the_limits_of_the_chip(name, 
 
 @pytest.mark.parametrize(("encoding", "noted"), [("softmax", True), ("integer", False)])
 def test_where_the_argmax_is_computed_is_said_of_softmax_only(encoding, noted, capsys):
-    given = ("large", "--widths", "8,16,32", "--encoding", encoding)
+    given = ("large", "--widths", "8,16,32,48", "--encoding", encoding)
     assert ("The chip computes them and no argmax" in said(capsys, *given)) is noted
     assert json.loads(said(capsys, *given, "--json"))["argmax_in_file"] is noted
 
@@ -62,7 +62,7 @@ def test_where_the_argmax_is_computed_is_said_of_softmax_only(encoding, noted, c
         (["large"], "large wants --widths"),
         (["gnetseg-tiny", "--widths", "8,16,24"], "--widths is for an architecture (large, medium, small)"),
         (["gnetseg-tiny", "--size", "0"], "--size is for an architecture (large, medium, small)"),
-        (["large", "--widths", "8,16,24", "--size", "0"], "must be a multiple of 8; given 0"),
+        (["large", "--widths", "8,16,24,32", "--size", "0"], "must be a multiple of 8; given 0"),
         (["gnetseg-huge", "--widths", "8"], "no network is called 'gnetseg-huge'; there are "),
         (["large", "--widths", "8,x"], "--widths takes numbers with commas between"),
         (["none.toml"], "no network is called 'none.toml'"),

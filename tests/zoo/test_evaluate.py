@@ -78,7 +78,7 @@ def test_the_scores_of_one_drive_are_not_kept_as_those_of_the_split(index, capsy
 
 
 def test_describe_prints_a_network_of_the_paper_with_the_chips_verdict(capsys):
-    assert describe.main(["large", "--widths", "32,64,128", "--down", "pool", "--json"]) == 0
+    assert describe.main(["large", "--widths", "32,64,128,192", "--down", "pool", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["pattern"] == "DOWN-DOWN-DOWN-NONE-UP-UP-(NONE+reformat)"
     assert found["fits_chip"] is True

@@ -42,7 +42,7 @@ size = 32
 encoding = "integer"
 classes = ["background", "person"]
 down = "stride"
-widths = [4, 4, 8]
+widths = [4, 4, 8, 8]
 [training]
 minutes = 0.02
 batch = 4
@@ -153,7 +153,7 @@ def test_a_network_that_the_chip_cannot_compute_is_refused_for_the_accelerator(
 
 def test_a_checkpoint_of_another_network_is_refused(command, photos, tmp_path, capsys):
     arguments = command(PERSONS + SOURCES, photos)
-    (tmp_path / "tiny.toml").write_text(PERSONS.replace("[4, 4, 8]", "[4, 8, 8]") + SOURCES)
+    (tmp_path / "tiny.toml").write_text(PERSONS.replace("[4, 4, 8, 8]", "[4, 8, 8, 8]") + SOURCES)
     assert export.main(arguments) == 65
     assert "is of another network" in capsys.readouterr().err
 

@@ -7,7 +7,7 @@ from gnetseg_zoo.costs import layer_costs, macs, parameters
 from gnetseg_zoo.describe import named
 from gnetseg_zoo.networks import ARCHITECTURES, INPUT_CHANNELS, NetworkError, build
 
-WIDTHS = {"large": (8, 16, 32, 48), "medium": (8, 16, 32), "small": (8, 16, 32)}
+WIDTHS = {"large": (8, 16, 32, 48), "medium": (8, 16, 32, 48), "small": (8, 16, 32, 48)}
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_every_combination_of_the_paper_can_be_built(
 
 
 def test_one_convolution_costs_what_a_person_reckons():
-    costs = layer_costs(build("large", widths=WIDTHS["large"]))[0]
+    costs = layer_costs(build("large", widths=WIDTHS["large"], sublayers=(1, 2, 2, 3, 2, 2, 2)))[0]
     assert costs.macs == 9 * 1 * 8 * 112 * 112
     assert costs.parameters == 9 * 1 * 8 + 8
     assert costs.largest_values == 224 * 224 + 8 * 112 * 112

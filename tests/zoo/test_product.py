@@ -27,7 +27,7 @@ from gnetseg_zoo.training.torch_model import GnetSeg  # noqa: E402
 # A conversion takes a second or two on a free core, and a minute where many jobs share it.
 pytestmark = pytest.mark.timeout(300)
 
-WIDTHS = {"large": (8, 8, 8, 8), "medium": (8, 8, 8), "small": (8, 8, 8)}
+WIDTHS = {"large": (8, 8, 8, 8), "medium": (8, 8, 8, 8), "small": (8, 8, 8, 8)}
 # One convolution a major layer; two at the end of large, where 16 classes at 448 then are too many.
 SUBLAYERS = {"large": (1, 1, 1, 1, 1, 1, 2), "medium": (1,) * 6, "small": (1,) * 5}
 FRAMES = 2

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("cv2")
 
 from gnetseg_zoo.datasets.samples import DataError  # noqa: E402
-from gnetseg_zoo.judging.photos import FULL_BODY, TRAIN, load_photos  # noqa: E402
+from gnetseg_zoo.judging.photos import FULL_BODY, TRAIN, VAL, load_photos  # noqa: E402
 from gnetseg_zoo.selfie import train  # noqa: E402
 from gnetseg_zoo.selfie.graph import (  # noqa: E402
     Step,
@@ -23,9 +24,10 @@ from gnetseg_zoo.selfie.graph import (  # noqa: E402
     read_tflite,
     save_weights,
 )
-from gnetseg_zoo.selfie.pictures import COMPOSED, HALF_LENGTH, Pictures  # noqa: E402
+from gnetseg_zoo.selfie.pictures import COMPOSED, HALF_LENGTH, Batches, Pictures, know  # noqa: E402
 from gnetseg_zoo.selfie.plan import CONFIGS, load_plan  # noqa: E402
 from gnetseg_zoo.selfie.torch_model import SelfieNet, watch  # noqa: E402
+from gnetseg_zoo.selfie.validation import Validation  # noqa: E402
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -198,7 +200,7 @@ def test_training_pictures_follow_the_masks(photos, tmp_path):
     kinds = {HALF_LENGTH: 1.0, FULL_BODY: 1.0}
     pixels, targets, weight = Pictures(photos, tmp_path, kinds, size=48, seed=1).batch(16, 48)
     assert pixels.shape == (16, 48, 48, 3)
-    inside, outside = targets > 0.9, targets < 0.1
+    inside, outside = targets > 229, targets < 25
     assert weight.min() >= 0
     assert inside.any()
     assert outside.any()
@@ -207,7 +209,41 @@ def test_training_pictures_follow_the_masks(photos, tmp_path):
 
 def test_composed_pictures_show_persons_of_full_body_photos(photos, tmp_path):
     _, targets, _ = Pictures(photos, tmp_path, {COMPOSED: 1.0}, size=48, seed=1).batch(8, 48)
-    assert (targets.max((1, 2)) > 0.5).sum() >= 6
+    assert (targets.max((1, 2)) > 127).sum() >= 6
+
+
+def test_a_steps_pictures_are_the_same_whatever_was_made_before(photos, tmp_path):
+    pictures = Pictures(photos, tmp_path, {FULL_BODY: 1.0, COMPOSED: 1.0}, size=48, seed=1)
+    batches = Batches(pictures, {48: 0.5, 32: 0.5}, batch=3, seed=7, pixel_format="Y")
+    first = [batches[step] for step in (3, 4)]
+    again = batches[4]
+    assert all(np.array_equal(a, b) for a, b in zip(first[1], again, strict=True))
+    assert not np.array_equal(first[0][1], first[1][1])
+    assert first[1][0].shape[1] == 1, "Y has one channel"
+
+
+def test_a_drawn_portrait_is_taught_by_both_and_counts_less_where_they_differ(mixed, tmp_path):
+    (portrait,) = (p for p in load_photos([mixed], TRAIN, every_licence=True) if p.sample.source == "eg1800")
+    drawn = know(portrait, tmp_path)
+    assert drawn.weight.min() == 255
+    Image.fromarray(np.zeros(drawn.target.shape, np.uint8)).save(tmp_path / f"{portrait.key}.png")
+    taught = know(portrait, tmp_path)
+    person = drawn.target == 255
+    assert set(np.unique(taught.target[person])) == {153}
+    assert taught.weight[person].max() < 90
+    assert taught.weight[~person].min() == 255
+
+
+def test_a_domain_of_few_photos_is_scored_but_does_not_count_in_the_mean(mixed):
+    validation = Validation(load_photos([mixed], VAL), 16)
+    validation.domains = np.array(["portrait"] * 10 + ["room"])
+    truth = np.zeros((11, 16, 16), bool)
+    truth[:, 4:8] = True
+    validation.truths, validation.known = truth, np.ones_like(truth)
+    predicted = truth.copy()
+    predicted[10] = ~predicted[10]
+    found = validation.score(predicted)
+    assert (found["portrait"], found["room"], found["mean"]) == (1.0, 0.0, 1.0)
 
 
 def test_empty_pictures_show_nobody(photos, tmp_path):
@@ -259,7 +295,6 @@ def test_training_goes_from_colour_to_grey_to_integers_and_on_where_it_was_stopp
     mixed, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(train, "read_tflite", lambda _: (STEPS, weights()))
-    monkeypatch.setattr("gnetseg_zoo.selfie.plan.CONFIGS", tmp_path)
     floats = trained(tmp_path, "floats", mixed)
     assert not np.allclose(floats["c02"][0], weights()["c02"][0], atol=1e-6)
     assert trained(tmp_path, "grey", mixed, input="Y", begin='begin = "floats"')["c00"][0].shape[1] == 1

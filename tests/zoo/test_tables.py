@@ -140,7 +140,9 @@ def test_the_inferred_rate_makes_the_paper_s_two_pi_rows():
 
 def test_the_link_is_measured_and_stays_within_its_bound():
     pytest.importorskip("usb")
-    network = build("large", widths=(8, 8, 8), input_format="RGB", size=224, classes=16, encoding="softmax")
+    network = build(
+        "large", widths=(8, 8, 8, 8), input_format="RGB", size=224, classes=16, encoding="softmax"
+    )
     rates = measure(network, mbps=10.0, compute_ms=1.0, seconds=0.5)
     # Half a byte a pixel comes back pipelined, a whole one serially; a burst of replies may be counted.
     assert 0 < rates.serial <= 1.1 * rates.serial_bound

@@ -10,7 +10,7 @@ from gnetseg_zoo.networks import ARCHITECTURES, build  # noqa: E402
 from gnetseg_zoo.training.losses import integer_loss, softmax_loss  # noqa: E402
 from gnetseg_zoo.training.torch_model import GnetSeg, pad_for_stride  # noqa: E402
 
-WIDTHS = {"large": (4, 4, 8, 8), "medium": (4, 4, 8), "small": (4, 4, 8)}
+WIDTHS = {"large": (4, 4, 8, 8), "medium": (4, 4, 8, 8), "small": (4, 4, 8, 8)}
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -28,7 +28,7 @@ size = 32
 encoding = "integer"
 classes = ["background", "person"]
 down = "stride"
-widths = [4, 4, 8]
+widths = [4, 4, 8, 8]
 [training]
 minutes = 0.02
 batch = 4
@@ -64,7 +64,7 @@ def test_a_checkpoint_of_another_network_stops_training_with_a_sentence(argument
     assert train.main(arguments) == 0
     before = (tmp_path / "run" / CHECKPOINT).read_bytes()
     config = tmp_path / "tiny.toml"
-    config.write_text(CONFIG.replace("[4, 4, 8]", "[4, 8, 8]"))
+    config.write_text(CONFIG.replace("[4, 4, 8, 8]", "[4, 8, 8, 8]"))
     assert train.main(arguments) == 65
     assert "of another network" in capsys.readouterr().err
     assert (tmp_path / "run" / CHECKPOINT).read_bytes() == before
@@ -82,7 +82,7 @@ def test_the_exported_network_gives_the_rounded_labels_of_the_trained_one(archit
     from gnetseg_zoo.scoring.runtime import check_tensor, interpreter_class
 
     torch.manual_seed(1)
-    network = build(architecture, widths=(4, 8, 8), variant=variant, size=32, classes=4)
+    network = build(architecture, widths=(4, 8, 8, 8), variant=variant, size=32, classes=4)
     model = GnetSeg(network).eval()
     frames = [np.random.default_rng(n).integers(0, 256, (32, 32, 1), np.uint8) for n in range(20)]
     with torch.no_grad():

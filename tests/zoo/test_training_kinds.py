@@ -33,7 +33,7 @@ size = 32
 encoding = "{encoding}"
 classes = {classes}
 down = "stride"
-widths = [4, 4, 8]
+widths = [4, 4, 8, 8]
 [training]
 minutes = 0.02
 batch = 4

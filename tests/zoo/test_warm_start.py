@@ -72,6 +72,24 @@ def test_a_wider_and_deeper_network_begins_as_the_original(bundle, frames, same)
     assert not torch.allclose(kernel[:, :32], kernel[:, 32:64]), "copies would learn the same for ever"
 
 
+def test_a_convolution_more_before_the_reformat_changes_nothing_at_first(bundle, frames):
+    shape = {"widths": [8, 16, 32, 48], "last_width": 4}
+    source = build("large", sublayers=[1, 1, 2, 5, 2, 1, 1], **shape)
+    convolutions = bundle_convolutions(bundle.content)
+    kernel, bias = convolutions.pop()
+    del convolutions[-1]
+    convolutions.append((np.tile(kernel, (1, 2, 1, 1))[:, :16], bias))
+    models = []
+    for last in (1, 2):
+        torch.manual_seed(1)
+        model = GnetSeg(build("large", sublayers=[2, 1, 2, 5, 2, 1, last], **shape))
+        assert begin_from(model, source, convolutions, frames) == len(model.convs)
+        models.append(raw(model.eval(), frames))
+    # The convolution more has passed a ReLU before it.
+    assert torch.allclose(models[1], models[0].clamp_min(0), atol=1e-3)
+    assert models[0].max() > 0.1
+
+
 def test_a_network_in_colour_begins_with_the_brightness_alone(bundle, frames, same):
     config = load_config(CONFIGS / "gnetseg-large-yuv.toml")
     model, _ = begun(config.build_network(), bundle, frames.repeat(1, 3, 1, 1))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from gnetseg_zoo.costs import layer_costs, parameters
-from gnetseg_zoo.networks import KERNEL, Network
+from gnetseg_zoo.networks import KERNEL, Network, size_after
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,10 @@ INPUT_SIZES = (
 ACTIVATIONS = Limit(
     96 * 224 * 224, "values read and written by a convolution", False, "96 channels at 224x224"
 )
+STRIDE_CORNER = Limit(
+    1, "pixels right of and below its block's first", False, "that is how TFLite pads a stride of 2"
+)
+"""Where a convolution that halves the map is centred; another corner would move the mask by a pixel."""
 WEIGHTS = Limit(
     14_714_688, "weights and biases", False, "VGG16's convolutions run on the chip before this one"
 )
@@ -58,6 +62,7 @@ def check(network: Network) -> list[Verdict]:
     costs = layer_costs(network)
     activations = max(cost.largest_values for cost in costs)
     sizes = [limit.value for limit in INPUT_SIZES]
+    strides = any(sublayer.stride > 1 for sublayer in network.sublayers())
     return [
         _verdict("input size", network.size in sizes, f"{network.size} of {sizes}", INPUT_SIZES[0]),
         _verdict(
@@ -65,6 +70,14 @@ def check(network: Network) -> list[Verdict]:
         ),
         _at_most("major layers", len(counted), MAJOR_LAYERS),
         _at_most("sublayers", most, SUBLAYERS),
+        _verdict(
+            "stride corner",
+            True,
+            f"its strides are centred {STRIDE_CORNER.value} {STRIDE_CORNER.unit}; not checked on a chip"
+            if strides
+            else "it has no strides",
+            STRIDE_CORNER,
+        ),
         _verdict(
             "fewest channels",
             min(channels) >= FEWEST_CHANNELS.value,
@@ -81,13 +94,15 @@ def chip_layers(network: Network) -> list[int]:
     """Sublayers of each major layer as the chip counts them.
 
     "Different major layers are separated either by a change of number of channels
-    between sublayers, or by a change of the feature map size" (section 2.2); two NONE
-    layers of one width in a row stay two, as the paper counts them in Medium and Small.
+    between sublayers, or by a change of the feature map size" (section 2.2): two neighbours of one
+    width and size are one layer.
     """
-    counts: list[int] = []
+    runs: list[tuple[int, int]] = []  # width of each sublayer, size of the map that its major layer enters
+    size = network.size
     for layer in network.layers:
-        counts += [len(list(run)) for _, run in groupby(s.out_channels for s in layer.sublayers)]
-    return counts
+        runs += [(sublayer.out_channels, size) for sublayer in layer.sublayers]
+        size = size_after(layer, size)
+    return [len(list(run)) for _, run in groupby(runs)]
 
 
 def _at_most(name: str, found: int, limit: Limit) -> Verdict:

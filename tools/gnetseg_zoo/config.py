@@ -21,9 +21,9 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; the message names file, key and remedy."""
 
 
-DataKind = Literal["persons", "matting_human", "camvid", "cityscapes"]
-"""What ``--data`` names: an index.csv of photos of persons, or a published data set's folder
-(``camvid``: or its index.csv)."""
+DataKind = Literal["photos", "persons", "matting_human", "camvid", "cityscapes"]
+"""What ``--data`` names: an index.csv of photos of persons (``photos``: several, by kinds of
+``judging.photos``), or a published data set's folder (``camvid``: or its index.csv)."""
 PERSON_DATA = ("persons", "matting_human")
 
 
@@ -58,12 +58,21 @@ class Stage:
 
 
 @attrs.frozen
+class Shape:
+    """Widths and sublayers of a network, as in :class:`NetworkConfig`."""
+
+    widths: list[int]
+    sublayers: list[int]
+
+
+@attrs.frozen
 class TrainingConfig:
     """How a network is trained.
 
     ``empty_weight``: how much a person-free picture counts against one with a person.
     ``begin_from``: a bundle whose convolutions are taken over where they fit, also into wider and
-    deeper layers (``training/warm_start.py``).
+    deeper layers (``training/warm_start.py``); ``begin_as``: the widths and sublayers that it has,
+    where they are not those of its own configuration of today.
     ``distillation``: how much (0..1) of a photo's target is the teacher's mask, where there is one.
     ``balanced``: rare classes count more (softmax of scenes only).
     """
@@ -76,6 +85,7 @@ class TrainingConfig:
     stages: list[Stage] = attrs.field(validator=attrs.validators.min_len(1))
     empty_weight: float = 1.0
     begin_from: str = ""
+    begin_as: Shape | None = None
     distillation: float = attrs.field(default=0.0, validator=[attrs.validators.ge(0), attrs.validators.le(1)])
     balanced: bool = False
 
@@ -85,7 +95,8 @@ class Config:
     """One file of ``configs/``.
 
     ``accelerator``: the network is for the chip, whose limits it must keep (``chip.py``).
-    ``sources``: how often a picture begins with a photo of each source of an index.csv.
+    ``sources``: how often a picture begins with a photo of each source of an index.csv;
+    ``kinds``: of each kind of ``selfie.pictures``, for data = "photos".
     """
 
     name: str
@@ -95,13 +106,16 @@ class Config:
     network: NetworkConfig
     training: TrainingConfig
     sources: dict[str, float] = attrs.field(factory=dict)
+    kinds: dict[str, float] = attrs.field(factory=dict)
     augmentation: Rates = attrs.field(factory=Rates)
     data: DataKind = "persons"
     accelerator: bool = False
 
-    def build_network(self) -> Network:
-        """The network; raises :class:`gnetseg_zoo.networks.NetworkError`."""
+    def build_network(self, shape: Shape | None = None) -> Network:
+        """The network, or one of another ``shape``. Raises :class:`gnetseg_zoo.networks.NetworkError`."""
         n = self.network
+        if shape is not None:
+            n = attrs.evolve(n, widths=shape.widths, sublayers=shape.sublayers)
         return build(
             n.architecture,
             widths=n.widths,
@@ -159,6 +173,8 @@ def _disagreements(config: Config, stem: str) -> Iterator[str]:
             yield f"[sources] {source!r} is {weight:g}; give its share of the pictures, 0 or more"
     if (config.data in PERSON_DATA or config.sources) and not sum(config.sources.values()) > 0:
         yield "[sources] is empty or all 0; give each source of the data its share of the pictures"
+    if (config.data == "photos") != (sum(config.kinds.values()) > 0):
+        yield "[kinds] goes with data = 'photos': give each kind of picture its share there, and only there"
     if config.name != stem:
         yield f"name is {config.name!r}; give it the name of the file, {stem!r}, or rename the file"
 

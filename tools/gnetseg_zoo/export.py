@@ -40,7 +40,7 @@ from gnetseg_zoo.scoring.bundle_scores import with_scores
 from gnetseg_zoo.scoring.float_network import averaged_model
 from gnetseg_zoo.scoring.labeller import of_bundle
 from gnetseg_zoo.training.checkpoint import CHECKPOINT, CheckpointError, fingerprint, load_checkpoint
-from gnetseg_zoo.training.log import LOG, PERSON_COLUMNS, SCENE_COLUMNS
+from gnetseg_zoo.training.log import LOG, PERSON_COLUMNS, PHOTO_COLUMNS, SCENE_COLUMNS
 from gnetsegd.errors import ModelError
 from gnetsegd.model import ModelBundle, load_bundle
 
@@ -51,6 +51,12 @@ NOTE = (
     "The licence above is that of the weights. The photos they were trained on are not part of this "
     "bundle and keep their own terms: several sources are for research use or state none, so check that "
     "training on them is allowed where you use the model."
+)
+
+
+PHOTO_TEACHERS = (
+    "MediaPipe selfie segmentation (Apache-2.0) on the photos for any use and, trained on from it, "
+    "person-floats on the others; DeepLabv3 (Apache-2.0) on groups"
 )
 
 
@@ -102,7 +108,7 @@ def learning_curve(log: Path) -> list[dict[str, float | int]]:
         "minutes": float,
         "images": int,
         "size": int,
-        **dict.fromkeys(PERSON_COLUMNS + SCENE_COLUMNS, float),
+        **dict.fromkeys(PERSON_COLUMNS + PHOTO_COLUMNS + SCENE_COLUMNS, float),
     }
     rows = [{k: kept[k](v) for k, v in line.items() if k in kept and v} for line in lines]
     stood = ("minutes", "images")
@@ -146,6 +152,7 @@ def manifest(config: Config, content: bytes, data: ExportData, state: dict[str, 
             "images": state["images"],
             "weights": "exponential average",
             **origin,
+            **({"teacher": PHOTO_TEACHERS} if config.data == "photos" else {}),
             "torch": torch.__version__,
             "tensorflow": tf.__version__,
         },
@@ -201,7 +208,9 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; gives its exit status."""
     parser = argparse.ArgumentParser(prog="python -m gnetseg_zoo.export", description=__doc__)
     parser.add_argument("config", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="index.csv of the photos, or their folder")
+    parser.add_argument(
+        "--data", required=True, help="index.csv of the photos (several parted by commas), or their folder"
+    )
     parser.add_argument("--run", type=Path, help="folder of the training run (build/train/NAME)")
     parser.add_argument("--output", type=Path, help="folder of the bundle (gnetsegd/models/NAME)")
     parser.add_argument("--scores", action="store_true", help="give softmax's scores in place of the mask")

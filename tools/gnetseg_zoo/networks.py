@@ -57,17 +57,17 @@ ARCHITECTURES: dict[str, Architecture] = {
     "large": Architecture(
         pattern=  ("DOWN", "DOWN", "DOWN", "NONE", "UP", "UP", "UP"),
         widths=   (0,      1,      2,      3,      2,    1,    None),
-        sublayers=(1,      2,      2,      3,      2,    2,    2),
+        sublayers=(2,      2,      2,      3,      2,    2,    2),
     ),
     "medium": Architecture(
         pattern=  ("DOWN", "DOWN", "NONE", "NONE", "UP", "UP"),
-        widths=   (0,      1,      2,      2,      1,    None),
-        sublayers=(1,      2,      3,      3,      2,    2),
+        widths=   (0,      1,      2,      3,      1,    None),
+        sublayers=(2,      2,      3,      3,      2,    2),
     ),
     "small": Architecture(
         pattern=  ("DOWN", "DOWN", "NONE", "NONE", "NONE"),
-        widths=   (0,      1,      2,      2,      None),
-        sublayers=(1,      2,      3,      3,      2),
+        widths=   (0,      1,      2,      3,      None),
+        sublayers=(2,      2,      3,      3,      2),
     ),
 }
 # fmt: on
@@ -158,8 +158,7 @@ def build(
 ) -> Network:
     """Fill in one line of :data:`ARCHITECTURES`.
 
-    ``widths``: channels from the outermost to the innermost major layer (four for
-    large, three for medium and small; one fewer repeats the last). ``sublayers``:
+    ``widths``: channels from the outermost to the innermost major layer, four. ``sublayers``:
     how many a major layer has, in place of the table's numbers. ``last_width``: channels
     inside the last major layer, where a processor may have more than leave it; the chip
     would count it as two layers.
@@ -179,13 +178,8 @@ def build(
         )
     levels = max(w for w in plan.widths if w is not None) + 1
     channels = list(widths)
-    if len(channels) == levels - 1 and channels:
-        channels.append(channels[-1])
     if len(channels) != levels or min(channels) < 1:
-        raise NetworkError(
-            f"{architecture} takes {levels} widths (or {levels - 1}, the last repeated), each at "
-            f"least 1; given {list(widths)}"
-        )
+        raise NetworkError(f"{architecture} takes {levels} widths, each at least 1; given {channels}")
     if input_format not in INPUT_CHANNELS:
         raise NetworkError(
             f"no input format is called {input_format!r}; there are {', '.join(INPUT_CHANNELS)}"

@@ -30,7 +30,7 @@ SCORES = {1: "persons", 2: "all"}
 """The table of ``model.toml`` under ``[scores]`` that holds the mIoU."""
 NOT_TRAINED = "not trained"
 # What a row without a configuration of its own is counted with.
-WIDTHS, SUBLAYERS = (24, 48, 96), (1, 1, 2, 8, 2, 2, 1)
+WIDTHS, SUBLAYERS = (24, 48, 96, 128), (2, 2, 3, 8, 2, 2, 2)
 
 
 def our_configs(row: Row) -> list[Config]:

@@ -15,17 +15,14 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from gnetseg_zoo.config import Config, ConfigError, Stage, load_config
 from gnetseg_zoo.datasets.samples import DataError
@@ -38,6 +35,7 @@ from gnetseg_zoo.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from gnetseg_zoo.training.loading import load
 from gnetseg_zoo.training.log import LOG, RUN_COLUMNS
 from gnetseg_zoo.training.machine import Machine, this_machine
 from gnetseg_zoo.training.tasks import Task, open_task
@@ -61,8 +59,10 @@ def learning_rate(share: float, peak: float) -> float:
 class Training:
     """All that a run consists of, and that a checkpoint holds."""
 
-    def __init__(self, config: Config, task: Task, machine: Machine, output: Path, minutes: float) -> None:
-        self.config, self.task, self.machine = config, task, machine
+    def __init__(
+        self, config: Config, task: Task, machine: Machine, output: Path, minutes: float, workers: int = 0
+    ) -> None:
+        self.config, self.task, self.machine, self.workers = config, task, machine, workers
         self.output, self.minutes = output, minutes
         network = config.build_network()
         self.print = fingerprint(network)
@@ -102,7 +102,7 @@ class Training:
         from gnetseg_zoo.training.warm_start import begin_from, bundle_convolutions  # needs ai-edge-litert
 
         name = self.config.training.begin_from
-        source = load_config(CONFIGS / f"{name}.toml").build_network()
+        source = load_config(CONFIGS / f"{name}.toml").build_network(self.config.training.begin_as)
         pixels, _ = self.task.batches(self.config.training.stages[-1])[0]
         x = torch.from_numpy(pixels).float().to(self.machine.device)
         bundle = load_bundle(name)
@@ -149,7 +149,7 @@ class Training:
         began_s = self.elapsed_s
         with Progress(console=console, disable=not (console.is_terminal and self.machine.leads)) as progress:
             bar = progress.add_task(f"{stage.size}x{stage.size}", total=1.0)
-            for pixels, targets in _load(self.task.batches(stage), self.step, self.machine):
+            for pixels, targets in load(self.task.batches(stage), self.step, self.machine, self.workers):
                 if not losses:
                     last = time.monotonic()  # nor does the clock run while the first pictures are made
                 losses.append(self._step(pixels, targets))
@@ -232,39 +232,13 @@ def _groups(model: GnetSeg, weight_decay: float) -> list[dict[str, Any]]:
     return [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
-def _load(batches: Any, first_step: int, machine: Machine) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches from ``first_step`` on, made by processes beside the training."""
-    first = first_step * machine.ranks + machine.rank
-    steps: Sequence[int] = range(first, first + 10**7 * machine.ranks, machine.ranks)
-    # One keeps a processor's convolutions busy; a GPU wants many.
-    workers = 1 if machine.device.type == "cpu" else max(1, (os.cpu_count() or 2) // machine.ranks - 1)
-    loader = DataLoader(
-        batches,
-        batch_size=None,
-        sampler=steps,
-        num_workers=workers,
-        multiprocessing_context="spawn",  # a fork would inherit locks of this process's threads
-        prefetch_factor=6,
-        worker_init_fn=_one_thread,
-    )
-    try:
-        yield from loader
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"the process that makes the pictures ended ({error}); the last checkpoint is intact, "
-            f"start the same command again"
-        ) from error
-
-
-def _one_thread(_worker: int) -> None:
-    cv2.setNumThreads(1)  # the other threads are the convolutions'
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command; gives its exit status."""
     parser = argparse.ArgumentParser(prog="python -m gnetseg_zoo.train", description=__doc__)
     parser.add_argument("config", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="index.csv, or a data set's folder")
+    parser.add_argument(
+        "--data", required=True, help="index.csv (several parted by commas), or a data set's folder"
+    )
     parser.add_argument("--output", type=Path, help="folder of checkpoint and log (build/train/NAME)")
     parser.add_argument("--cache", type=Path, help="folder of shrunken photos (cache, beside OUTPUT)")
     parser.add_argument("--teacher", type=Path, help="folder of a teacher's masks, for distillation")
@@ -272,6 +246,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint-s", type=float, default=240.0, help="seconds between checkpoints")
     parser.add_argument("--threads", type=int, default=0, help="processor threads (0: as PyTorch likes)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto (a GPU where there is one)")
+    parser.add_argument("--workers", type=int, default=0, help="processes that make pictures (0: all of use)")
     parser.add_argument("--bfloat16", action="store_true", help="twice as fast where the processor knows it")
     given = parser.parse_args(arguments)
     output = given.output or Path("build/train") / given.config.stem
@@ -286,7 +261,7 @@ def main(arguments: list[str] | None = None) -> int:
         minutes = config.training.minutes if given.minutes is None else given.minutes
         if minutes <= 0:
             raise ConfigError(f"--minutes is {minutes:g}; give more than 0")
-        training = Training(config, task, machine, output, minutes)
+        training = Training(config, task, machine, output, minutes, given.workers)
         said = training.begin()
         if machine.leads:
             print(said, flush=True)

@@ -17,7 +17,10 @@ from gnetseg_zoo.datasets.data import open_persons
 from gnetseg_zoo.datasets.pictures import Pixels, network_input, open_photo
 from gnetseg_zoo.datasets.samples import DataError, source_key
 from gnetseg_zoo.datasets.whole_pictures import stretched_input
+from gnetseg_zoo.judging.judge import judge
+from gnetseg_zoo.judging.photos import TRAIN, VAL, load_photos
 from gnetseg_zoo.scoring.evaluate_classes import load_labelled, score_classes
+from gnetseg_zoo.scoring.labeller import of_bundle
 from gnetsegd.model import ModelBundle
 
 CALIBRATION_FRAMES = 150
@@ -74,6 +77,31 @@ class Persons(ExportData):
         return evaluate.score(bundle, open_persons(self.config.data, self.path, "val"))
 
 
+class Photos(ExportData):
+    """Photos of several indices, whatever their licence; the centre square is what the network sees."""
+
+    def __init__(self, config: Config, indices: Sequence[Path]) -> None:
+        super().__init__(config, indices[0])
+        self._indices = indices
+        self.used = load_photos(indices, TRAIN, every_licence=True)
+
+    def frames(self) -> list[Pixels]:
+        network = self.config.network
+        photos = (open_photo(p.sample.image, network.input_format) for p in evenly(self.used))
+        return [network_input(photo, network.size) for photo in photos]
+
+    def sources(self) -> list[dict[str, str | int]]:
+        counts = Counter((p.sample.source, p.sample.licence) for p in self.used)
+        return [{"name": name, "photos": n, "licence": how} for (name, how), n in sorted(counts.items())]
+
+    def score(self, bundle: ModelBundle) -> Scores:
+        photos = load_photos(self._indices, VAL, every_licence=True)
+        (found,) = judge([of_bundle(bundle)], photos, ())
+        persons = evaluate.score(bundle, [p.sample for p in photos])["persons"]
+        domains: Scores = found["domains"]
+        return {"persons": persons | {"headline": found["headline"]}} | domains
+
+
 class Scenes(ExportData):
     """Scenes of several classes, stretched to the network's square."""
 
@@ -95,9 +123,11 @@ class Scenes(ExportData):
         return score_classes(bundle, validation.photos, validation.classes)
 
 
-def export_data(config: Config, path: Path) -> ExportData:
-    """The data set that the configuration names, at ``path``. Raises :class:`DataError`."""
-    return Persons(config, path) if config.data in PERSON_DATA else Scenes(config, path)
+def export_data(config: Config, data: str | Path) -> ExportData:
+    """The data set that the configuration names, at ``data``. Raises :class:`DataError`."""
+    if config.data == "photos":
+        return Photos(config, [Path(part) for part in str(data).split(",")])
+    return Persons(config, Path(data)) if config.data in PERSON_DATA else Scenes(config, Path(data))
 
 
 def calibration_frames(data: ExportData) -> list[Pixels]:

@@ -54,19 +54,23 @@ class Photo:
         return f"{self.sample.source}__{Path(self.path).stem}"
 
 
-def load_photos(indices: Sequence[Path], split: str) -> list[Photo]:
+def load_photos(indices: Sequence[Path], split: str, *, every_licence: bool = False) -> list[Photo]:
     """The photos of ``split`` (train, val, or test: what the licences keep out of training).
 
-    ``train`` and ``val`` hold only photos that are :attr:`Photo.clean`; ``test`` holds the
-    others whose masks were drawn by hand, of every split, and in the domain full body,
-    whose photos are all clean, those of val. Raises :class:`DataError` for an index that
-    cannot be used or an empty split.
+    ``train`` and ``val`` hold only photos that are :attr:`Photo.clean`, unless
+    ``every_licence`` is asked for; ``test`` holds the others whose masks were drawn by hand, of
+    every split, and in the domain full body, whose photos are all clean, those of val.
+    Raises :class:`DataError` for an index that cannot be used or an empty split.
     """
     others: dict[str, Path] = {}
     for index in indices:
         others |= _others(index.parent)
     photos = [_photo(index, sample, others) for index in indices for sample in load_index(index)]
-    chosen = [p for p in photos if (in_test(p) if split == TEST else p.clean and p.sample.split == split)]
+    chosen = [
+        p
+        for p in photos
+        if (in_test(p) if split == TEST else p.sample.split == split and (p.clean or every_licence))
+    ]
     if not chosen:
         raise DataError(f"{', '.join(map(str, indices))}: no photo has split {split!r}")
     return chosen

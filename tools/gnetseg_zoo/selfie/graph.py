@@ -1,5 +1,5 @@
 # mypy: disable-error-code="import-not-found, import-untyped, misc"
-"""MediaPipe's selfie network as a list of plain operators. Needs numpy; reading the .tflite needs tensorflow.
+"""MediaPipe's selfie network as a list of plain operators. Needs numpy; reading the file needs LiteRT.
 
 All its operators are standard but the last, a transposed 2x2 convolution of stride 2,
 which is the same as a 1x1 convolution to four channels and a depth-to-space.
@@ -56,7 +56,7 @@ def read_tflite(path: Path) -> tuple[list[Step], dict[str, tuple[Floats, Floats]
 
     Raises :class:`DataError` for a file with other operators, OSError for one that cannot be read.
     """
-    from tensorflow.lite.python import schema_py_generated as schema
+    from ai_edge_litert import schema_py_generated as schema
 
     content = path.read_bytes()
     if content[4:8] != b"TFL3":

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from gnetseg_zoo.datasets.pictures import PERSON_FROM, Pixels
 from gnetseg_zoo.datasets.samples import EMPTY, DataError
-from gnetseg_zoo.judging.photos import FULL_BODY, GROUP, PORTRAIT, SCENE, Photo, open_all, open_soft
+from gnetseg_zoo.judging.photos import FULL_BODY, GROUP, MIXED, PORTRAIT, SCENE, Photo, open_all, open_soft
 
 Floats = npt.NDArray[np.float32]
 AGREED = 0.8
@@ -39,8 +39,8 @@ def know(photo: Photo, teacher: Path) -> Known:
     """``photo`` with what the drawn mask and the selfie network's say of it together.
 
     Full bodies: CCP draws bags and hats in, the network leaves them out: their mean, and
-    where they differ a third of the weight. Scenes: COCO's outlines are coarse, the
-    network's are good where both mean the same person.
+    where they differ a third of the weight. Portraits drawn by hand likewise, more of the hand.
+    Scenes: COCO's outlines are coarse, the network's are good where both mean the same person.
     """
     pixels, mask, unknown = open_all(photo)
     target = mask.astype(np.float32) / 255
@@ -50,10 +50,13 @@ def know(photo: Photo, teacher: Path) -> Known:
     if photo.domain == FULL_BODY and taught is not None:
         weight -= 0.7 * np.abs(taught - target)
         target = 0.4 * target + 0.6 * taught
-    elif photo.domain in (SCENE, GROUP):
+    elif photo.domain == PORTRAIT and photo.sample.label_kind == "hand" and taught is not None:
+        weight -= 0.7 * np.abs(taught - target)
+        target = 0.6 * target + 0.4 * taught
+    elif photo.domain in (SCENE, GROUP, MIXED):
         near = _outline(mask)
         weight[near] = 0.5
-        if taught is not None and (_agreement(mask, taught) >= AGREED or photo.domain == GROUP):
+        if taught is not None and (_agreement(mask, taught) >= AGREED or photo.domain != SCENE):
             differ = np.abs(taught - target)
             if photo.domain == SCENE:
                 target = 0.5 * target + 0.5 * taught
@@ -99,11 +102,11 @@ class Pictures:
         """How many photos there are of each domain."""
         return {k: len(v) for k, v in self._of.items()}
 
-    def batch(self, count: int, size: int) -> tuple[Pixels, Floats, Floats]:
-        """(RGB uint8 [n, s, s, 3], target [n, s, s] 0..1, weight [n, s, s] 0..1)."""
+    def batch(self, count: int, size: int) -> tuple[Pixels, Pixels, Pixels]:
+        """(RGB [n, s, s, 3], target [n, s, s], weight [n, s, s]), uint8."""
         made = [self._picture(size) for _ in range(count)]
         pixels, targets, weights = (np.stack(part) for part in zip(*made, strict=True))
-        return pixels, targets.astype(np.float32) / 255, weights.astype(np.float32) / 255
+        return pixels, targets, weights
 
     def _picture(self, size: int) -> tuple[Pixels, Pixels, Pixels]:
         rng = self.rng
@@ -260,6 +263,38 @@ class Pictures:
             )
             pixels = np.clip(wide, 0, 255).astype(np.uint8)
         return pixels
+
+
+class Batches:
+    """``batches[step]`` gives the pixels [n, channels, s, s] of a step, and target and weight [n, 2, s, s].
+
+    All uint8. Seeded by (seed, step): a resumed run goes on with the pictures that it would have seen.
+    ``sizes``: sides with their shares; a step has one of them.
+    """
+
+    def __init__(
+        self, pictures: Pictures, sizes: Mapping[int, float], *, batch: int, seed: int, pixel_format: str
+    ) -> None:
+        self._pictures, self._sizes, self._batch = pictures, list(sizes), batch
+        self._shares = np.array(list(sizes.values())) / sum(sizes.values())
+        self._seed, self._format = seed, pixel_format
+
+    def __getitem__(self, step: int) -> tuple[Pixels, Pixels]:
+        rng = self._pictures.rng = np.random.default_rng((self._seed, step))
+        size = self._sizes[int(rng.choice(len(self._sizes), p=self._shares))]
+        pixels, targets, weights = self._pictures.batch(self._batch, size)
+        planes = in_format(pixels, self._format).transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(planes), np.stack([targets, weights], 1)
+
+
+def in_format(pixels: Pixels, pixel_format: str) -> Pixels:
+    """uint8 [n, s, s, channels] of RGB bytes [n, s, s, 3]; Y and YUV444 are BT.601, full range."""
+    out = pixels
+    if pixel_format == "Y":
+        out = np.stack([cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in pixels])[..., None]
+    elif pixel_format == "YUV444":
+        out = np.stack([cv2.cvtColor(p, cv2.COLOR_RGB2YCrCb) for p in pixels])[..., (0, 2, 1)]
+    return out
 
 
 def _warp(known: Known, matrix: Floats, size: int, mirror_edges: bool) -> tuple[Pixels, Pixels, Pixels]:

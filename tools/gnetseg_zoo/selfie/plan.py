@@ -19,6 +19,7 @@ class Plan:
     """A configuration: sizes with their shares, kinds with their shares.
 
     ``begin``: the configuration that it goes on from; none: MediaPipe's own weights.
+    ``every_licence``: of photos for research, too.
     """
 
     name: str
@@ -34,12 +35,14 @@ class Plan:
     ema_decay: float
     seed: int
     most_differing: float
+    every_licence: bool
+    folder: Path
     bfloat16: bool
 
     @property
     def begin_input(self) -> str:
         """The input of what this network goes on from. Raises :class:`DataError` for an unknown one."""
-        return load_plan(CONFIGS / f"{self.begin}.toml").input if self.begin else "RGB"
+        return load_plan(self.folder / f"{self.begin}.toml").input if self.begin else "RGB"
 
     @property
     def size(self) -> int:
@@ -67,6 +70,8 @@ def load_plan(path: Path) -> Plan:
             seed=int(given["seed"]),
             bfloat16=bool(given.get("bfloat16", False)),
             most_differing=float(given.get("most_differing", 0.005)),
+            every_licence=bool(given.get("every_licence", False)),
+            folder=path.parent,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: is no configuration of this training ({error!r})") from error

@@ -4,7 +4,9 @@
 For every clean training photo with a person: the network's probabilities over squares of
 several sizes, mirrored too, averaged. A selfie network sees a standing person best when it
 fills the square, so heads and upper bodies are looked at apart. Needs torch and OpenCV, and
-tensorflow to read MediaPipe's file. ``--part 0/2`` does every second photo, for two processes.
+ai-edge-litert to read MediaPipe's file. ``--weights`` takes what was trained from it in its
+place, ``--research`` looks at the photos with other licences; masks that are there stay.
+``--part 0/2`` does every second photo, for two processes.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from PIL import Image
 from gnetseg_zoo.datasets.pictures import PERSON_FROM, Pixels
 from gnetseg_zoo.datasets.samples import EMPTY, DataError
 from gnetseg_zoo.judging.photos import FULL_BODY, SCENE, TRAIN, load_photos, open_all
-from gnetseg_zoo.selfie.graph import cheaper, read_tflite
+from gnetseg_zoo.selfie.graph import cheaper, load_weights, read_tflite
 from gnetseg_zoo.selfie.torch_model import SelfieNet
 
 SIZE = 256
@@ -90,17 +92,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--source", type=Path, required=True, help="MediaPipe's selfie_segmentation.tflite")
     parser.add_argument("--data", required=True, help="index.csv of the photos, several parted by commas")
     parser.add_argument("--output", type=Path, required=True, help="folder of the masks")
+    parser.add_argument("--weights", type=Path, help="weights.npz for RGB, in place of MediaPipe's own")
+    parser.add_argument("--research", action="store_true", help="every licence, not only the clean ones")
     parser.add_argument("--part", default="0/1", help="which of how many parts, for several processes")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     part, parts = (int(number) for number in given.part.split("/"))
     try:
         steps, weights = read_tflite(given.source)
+        if given.weights is not None:
+            weights = load_weights(given.weights)
         network = SelfieNet(cheaper(steps), weights).eval()
         given.output.mkdir(parents=True, exist_ok=True)
-        photos = [
-            p for p in load_photos([Path(d) for d in given.data.split(",")], TRAIN) if p.domain != EMPTY
-        ]
+        indices = [Path(d) for d in given.data.split(",")]
+        photos = load_photos(indices, TRAIN, every_licence=given.research)
+        photos = [p for p in photos if p.domain != EMPTY and not (given.output / f"{p.key}.png").is_file()]
         for photo in photos[part::parts]:
             pixels, mask, _ = open_all(photo)
             looked = squares(mask, closer=photo.domain in (FULL_BODY, SCENE))

@@ -36,16 +36,12 @@ class SelfieNet(nn.Module):
     def __init__(self, steps: Sequence[Step], weights: Weights) -> None:
         super().__init__()
         self.steps = list(steps)
-        self._kernel_sizes = {
-            k: torch.from_numpy(_mean_size(v[0], each=True) * 0.5 + _mean_size(v[0]) * 0.5 + 1e-8)
-            for k, v in weights.items()
-        }
+        for k, v in weights.items():
+            sizes = _mean_size(v[0], each=True) * 0.5 + _mean_size(v[0]) * 0.5 + 1e-8
+            self.register_buffer(f"{k}_sizes", torch.from_numpy(sizes), persistent=False)
         self._bias_sizes = {k: float(np.sqrt((v[1] ** 2).mean())) + 1e-3 for k, v in weights.items()}
         self.kernels = nn.ParameterDict(
-            {
-                k: nn.Parameter(torch.from_numpy(v[0].copy()) / self._kernel_sizes[k])
-                for k, v in weights.items()
-            }
+            {k: nn.Parameter(torch.from_numpy(v[0].copy()) / self._sizes(k)) for k, v in weights.items()}
         )
         self.biases = nn.ParameterDict(
             {k: nn.Parameter(torch.from_numpy(v[1].copy()) / self._bias_sizes[k]) for k, v in weights.items()}
@@ -68,7 +64,10 @@ class SelfieNet(nn.Module):
     def weights(self) -> dict[str, tuple[Floats, Floats]]:
         """The weights as ``graph`` has them."""
         with torch.no_grad():
-            return {k: (self._kernel(k).numpy().copy(), self._bias(k).numpy().copy()) for k in self.kernels}
+            return {
+                k: (self._kernel(k).cpu().numpy().copy(), self._bias(k).cpu().numpy().copy())
+                for k in self.kernels
+            }
 
     def forward(self, x: Tensor) -> Tensor:
         tensors = {self.steps[0].inputs[0]: x}
@@ -116,7 +115,11 @@ class SelfieNet(nn.Module):
         return functional.conv2d(x, kernel, self._bias(step.name), step.stride, padding, groups=groups)
 
     def _kernel(self, name: str) -> Tensor:
-        return self.kernels[name] * self._kernel_sizes[name]
+        return self.kernels[name] * self._sizes(name)
+
+    def _sizes(self, name: str) -> Tensor:
+        out: Tensor = getattr(self, f"{name}_sizes")
+        return out
 
     def _bias(self, name: str) -> Tensor:
         return self.biases[name] * self._bias_sizes[name]
@@ -126,14 +129,14 @@ class SelfieNet(nn.Module):
         if self.ranges is None:
             return kernel
         scales = (kernel.detach().abs().amax((1, 2, 3)) / 127).clamp_min(1e-8)
-        zeros = torch.zeros(len(scales), dtype=torch.int32)
+        zeros = torch.zeros(len(scales), dtype=torch.int32, device=scales.device)
         return torch.fake_quantize_per_channel_affine(kernel, scales, zeros, 0, -127, 127)
 
     def _round(self, tensor: int, y: Tensor) -> Tensor:
         if self.watched is not None:
             values = y.detach().flatten()
             some = values[:: max(1, len(values) // WATCHED_VALUES)]
-            self.watched.setdefault(tensor, []).append(some.clone())  # a view would keep all of them
+            self.watched.setdefault(tensor, []).append(some.cpu().clone())  # a view would keep all of them
         if self.ranges is None:
             return y
         low, high = self.ranges[tensor]

@@ -1,8 +1,9 @@
 # mypy: disable-error-code="import-not-found, import-untyped, misc"
 """Train a configuration of ``selfie/configs``: ``python -m gnetseg_zoo.selfie.train NAME.toml``.
 
-Needs torch, OpenCV, and tensorflow to read MediaPipe's file. The same command goes on
-where it was stopped; the learning rate follows the clock. A configuration with
+Needs torch, OpenCV, and ai-edge-litert to read MediaPipe's file; computes on a GPU where there
+is one. The same command goes on where it was stopped; the learning rate follows the clock. A
+configuration with
 ``int8 = true`` trains with the rounding of int8 simulated: its ranges are taken once, from
 the photos that the export is calibrated with, and stay; for no minutes it only takes them.
 """
@@ -17,25 +18,29 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from gnetseg_zoo.config import ConfigError
 from gnetseg_zoo.datasets.pictures import Pixels
-from gnetseg_zoo.datasets.samples import EMPTY, DataError
-from gnetseg_zoo.judging.photos import FULL_BODY, TRAIN, VAL, Photo, load_photos, open_all
+from gnetseg_zoo.datasets.samples import DataError
+from gnetseg_zoo.judging.photos import TRAIN, VAL, load_photos
 from gnetseg_zoo.selfie.graph import cheaper, for_grey, for_yuv, load_weights, read_tflite, save_weights
-from gnetseg_zoo.selfie.pictures import HALF_LENGTH, Pictures
+from gnetseg_zoo.selfie.pictures import Batches, Pictures, in_format
 from gnetseg_zoo.selfie.plan import LOG, WEIGHTS, Plan, load_plan
-from gnetseg_zoo.selfie.squares import calibration, centre
+from gnetseg_zoo.selfie.squares import calibration
 from gnetseg_zoo.selfie.torch_model import SelfieNet, watch
+from gnetseg_zoo.selfie.validation import Validation
 from gnetseg_zoo.training.checkpoint import CHECKPOINT, CheckpointError, load_checkpoint, save_checkpoint
+from gnetseg_zoo.training.loading import load
+from gnetseg_zoo.training.machine import Machine, this_machine
 
 CHANGES = {("RGB", "Y"): for_grey, ("RGB", "YUV444"): for_yuv}
 """What makes weights for one input of those for another."""
@@ -44,71 +49,10 @@ GRADIENT_NORM = 1.0
 JACCARD = 0.25
 
 
-def tensor(pixels: Pixels, pixel_format: str) -> Tensor:
-    """[n, channels, s, s], 0 to 1, of RGB bytes [n, s, s, 3]; Y and YUV are BT.601, full range."""
-    if pixel_format == "Y":
-        pixels = np.stack([cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in pixels])[..., None]
-    elif pixel_format == "YUV444":
-        pixels = np.stack([cv2.cvtColor(p, cv2.COLOR_RGB2YCrCb) for p in pixels])[..., (0, 2, 1)]
-    x = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
+def tensor(pixels: Pixels, device: torch.device) -> Tensor:
+    """[n, channels, s, s], 0 to 1, of bytes [n, s, s, channels]."""
+    x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2)
     return x.float().div_(255).contiguous(memory_format=torch.channels_last)
-
-
-class Validation:
-    """The clean val photos, and of the full bodies the upper halves too (hand-drawn portraits)."""
-
-    def __init__(self, photos: Sequence[Photo], size: int) -> None:
-        pixels: list[Pixels] = []
-        truths: list[npt.NDArray[np.bool_]] = []
-        known: list[npt.NDArray[np.bool_]] = []
-        domains: list[str] = []
-
-        def add(domain: str, *parts: Pixels) -> None:
-            picture, mask, weight = (centre(p, size) for p in parts)
-            pixels.append(picture)
-            truths.append(mask > 127)
-            known.append(weight > 127)
-            domains.append(domain)
-
-        for photo in photos:
-            picture, mask, unknown = open_all(photo)
-            weight = np.full(mask.shape, 255, np.uint8)
-            if unknown is not None:
-                weight[unknown] = 0
-            add(photo.domain, picture, mask, weight)
-            if photo.domain == FULL_BODY and photo.sample.label_kind == "hand":
-                rows, columns = np.flatnonzero((mask > 127).any(1)), np.flatnonzero((mask > 127).any(0))
-                side = int(min(*mask.shape, max(0.5 * (rows[-1] - rows[0]), columns[-1] - columns[0]) * 1.15))
-                top = max(0, int(rows[0]) - side // 10)
-                left = int(np.clip((columns[0] + columns[-1] - side) // 2, 0, mask.shape[1] - side))
-                part = (slice(top, top + side), slice(left, left + side))
-                add(HALF_LENGTH, picture[part], mask[part], weight[part])
-        self.pixels, self.truths, self.known = np.stack(pixels), np.stack(truths), np.stack(known)
-        self.domains = np.array(domains)
-
-    def scores(self, network: SelfieNet, pixel_format: str) -> dict[str, float]:
-        """mIoU of each domain, ``mean`` over them, and the false person share of ``empty``."""
-        network.eval()
-        with torch.no_grad():
-            parts = [
-                (network(tensor(self.pixels[i : i + 10], pixel_format))[:, 0] > 0).numpy()
-                for i in range(0, len(self.pixels), 10)
-            ]
-        network.train()
-        return self.score(np.concatenate(parts))
-
-    def score(self, predicted: npt.NDArray[np.bool_]) -> dict[str, float]:
-        """The same of masks [n, s, s]."""
-        out: dict[str, float] = {}
-        for domain in sorted(set(self.domains) - {EMPTY}):
-            which = self.domains == domain
-            p, t, k = predicted[which], self.truths[which], self.known[which]
-            person = (p & t & k).sum() / ((p | t) & k).sum()
-            ground = (~p & ~t & k).sum() / (~(p & t) & k).sum()
-            out[domain] = float((person + ground) / 2)
-        out["mean"] = float(np.mean(list(out.values())))
-        out[EMPTY] = float(predicted[self.domains == EMPTY].mean())
-        return {k: round(v, 4) for k, v in out.items()}
 
 
 def loss_of(scores: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -135,8 +79,9 @@ class Training:
         source: Path,
         begin: Path | None,
         output: Path,
+        machine: Machine,
     ) -> None:
-        self.plan, self.output = plan, output
+        self.plan, self.output, self.machine = plan, output, machine
         steps, weights = read_tflite(source)
         begun_as = "RGB"
         if begin is not None:
@@ -144,11 +89,11 @@ class Training:
         if (begun_as, plan.input) in CHANGES:
             weights = CHANGES[begun_as, plan.input](weights)
         torch.manual_seed(plan.seed)
-        self.model = SelfieNet(cheaper(steps), weights)
-        photos = load_photos(indices, TRAIN)
+        self.model = SelfieNet(cheaper(steps), weights).to(machine.device)
+        photos = load_photos(indices, TRAIN, every_licence=plan.every_licence)
         if plan.int8:
             pictures = calibration(photos, plan.size)
-            batches = [tensor(pictures[i : i + 10], plan.input) for i in range(0, len(pictures), 10)]
+            batches = [self._seen(pictures[i : i + 10]) for i in range(0, len(pictures), 10)]
             self.model.ranges = watch(self.model, batches)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
@@ -160,7 +105,8 @@ class Training:
             betas=(0.9, 0.99),
         )
         self.pictures = Pictures(photos, teacher, plan.kinds, size=max(plan.sizes), seed=plan.seed)
-        self.validation = Validation(load_photos(indices, VAL), plan.size)
+        val = load_photos(indices, VAL, every_licence=plan.every_licence)
+        self.validation = Validation(val, plan.size)
         self.step, self.elapsed_s = 0, 0.0
         path = output / CHECKPOINT
         if path.exists():
@@ -173,7 +119,6 @@ class Training:
         self.optimiser.load_state_dict(state["optimiser"])
         self.model.ranges = self.average.ranges = state["ranges"]
         self.step, self.elapsed_s = state["step"], state["elapsed_s"]
-        self.pictures.rng = np.random.default_rng((self.plan.seed, self.step))
 
     def save(self) -> None:
         """Write the checkpoint and the averaged weights."""
@@ -188,16 +133,22 @@ class Training:
         save_checkpoint(self.output / CHECKPOINT, state, self.plan.name)
         save_weights(self.output / WEIGHTS, self.average.weights(), self.model.ranges)
 
-    def run(self, minutes: float, checkpoint_s: float) -> None:
-        """Train until ``minutes`` are over."""
+    def run(self, minutes: float, checkpoint_s: float, workers: int) -> None:
+        """Train until ``minutes`` are over, while ``workers`` processes make pictures."""
         print(f"{self.pictures.counts()} from {self.elapsed_s / 60:.1f} minutes on", flush=True)
         self.record(0.0)
-        sizes, shares = list(self.plan.sizes), np.array(list(self.plan.sizes.values()))
-        shares = shares / shares.sum()
-        due, losses, last = self.elapsed_s + checkpoint_s, [], time.monotonic()
-        while self.elapsed_s < minutes * 60:
-            size = sizes[int(self.pictures.rng.choice(len(sizes), p=shares))]
-            losses.append(self._step(size, self.elapsed_s / (minutes * 60)))
+        plan = self.plan
+        batches = Batches(
+            self.pictures, plan.sizes, batch=plan.batch, seed=plan.seed, pixel_format=plan.input
+        )
+        due, last = self.elapsed_s + checkpoint_s, time.monotonic()
+        losses: list[float] = []
+        if self.elapsed_s >= minutes * 60:
+            return
+        for pixels, targets in load(batches, self.step, self.machine, workers):
+            if not losses:
+                last = time.monotonic()  # the clock does not run while the first pictures are made
+            losses.append(self._step(pixels, targets, self.elapsed_s / (minutes * 60)))
             now = time.monotonic()
             self.elapsed_s, last = self.elapsed_s + now - last, now
             if self.elapsed_s >= due:
@@ -205,18 +156,26 @@ class Training:
                 self.record(float(np.mean(losses)))
                 losses.clear()
                 due, last = self.elapsed_s + checkpoint_s, time.monotonic()  # scoring does not count
+            if self.elapsed_s >= minutes * 60:
+                break
         self.save()
         self.record(float(np.mean(losses)) if losses else 0.0)
 
-    def _step(self, size: int, share: float) -> float:
+    def _seen(self, pixels: Pixels) -> Tensor:
+        """What the network is given of RGB bytes [n, s, s, 3]."""
+        return tensor(in_format(pixels, self.plan.input), self.machine.device)
+
+    def _step(self, pixels: Tensor, targets: Tensor, share: float) -> float:
         rise = min(1.0, self.step / WARM_UP_STEPS + 0.02)
         for group in self.optimiser.param_groups:
             group["lr"] = self.plan.learning_rate * rise * (0.01 + 0.495 * (1 + math.cos(math.pi * share)))
-        pixels, targets, weights = self.pictures.batch(self.plan.batch, size)
+        device = self.machine.device
+        x = pixels.to(device).float().div_(255).contiguous(memory_format=torch.channels_last)
+        target, weight = targets.to(device).float().div_(255).unbind(1)
         # Half precision would be coarser than the integers that the second stage is about.
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.plan.bfloat16 and not self.plan.int8):
-            scores = self.model(tensor(pixels, self.plan.input))[:, 0].float()
-        loss = loss_of(scores, torch.from_numpy(targets), torch.from_numpy(weights))
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.plan.bfloat16 and not self.plan.int8):
+            scores = self.model(x)[:, 0].float()
+        loss = loss_of(scores, target, weight)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
@@ -224,9 +183,13 @@ class Training:
         self.step += 1
         decay = min(self.plan.ema_decay, (1 + self.step) / (20 + self.step))
         with torch.no_grad():
-            for mine, theirs in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                mine.lerp_(theirs, 1 - decay)
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         return float(loss.detach())
+
+    def _predict(self, pixels: Pixels) -> npt.NDArray[np.bool_]:
+        with torch.no_grad():
+            found: npt.NDArray[np.bool_] = (self.average(self._seen(pixels))[:, 0] > 0).cpu().numpy()
+        return found
 
     def record(self, loss: float) -> None:
         """Score the averaged weights on the clean val photos and add a line to the log."""
@@ -234,7 +197,7 @@ class Training:
             "minutes": f"{self.elapsed_s / 60:.1f}",
             "step": str(self.step),
             "loss": f"{loss:.4f}",
-            **{k: f"{v:.4f}" for k, v in self.validation.scores(self.average, self.plan.input).items()},
+            **{k: f"{v:.4f}" for k, v in self.validation.scores(self._predict).items()},
         }
         path = self.output / LOG
         begun = path.exists()
@@ -257,6 +220,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="folder of checkpoint and log (build/train/NAME)")
     parser.add_argument("--minutes", type=float, help="time to train, in place of the configuration's")
     parser.add_argument("--checkpoint-s", type=float, default=240.0, help="seconds between checkpoints")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto (a GPU where there is one)")
+    parser.add_argument("--workers", type=int, default=0, help="processes that make pictures (0: all of use)")
+    parser.add_argument("--batch", type=int, help="pictures a step, in place of the configuration's")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     output = given.output or Path("build/train") / given.config.stem
@@ -267,9 +233,13 @@ def main(arguments: list[str] | None = None) -> int:
         begin = given.begin
         if begin is None and plan.begin:
             begin = output.parent / plan.begin / WEIGHTS
-        training = Training(plan, indices, given.teacher, given.source, begin, output)
-        training.run(plan.minutes if given.minutes is None else given.minutes, given.checkpoint_s)
-    except (DataError, CheckpointError) as error:
+        if given.batch:
+            plan = replace(plan, batch=given.batch)
+        machine = this_machine(given.device)
+        training = Training(plan, indices, given.teacher, given.source, begin, output, machine)
+        minutes = plan.minutes if given.minutes is None else given.minutes
+        training.run(minutes, given.checkpoint_s, given.workers)
+    except (ConfigError, DataError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return os.EX_DATAERR
     except OSError as error:

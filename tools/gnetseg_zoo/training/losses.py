@@ -13,8 +13,8 @@ def integer_loss(raw: Tensor, label: Tensor, classes: int, known: Tensor | None 
     """Mean squared error of the regressed label, one value a picture, float32 [batch].
 
     ``raw``: [batch, 1, h, w] before the last ReLU; ``label``: the same shape, 0 to
-    classes - 1 (fractions on soft edges); ``known``: bool of that shape, false where no
-    label is known. The deployed network clamps to the range of labels (ReLU below,
+    classes - 1 (fractions on soft edges); ``known``: of that shape, how much a pixel counts (0..1),
+    or bool, false where no label is known. The deployed network clamps to the range of labels (ReLU below,
     minimum above), so the error is taken after the clamp; its gradient passes the clamp
     straight through, or a pixel wrong beyond the clamp could never come back.
     """
@@ -49,10 +49,10 @@ def softmax_loss(raw: Tensor, label: Tensor, weights: Tensor | None = None) -> T
 
 
 def _mean(error: Tensor, known: Tensor | None) -> Tensor:
-    """Mean over the pixels of each picture that have a label; 0 for a picture without any."""
+    """Mean over the pixels of each picture by how much they count; 0 for a picture of which none does."""
     if known is None:
         return error.flatten(1).mean(dim=1)
-    kept = torch.where(known, error, 0.0)
+    kept = error * known
     return kept.flatten(1).sum(dim=1) / known.flatten(1).sum(dim=1).clamp(min=1)
 
 

@@ -26,6 +26,7 @@ from gnetseg_zoo.training.batches import Batches
 from gnetseg_zoo.training.cache import open_cache
 from gnetseg_zoo.training.log import PERSON_COLUMNS, SCENE_COLUMNS
 from gnetseg_zoo.training.losses import balanced_weights, integer_loss, soft_person_loss, softmax_loss
+from gnetseg_zoo.training.photo_task import PhotoTask
 from gnetseg_zoo.training.scenes import SceneBatches, open_scene_cache
 from gnetseg_zoo.training.teacher import Teacher
 from gnetseg_zoo.training.torch_model import GnetSeg, labels_of
@@ -177,8 +178,10 @@ def labels(model: GnetSeg, pixels: Pixels, device: torch.device) -> Pixels:
         return labels_of(model(x)[0], model.network.classes)
 
 
-def open_task(config: Config, data: Path, cache: Path, masks: Path | None) -> Task:
+def open_task(config: Config, data: str | Path, cache: Path, masks: Path | None) -> Task:
     """The task of ``config.data``; ``masks`` are a teacher's. Raises DataError or ConfigError."""
+    if config.data == "photos":
+        return PhotoTask(config, [Path(part) for part in str(data).split(",")], masks)
     if config.data in PERSON_DATA:
-        return PersonTask(config, data, cache, masks)
-    return SceneTask(config, data, cache)
+        return PersonTask(config, Path(data), cache, masks)
+    return SceneTask(config, Path(data), cache)

@@ -64,7 +64,8 @@ def begin_from(model: GnetSeg, source: Network, convolutions: list[Convolution],
     for layer, given in zip(model.convs, _aligned(model.network, source, convolutions), strict=True):
         wanted = tuple(layer.conv.weight.shape)
         if isinstance(layer, LastConv):
-            taken += given is not None and _take_last(layer, given, model.network)
+            last = _identity(wanted) if given is None else given
+            taken += last is not None and _take_last(layer, last, model.network)
             continue
         fitted = _identity(wanted) if given is None else _fitted(given, wanted, rng)
         if fitted is not None:
@@ -149,6 +150,6 @@ def _take(layer: ConvNorm, given: Convolution) -> None:
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
         norm.weight.copy_(torch.sqrt(variance + norm.eps))
-        norm.bias.copy_(torch.from_numpy(bias) + mean)
+        norm.bias.copy_(torch.from_numpy(bias).to(mean.device) + mean)
 
     layer.register_forward_pre_hook(settle)
