@@ -42,6 +42,11 @@ JUDGED_SCORES = (
     "of are left out. The headline is the mean of the domains' mIoU. False person is the mean share of the "
     "picture that is called a person where nobody is; flicker the share of still pixels that change label."
 )
+JUDGED_VAL_SCORES = JUDGED_SCORES.replace(
+    "Photos that their licences keep out of training; of full bodies, which all have a clean licence, photos "
+    "that only chose.",
+    "Photos of every licence that nothing was learnt from; rooms and mixed have very few.",
+)
 SCENE_SCORES = (
     "The whole photo stretched to the network's square. IoU is summed over all labelled pixels of the split; "
     "mIoU is its mean over the classes that occur. Unlabelled pixels are left out."
@@ -108,8 +113,8 @@ def _origin(training: dict[str, Any]) -> list[str]:
         digest = training.get("begin_from_sha256")
         lines.append(f"| begun from | {training['begin_from']}{f', sha256 {digest}' if digest else ''} |")
     if "teacher" in training:
-        share = training["distillation"]
-        lines.append(f"| teacher | {training['teacher']}; its share of the target: {share} |")
+        share = f"; its share of the target: {d}" if (d := training.get("distillation")) else ""
+        lines.append(f"| teacher | {training['teacher']}{share} |")
     return lines
 
 
@@ -138,8 +143,10 @@ def _scores(scores: dict[str, Any]) -> list[str]:
     lines += ["| | " + " | ".join(titles) + " |", "|---" * (len(heads) + 1) + "|"]
     for name, numbers in slices.items():
         lines.append(f"| {name} | " + " | ".join(_number(numbers.get(head, "")) for head in heads) + " |")
-    judged = "headline" in slices.get("persons", {})
-    words = JUDGED_SCORES if judged else PERSON_SCORES if "persons" in slices else SCENE_SCORES
+    judged = JUDGED_VAL_SCORES if scores.get("split") == "val" else JUDGED_SCORES
+    words = PERSON_SCORES if "persons" in slices else SCENE_SCORES
+    if "headline" in slices.get("persons", {}):
+        words = judged
     return [*lines, "", words, ""]
 
 
