@@ -113,7 +113,14 @@ class ModelConfig:
     """Which network."""
 
     bundle: str = option(
-        "gnetseg-large-cpu30", "a bundle shipped with gnetsegd, by name, or the path of a folder"
+        "auto",
+        "a bundle shipped with gnetsegd, by name, or the path of a folder; auto is person on a machine "
+        "without an accelerator, with one gnetseg-large-224y there and person-gray on the CPU in its stead",
+    )
+    fallback: str = option(
+        "",
+        "the bundle for the CPU while the accelerator is missing (accelerator.driver auto), of the same "
+        "input and mask; empty is the same bundle",
     )
 
 

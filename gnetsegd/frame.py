@@ -103,7 +103,7 @@ class ModelInfo:
 
     ``model_hash`` is the SHA-256 of the network's file; ``fallback`` is True where a backend stands
     in for the one that the configuration prefers; ``depth_frames`` is how many frames may be in
-    flight at once.
+    flight at once; ``runtime`` names the software that runs the network here, if any.
     """
 
     backend: str
@@ -114,6 +114,7 @@ class ModelInfo:
     labels: tuple[str, ...]
     depth_frames: int = 1
     fallback: bool = False
+    runtime: str = ""
 
 
 @dataclass(frozen=True, slots=True)

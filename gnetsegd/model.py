@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ MANIFEST_MAX_BYTES = 1 << 20
 NETWORK_MAX_BYTES = 256 << 20
 #: Labels of these names are persons, where ``model.toml`` does not say which are. Who rides is one.
 PERSONS = ("person", "pedestrian", "bicyclist", "rider")
+#: As ``accelerators/runtimes.py`` names them.
+RUNTIMES = ("litert", "tflite-runtime")
 SHIPPED = Path(__file__).parent / "models"
 
 
@@ -49,6 +52,14 @@ class MaskTable:
 
 
 @attrs.frozen
+class RuntimeTable:
+    """``[runtime]``: the TFLite runtime under which it is cheaper, where that is not LiteRT."""
+
+    aarch64: str = option("litert", "on 64-bit Arm", choices=RUNTIMES)
+    x86_64: str = option("litert", "on x86-64", choices=RUNTIMES)
+
+
+@attrs.frozen
 class _Manifest:
     schema: int = option(0, "version of this form", minimum=SCHEMA, maximum=SCHEMA)
     id: str = option("", "name", pattern="[A-Za-z0-9._-]{1,64}")
@@ -58,6 +69,7 @@ class _Manifest:
     licence: str = option("", "of the weights")
     input: InputTable = attrs.field(factory=InputTable)
     mask: MaskTable = attrs.field(factory=MaskTable)
+    runtime: RuntimeTable = attrs.field(factory=RuntimeTable)
 
 
 @attrs.frozen
@@ -65,7 +77,7 @@ class ModelBundle:
     """A bundle that agrees with itself.
 
     ``content`` is the network's file, ``sha256`` its digest; ``persons`` are those of ``labels`` that are
-    persons.
+    persons; ``cheaper_runtime`` names the runtime that runs it for least, by machine.
     """
 
     id: str
@@ -78,6 +90,7 @@ class ModelBundle:
     mask: MaskFormat
     labels: tuple[str, ...]
     persons: tuple[str, ...] = ()
+    cheaper_runtime: Mapping[str, str] = attrs.field(factory=dict)
 
 
 def locate(name: str) -> Path:
@@ -130,6 +143,7 @@ def load_bundle(name: str) -> ModelBundle:
         mask=MaskFormat(manifest.mask.width, manifest.mask.height, 8, len(manifest.mask.classes)),
         labels=tuple(clean(label) for label in manifest.mask.classes),
         persons=tuple(clean(label) for label in _persons(manifest.mask)),
+        cheaper_runtime=attrs.asdict(manifest.runtime),
     )
 
 

@@ -83,6 +83,7 @@ def main(
 
 def networks(name: str, delegate: str) -> NetworkFactory:
     """What makes the networks; ``PermanentError`` for a delegate that is of no use."""
+    from gnetsegd.accelerators.runtimes import find_runtime
     from gnetsegd.accelerators.tflite import load_delegate
 
     from .networks import by_name
@@ -93,7 +94,7 @@ def networks(name: str, delegate: str) -> NetworkFactory:
                 f"--delegate is for the network tflite, not for {name}; leave one of the two out", os.EX_USAGE
             )
         # Now, while a person looks on: later it would only refuse one model after another.
-        load_delegate(delegate, {}, "--delegate")
+        load_delegate(delegate, {}, find_runtime(), "--delegate")
     return by_name(name, delegate)
 
 

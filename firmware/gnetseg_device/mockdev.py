@@ -226,9 +226,9 @@ def _networks(name: str) -> NetworkFactory:
     from .networks import by_name
 
     if name == "tflite":
-        from gnetsegd.accelerators.tflite import runtime
+        from gnetsegd.accelerators.runtimes import find_runtime
 
-        runtime()  # a sentence now, rather than with the first model
+        find_runtime()  # a sentence now, rather than with the first model
     return by_name(name)
 
 

@@ -11,6 +11,7 @@ in the order of submission, as a ``Mask`` made from that very frame or as a ``Lo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 from ..frame import NO_ROOM, Frame, Loss, Mask, ModelInfo, Room
@@ -26,6 +27,11 @@ class Accelerator(ABC):
     Options: ClassVar[type[Any]]
     #: For one that is made of others: whose tables hold here, too. It overrides ``from_options``.
     uses: ClassVar[tuple[str, ...]] = ()
+    #: Made of two, of which the preferred one may be missing. Its ``from_options`` takes a second bundle, for
+    #: the one that falls in for it, and it overrides ``alone`` and ``finder``.
+    falls_back: ClassVar[bool] = False
+    #: The network runs on this machine's own processor.
+    on_cpu: ClassVar[bool] = False
     #: What its transport needs around picture and mask in each frame.
     room: ClassVar[Room] = NO_ROOM
     #: What a person can do when it takes frames and gives no mask: the end of a sentence.
@@ -46,8 +52,21 @@ class Accelerator(ABC):
         """One made from the tables of the configuration, by name; ``driver`` is its own."""
         return cls(bundle, options[driver])  # type: ignore[call-arg]  # each class has its own constructor
 
+    @classmethod
+    def alone(cls, bundle: ModelBundle, options: dict[str, Any]) -> Accelerator:
+        """Of one that falls back: what serves where the preferred one has never been."""
+        raise NotImplementedError
+
+    @classmethod
+    def finder(cls, driver: str, options: dict[str, Any]) -> Callable[[], bool]:
+        """Of one that falls back: tells whether the preferred one is plugged in; cheap, opens nothing."""
+        raise NotImplementedError
+
+    def succeed(self, former: Accelerator) -> None:  # noqa: B027 - most have nothing to remember
+        """Called before ``open`` with the one that it takes the place of: what it should remember of that."""
+
     @classmethod  # noqa: B027 - most need nothing
-    def prepare(cls) -> None:
+    def prepare(cls, bundle: ModelBundle, driver: str, options: dict[str, Any]) -> None:
         """Import what ``prove`` needs; called before that, in the process that goes on."""
 
     @classmethod  # noqa: B027 - most have nothing to prove

@@ -14,6 +14,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import attrs
@@ -27,7 +28,7 @@ from ..quiet import Quiet
 from ..text import clean
 from . import Accelerator
 from .standin import StandinAccelerator, StandinOptions
-from .usb import UsbAccelerator, UsbOptions
+from .usb import UsbAccelerator, UsbOptions, usb_finder
 from .watch import GIVEN_UP_ANSWERS, MaskWatch, limit_s
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class AutoAccelerator(Accelerator):
     Options: ClassVar[type[Any]] = AutoOptions
     #: The tables ``[accelerator.usb]`` and ``[accelerator.standin]`` hold here, too.
     uses = ("usb", "standin")
+    falls_back = True
     room = UsbAccelerator.room
 
     def __init__(self, preferred: Accelerator, fallback: Accelerator, options: AutoOptions) -> None:
@@ -95,15 +97,42 @@ class AutoAccelerator(Accelerator):
         self._search: threading.Thread | None = None
 
     @classmethod
-    def from_options(cls, bundle: ModelBundle, driver: str, options: dict[str, Any]) -> AutoAccelerator:
-        """USB before stand-in, from the tables ``usb``, ``standin`` and ``auto``."""
+    def from_options(
+        cls, bundle: ModelBundle, driver: str, options: dict[str, Any], fallback: ModelBundle | None = None
+    ) -> AutoAccelerator:
+        """USB before stand-in, from the tables ``usb``, ``standin`` and ``auto``.
+
+        ``fallback`` is the stand-in's network, if another: of the same input, mask and labels.
+        """
         usb: UsbOptions = options["usb"]
         standin: StandinOptions = options["standin"]
-        return cls(UsbAccelerator(bundle, usb), StandinAccelerator(bundle, standin), options[driver])
+        return cls(
+            UsbAccelerator(bundle, usb), StandinAccelerator(fallback or bundle, standin), options[driver]
+        )
 
     @classmethod
-    def prepare(cls) -> None:
-        StandinAccelerator.prepare()
+    def alone(cls, bundle: ModelBundle, options: dict[str, Any]) -> Accelerator:
+        return StandinAccelerator(bundle, options["standin"])
+
+    @classmethod
+    def finder(cls, driver: str, options: dict[str, Any]) -> Callable[[], bool]:
+        del driver
+        return usb_finder(options["usb"])
+
+    def succeed(self, former: Accelerator) -> None:
+        """One that was there before a reload, and is wanted still, was there."""
+        if isinstance(former, AutoAccelerator) and former._device == self._device:
+            self._was_there = former._was_there
+            self._reason = former._reason
+
+    @property
+    def _device(self) -> object:
+        """Which one is preferred, to compare."""
+        return getattr(self._preferred, "wanted_device", None)
+
+    @classmethod
+    def prepare(cls, bundle: ModelBundle, driver: str, options: dict[str, Any]) -> None:
+        StandinAccelerator.prepare(bundle, driver, options)
 
     @classmethod
     def prove(cls, bundle: ModelBundle, driver: str, options: dict[str, Any]) -> None:

@@ -15,7 +15,8 @@ from ..errors import ModelError, TransientError
 from ..frame import HEADROOM, Frame, Loss, Mask, ModelInfo
 from ..model import ModelBundle
 from . import Accelerator
-from .tflite import TfliteNetwork, runtime
+from .runtimes import AUTO, PACKAGES, find_runtime
+from .tflite import TfliteNetwork
 
 
 @attrs.frozen
@@ -29,6 +30,12 @@ class StandinOptions:
         minimum=0,
         maximum=16,
     )
+    runtime: str = option(
+        AUTO,
+        "which TFLite runtime: auto is LiteRT where it is installed, unless model.toml says that the other "
+        "is cheaper for this network on this machine",
+        choices=(AUTO, *PACKAGES),
+    )
     delegate: str = option("", "TFLite delegate library, for example libedgetpu.so.1; empty is the CPU")
     delegate_options: dict[str, str] = option({}, "options for the delegate, as texts")
 
@@ -40,6 +47,10 @@ def _pictures(bundle: ModelBundle) -> list[Frame]:
     return [black, noise]
 
 
+def _load(bundle: ModelBundle, threads: int, options: StandinOptions) -> TfliteNetwork:
+    return TfliteNetwork(bundle, threads, options.delegate, options.delegate_options, options.runtime)
+
+
 class StandinAccelerator(Accelerator):
     """Runs each frame's network inside ``collect``, in the thread that publishes.
 
@@ -48,6 +59,7 @@ class StandinAccelerator(Accelerator):
     """
 
     Options: ClassVar[type[Any]] = StandinOptions
+    on_cpu = True
     advice = "choose a smaller model if this one is too slow here"
 
     def __init__(self, bundle: ModelBundle, options: StandinOptions) -> None:
@@ -63,7 +75,7 @@ class StandinAccelerator(Accelerator):
         self._may_submit = False
         bundle, options = self._bundle, self._options
         self._threads = options.threads or max(1, len(os.sched_getaffinity(0)) // 2)
-        self._network = TfliteNetwork(bundle, self._threads, options.delegate, options.delegate_options)
+        self._network = _load(bundle, self._threads, options)
         self._info = ModelInfo(
             backend="standin",
             model_id=bundle.id,
@@ -71,6 +83,7 @@ class StandinAccelerator(Accelerator):
             input=bundle.input,
             mask=bundle.mask,
             labels=bundle.labels,
+            runtime=self._network.runtime.words,
         )
         self.answer_limit_s = self._warm_up()
         self._free.put(None)
@@ -90,14 +103,15 @@ class StandinAccelerator(Accelerator):
         return longest_s
 
     @classmethod
-    def prepare(cls) -> None:
-        runtime()
+    def prepare(cls, bundle: ModelBundle, driver: str, options: dict[str, Any]) -> None:
+        del driver
+        find_runtime(options["standin"].runtime, bundle.cheaper_runtime)
 
     @classmethod
     def prove(cls, bundle: ModelBundle, driver: str, options: dict[str, Any]) -> None:
         del driver
         mine: StandinOptions = options["standin"]
-        network = TfliteNetwork(bundle, 1, mine.delegate, mine.delegate_options)
+        network = _load(bundle, 1, mine)
         mask = np.empty(bundle.mask.height * bundle.mask.width, np.uint8)
         for picture in _pictures(bundle):
             network.run(picture.pixels, mask)
@@ -137,7 +151,12 @@ class StandinAccelerator(Accelerator):
         self._network.run(frame.pixels, mask)
 
     def describe(self) -> dict[str, Any]:
-        return {"threads": self._threads, "delegate": self._options.delegate}
+        network = self._network
+        return {
+            "threads": self._threads,
+            "delegate": self._options.delegate,
+            "runtime": network.runtime.words if network is not None else "",
+        }
 
     def close(self) -> list[Frame]:
         self._network = None

@@ -1,14 +1,12 @@
 """A TFLite network whose output tensor *is* the integer mask.
 
-The same code serves the stand-in (in the daemon) and the device side (``firmware/``). It runs on
-``tflite_runtime`` or, where that has no wheel, on ``ai_edge_litert``.
+The same code serves the stand-in (in the daemon) and the device side (``firmware/``).
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +14,7 @@ import numpy as np
 from ..errors import ModelError, PermanentError
 from ..model import ModelBundle
 from ..text import clean
+from .runtimes import AUTO, Runtime, find_runtime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,29 +26,6 @@ IDENTITY = (1.0, 0)
 #: The runtime reads a buffer without verifying it and crashes the process on other files. A file
 #: that was cut or changed after its export is found by its SHA-256 (``model.load_bundle``).
 FILE_IDENTIFIER = b"TFL3"
-
-
-def runtime() -> Any:
-    """The module with ``Interpreter`` and ``load_delegate``; ``PermanentError`` if none is here."""
-    broken = ""
-    for package in ("tflite_runtime", "ai_edge_litert"):
-        try:
-            import_module(package)
-            return import_module(f"{package}.interpreter")
-        except ModuleNotFoundError as error:
-            if not (error.name or "").startswith(package):
-                broken = f"{package} with numpy {np.__version__}: {error}"
-        except Exception as error:  # made for another numpy it fails with SystemError, AttributeError, ...
-            broken = f"{package} with numpy {np.__version__}: {type(error).__name__}: {error}"
-    if broken:
-        raise PermanentError(
-            f"the TFLite runtime cannot be imported ({clean(broken)}); install a runtime and a numpy that "
-            "fit each other, such as ai-edge-litert with numpy 2 or tflite-runtime with numpy below 2"
-        )
-    raise PermanentError(
-        "the stand-in needs tflite-runtime or ai-edge-litert, and neither can be imported; "
-        "install gnetsegd[standin]"
-    )
 
 
 class TfliteNetwork:
@@ -65,14 +41,16 @@ class TfliteNetwork:
         threads: int,
         delegate: str = "",
         delegate_options: dict[str, str] | None = None,
+        runtime: str = AUTO,
     ) -> None:
-        module = runtime()
+        self.runtime = find_runtime(runtime, bundle.cheaper_runtime)
+        module = self.runtime.module
         if bundle.content[4:8] != FILE_IDENTIFIER:
             raise ModelError(
                 f"model {bundle.id}: its file is no TFLite model (its bytes 4 to 8 are not 'TFL3'); "
                 "export it again"
             )
-        delegates = [load_delegate(delegate, delegate_options or {})] if delegate else []
+        delegates = [load_delegate(delegate, delegate_options or {}, self.runtime)] if delegate else []
         try:
             self._interpreter = module.Interpreter(
                 model_content=bundle.content, num_threads=threads, experimental_delegates=delegates
@@ -81,7 +59,7 @@ class TfliteNetwork:
         except (ValueError, RuntimeError) as error:
             reason = clean(next(iter(str(error).splitlines()), "no reason given"))
             raise ModelError(
-                f"model {bundle.id}: {module.__name__.split('.')[0]} cannot load its file ({reason}); "
+                f"model {bundle.id}: {self.runtime.words} cannot load its file ({reason}); "
                 "export it again for this runtime"
             ) from None
         _check_tensors(self._interpreter, bundle)
@@ -115,16 +93,18 @@ class TfliteNetwork:
 
 
 def load_delegate(
-    library: str, options: dict[str, str], setting: str = "accelerator.standin.delegate"
+    library: str,
+    options: dict[str, str],
+    runtime: Runtime,
+    setting: str = "accelerator.standin.delegate",
 ) -> Any:
-    """The runtime's delegate out of ``library``.
+    """The delegate of ``runtime`` out of ``library``.
 
     Raises ``PermanentError`` if that cannot be loaded; ``setting`` is where a person named it.
     """
-    module = runtime()
     try:
         ctypes.CDLL(library)  # the runtime's own complaint about a missing library is a traceback
-        return module.load_delegate(library, options)
+        return runtime.module.load_delegate(library, options)
     except (ValueError, OSError, RuntimeError, AttributeError) as error:
         raise PermanentError(
             f"the delegate library {library} cannot be loaded ({error}); mend {setting} or leave it empty",

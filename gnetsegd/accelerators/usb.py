@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -80,6 +81,25 @@ class UsbOptions:
     payload_crc: bool = option(False, "guard each picture and mask by a CRC of its own, too")
 
 
+def usb_id(options: UsbOptions) -> tuple[int, int]:
+    """Vendor and product number."""
+    vendor, _, product = options.id.partition(":")
+    return int(vendor, 16), int(product, 16)
+
+
+def usb_finder(options: UsbOptions, backend: Any = None) -> Callable[[], bool]:
+    """Tells whether one is plugged in that ``options`` would take; no where pyusb or libusb cannot tell."""
+    attachments = Attachments(usb_id(options), backend)
+
+    def is_there() -> bool:
+        try:
+            return bool(attachments.look())
+        except GnetsegError:
+            return False
+
+    return is_there
+
+
 class UsbAccelerator(Accelerator):
     """See the module. ``backend`` is a pyusb backend, None for the system's libusb.
 
@@ -102,8 +122,9 @@ class UsbAccelerator(Accelerator):
         self._options = options
         self.answer_limit_s = options.answer_timeout_s
         self._backend = backend
-        vendor, _, product = options.id.partition(":")
-        self._usb_id = (int(vendor, 16), int(product, 16))
+        self._usb_id = usb_id(options)
+        #: Which one this is: of another setting it is another.
+        self.wanted_device = (options.id, options.serial)
         self._attachments = Attachments(self._usb_id, backend)
         #: The device that served last: preferred when several are there.
         self._last_serial = ""

@@ -9,12 +9,13 @@ from ..cameras import CaptureRequest
 from ..config import Config, find_file
 from ..config import load as load_config
 from ..errors import GnetsegError, TransientError
-from ..model import ModelBundle, load_bundle
+from ..model import ModelBundle
 from ..road import zmq_endpoints
 from ..road.camera_loop import DRIVER_SHARE
 from ..road.zmq_socket import load_keys
 from .daemon import warnings
-from .parts import make_network, make_source
+from .networks import choices
+from .parts import Setup, make_network, make_setup, make_source
 from .prove import prove
 
 
@@ -27,19 +28,27 @@ def check(path: Path | None, settings: tuple[str, ...], *, load: bool, in_use: b
     path = find_file(path)
     config = load_config(path, settings)
     zmq_endpoints.check(config.publish)
-    bundle = load_bundle(config.model.bundle)
-    make_network(config.accelerator, bundle)
+    setups = [make_setup(config, seen) for seen in ((False, True) if len(choices(config)) > 1 else (False,))]
+    for setup in setups:
+        make_network(setup)
     lines = [f"warning: {words}" for words in warnings(config, 0.0)]
     if load:
-        prove(bundle, config.accelerator, _stay_while_asked)
+        for setup in setups:
+            prove(setup.bundles.fallback, config.accelerator, _stay_while_asked)
         if not in_use:
             for table in config.publish.all_endpoints():
                 if table.curve_secret_key_file:
                     load_keys(table.curve_secret_key_file, table.curve_authorized_keys_dir)
-            lines += _open_camera(config, bundle)
+            lines += _open_camera(config, setups[0].bundles.main)
     camera, accelerator = config.camera.driver, config.accelerator.driver
-    lines.append(f"{path or 'defaults'}: good ({camera} camera, {accelerator} accelerator, {bundle.id})")
+    models = ", or with one ".join(_names(setup) for setup in setups)
+    lines.append(f"{path or 'defaults'}: good ({camera} camera, {accelerator} accelerator, {models})")
     return lines
+
+
+def _names(setup: Setup) -> str:
+    main, fallback = setup.bundles
+    return main.id if main is fallback else f"{main.id} and {fallback.id} in its stead"
 
 
 #: Whoever asked, as the parent of this process.

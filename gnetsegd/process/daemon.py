@@ -14,15 +14,15 @@ from ..accelerators.watch import limit_s
 from ..config import Config
 from ..config import load as load_config
 from ..errors import GnetsegError, HungError, TransientError
-from ..model import load_bundle
 from ..road import health
 from ..road.health import Health
 from ..road.publisher import Publisher
 from ..road.road import Road
 from ..road.supervisor import REST_BEAT_S
-from . import logs
+from . import logs, networks
+from .arrival import Arrival
 from .attention import Attention
-from .parts import Setup, make_network, make_source
+from .parts import Setup, make_network, make_setup, make_source
 from .prove import prove
 from .reload import Reloader
 from .report import Reporter
@@ -64,6 +64,7 @@ class Daemon:
         self._road: Road | None = None
         self._reporter: Reporter | None = None
         self._publisher = Publisher(config.camera.name)
+        self._arrival = Arrival(self._wake.set)
 
     def run(self) -> int:
         """Run until SIGTERM, SIGINT or the end of the video; the process's exit code.
@@ -76,17 +77,17 @@ class Daemon:
         for words in warnings(config, self._notifier.watchdog_s):
             log.warning("%s", words)
         try:
-            bundle = load_bundle(config.model.bundle)
+            setup = make_setup(config, networks.finder(config.accelerator)())
             # Before there are threads: the trial is a fork.
-            prove(bundle, config.accelerator, self._while_proving)
+            prove(setup.bundles.fallback, config.accelerator, self._while_proving)
             self._publisher.open(config.publish)
             road = self._road = Road(
-                make_source(config.camera), make_network(config.accelerator, bundle), self._publisher,
+                make_source(config.camera), make_network(setup), self._publisher,
                 # New parts that cannot work are taken back by the reload, at whatever time it comes.
                 lambda: not (self._ready or reloader.busy), self._wake.set,
             )  # fmt: skip
             road.set_wanted(not config.idle.rest)  # nobody has had the time to come
-            reloader = Reloader(Setup(config, bundle), self._path, self._settings, road, self._wake.set)
+            reloader = Reloader(setup, self._path, self._settings, road, self._wake.set)
             self._reporter = Reporter(road, self._notifier, lambda: reloader.setup)
             road.start()
             return self._loop(road, reloader, self._reporter)
@@ -106,6 +107,7 @@ class Daemon:
     def _loop(self, road: Road, reloader: Reloader, reporter: Reporter) -> int:
         progress = health.Progress()
         attention = Attention(road, time.monotonic())
+        arrival = self._arrival
         achieved = True
         while True:
             tick_s = ASLEEP_TICK_S if attention.asleep else TICK_S
@@ -126,6 +128,12 @@ class Daemon:
                 reloader.request()
             if reloader.finished() and self._ready:
                 self._notifier.ready("reloaded")
+            if self._ready and not reloader.busy:
+                arrival.follow(reloader.setup)
+                if arrival.take():
+                    log.info("accelerator: the first one has come; the networks for it are taken")
+                    reloader.accelerator_seen = True
+                    reloader.request()
             self._publisher.poll_subscriptions()
             attention.follow(reloader.setup.config.idle, now)
             if not self._ready and road.pipeline.state == "running" and road.camera.attempts:
@@ -147,9 +155,10 @@ class Daemon:
     def _become_ready(self, road: Road, setup: Setup) -> None:
         """Socket bound, network proven; the camera has been tried, and may still be waited for."""
         self._ready = True
+        info = road.pipeline.info
         log.info(
             "ready: %s with %s on %s, publishing on %s",
-            setup.config.camera.driver, setup.bundle.id, road.pipeline.info and road.pipeline.info.backend,
+            setup.config.camera.driver, info and info.model_id, info and info.backend,
             ", ".join(self._publisher.bound_endpoints()),
         )  # fmt: skip
         self._notifier.ready("ready")
@@ -157,6 +166,7 @@ class Daemon:
     def _shut_down(self) -> None:
         """Stop the camera, let what is in flight come out, say goodbye; inside 2 s."""
         self._notifier.stopping()
+        self._arrival.stop()
         if self._road is not None and self._reporter is not None:
             self._road.stop(STOP_CAMERA_S, STOP_DRAIN_S, STOP_ROAD_S)
             reason = self._signals.stop or self._hung or self._road.camera.reason

@@ -7,18 +7,28 @@ from typing import Any, NamedTuple
 import attrs
 
 from ..accelerators import Accelerator
-from ..config import AcceleratorConfig, CameraConfig, Config
+from ..config import CameraConfig, Config
 from ..errors import PermanentError
-from ..model import ModelBundle
 from ..plugins import find
 from ..road.road import Network, Source
+from .networks import Bundles, choose, load
 
 
 class Setup(NamedTuple):
-    """What the daemon runs with: the configuration, and the network that it names."""
+    """What the daemon runs with: the configuration, and the networks that come of it.
+
+    ``until_one_comes``: the first accelerator that is plugged in changes them.
+    """
 
     config: Config
-    bundle: ModelBundle
+    bundles: Bundles
+    until_one_comes: bool = False
+
+
+def make_setup(config: Config, accelerator_seen: bool) -> Setup:
+    """Choose and read the networks. Raises ``ModelError`` or ``ConfigError``."""
+    choice = choose(config, accelerator_seen)
+    return Setup(config, load(choice), choice.until_one_comes)
 
 
 def make_source(section: CameraConfig) -> Source:
@@ -26,16 +36,22 @@ def make_source(section: CameraConfig) -> Source:
     return Source(section, lambda: find("gnetsegd.cameras", section.driver)(section.options[section.driver]))
 
 
-def make_network(section: AcceleratorConfig, bundle: ModelBundle) -> Network:
-    """The accelerator of ``section``; ``PermanentError`` where it is none of ours."""
+def make_network(setup: Setup) -> Network:
+    """The accelerator of ``setup``; ``PermanentError`` where it is none of ours."""
+    section, (main, fallback) = setup.config.accelerator, setup.bundles
     kind = find("gnetsegd.accelerators", section.driver)
     if not (isinstance(kind, type) and issubclass(kind, Accelerator)):
         raise PermanentError(
             f"accelerator.driver {section.driver}: its class is no gnetsegd.accelerators.Accelerator; "
             "update the package that it comes from"
         )
-    made = kind.from_options(bundle, section.driver, section.options)
-    return Network(made, bundle.input, bundle.mask.size_bytes, section.backoff_max_s)
+    if setup.until_one_comes:
+        made = kind.alone(main, section.options)
+    elif fallback is not main:
+        made = kind.from_options(main, section.driver, section.options, fallback)  # type: ignore[call-arg]
+    else:
+        made = kind.from_options(main, section.driver, section.options)
+    return Network(made, main.input, main.mask.size_bytes, section.backoff_max_s)
 
 
 def in_use(section: Any) -> Any:

@@ -41,7 +41,7 @@ def prove(bundle: ModelBundle, section: AcceleratorConfig, still_here: Callable[
     called a few times a second meanwhile, and may raise to give up.
     """
     kind = find("gnetsegd.accelerators", section.driver)
-    kind.prepare()
+    kind.prepare(bundle, section.driver, section.options)
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

@@ -18,10 +18,11 @@ import attrs
 from ..config import Config, find_file
 from ..config import load as load_config
 from ..errors import GnetsegError, PermanentError, as_fatal
-from ..model import load_bundle
+from ..model import ModelBundle
 from ..road.road import Network, Road, Source
 from . import logs
-from .parts import Setup, in_use, make_network, make_source
+from .networks import finder
+from .parts import Setup, in_use, make_network, make_setup, make_source
 from .prove import check_in_child
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,8 @@ class Reloader:
         self, setup: Setup, path: Path | None, settings: tuple[str, ...], road: Road, wake: Callable[[], None]
     ) -> None:
         self.setup = setup
+        #: An accelerator is there, or was once: ``model.bundle = "auto"`` takes the pair from then on.
+        self.accelerator_seen = not setup.until_one_comes
         self.fatal: GnetsegError | None = None
         self._path = path
         self._settings = settings
@@ -81,7 +84,8 @@ class Reloader:
             path = find_file(self._path)
             check_in_child(str(path) if path else None, self._settings)
             config = load_config(path, self._settings)
-            self._apply(Setup(config, load_bundle(config.model.bundle)))
+            seen = self.accelerator_seen or finder(config.accelerator)()
+            self._apply(make_setup(config, seen))
         except GnetsegError as error:
             log.error("reload: %s; the running configuration stays", error)
         except Exception as error:
@@ -99,9 +103,11 @@ class Reloader:
             make_source(new.config.camera)
             if in_use(new.config.camera) != in_use(old.config.camera)
             else None,
-            make_network(new.config.accelerator, new.bundle) if _other_network(new, old) else None,
+            make_network(new) if _other_network(new, old) else None,
         )
         source, network = self._road.parts
+        if change.network is not None:
+            change.network.accelerator.succeed(network.accelerator)
         self._change(change)
         self.setup = new
         try:
@@ -141,10 +147,14 @@ class Reloader:
 def _other_network(new: Setup, old: Setup) -> bool:
     return (
         in_use(new.config.accelerator) != in_use(old.config.accelerator)
-        or new.bundle.sha256 != old.bundle.sha256
-        or (new.bundle.input, new.bundle.mask, new.bundle.labels)
-        != (old.bundle.input, old.bundle.mask, old.bundle.labels)
+        or new.until_one_comes != old.until_one_comes
+        or [_promise(bundle) for bundle in new.bundles] != [_promise(bundle) for bundle in old.bundles]
     )
+
+
+def _promise(bundle: ModelBundle) -> tuple[object, ...]:
+    """What a road is built for; titles and licences are words."""
+    return bundle.sha256, bundle.input, bundle.mask, bundle.labels
 
 
 def _check_rebind(new: Config, old: Config) -> None:

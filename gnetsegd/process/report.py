@@ -51,7 +51,7 @@ class Reporter:
         info = road.pipeline.info
         backend = info.backend if info is not None else ""
         # A change of the words alone, such as a counter in them, can wait for the next interval.
-        told = (found.state, info, road.camera.info, setup.bundle, road.publisher.watched, ready)
+        told = (found.state, info, road.camera.info, setup.bundles, road.publisher.watched, ready)
         periodic = now >= self._due
         if not periodic and (told == self._sent or now - self._sent_at < CHANGES_APART_S):
             return False
@@ -67,14 +67,14 @@ class Reporter:
 
     def _send_info(self, periodic: bool) -> None:
         camera, model = self._road.camera.info, self._road.pipeline.info
-        info_of = (camera, model, self._setup().bundle)
+        info_of = (camera, model, self._setup().bundles)
         if camera is not None and model is not None and (info_of != self._info_of or periodic):
             self._info_of = info_of
             self._road.publisher.send_info(self._info_body(camera, model))
 
     def _info_body(self, camera: Any, model: Any) -> dict[str, Any]:
-        config, bundle = self._setup()
-        mask = model.mask
+        setup = self._setup()
+        config, bundle, mask = setup.config, setup.bundles.of(model.model_hash), model.mask
         return {
             "schema": INFO_SCHEMA,
             "version": __version__,
@@ -87,6 +87,7 @@ class Reporter:
                 "title": bundle.title,
                 "licence": bundle.licence,
             },
+            "runtime": model.runtime,
             "labels": list(model.labels),
             "persons": [k for k, label in enumerate(model.labels) if label in bundle.persons],
             "input": {

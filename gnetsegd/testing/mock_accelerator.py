@@ -9,6 +9,7 @@ PYTHONPATH.
 from __future__ import annotations
 
 import atexit
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,9 +23,10 @@ from gnetseg_device.remote import RemoteControl
 from ..accelerators import GROUP
 from ..accelerators.auto import AutoAccelerator
 from ..accelerators.standin import StandinAccelerator
-from ..accelerators.usb import UsbAccelerator
+from ..accelerators.usb import UsbAccelerator, usb_finder
 from ..config import option
 from ..errors import ConfigError
+from ..frame import ModelInfo
 from ..model import ModelBundle
 
 
@@ -56,9 +58,11 @@ class MockOptions:
 
 #: By serial number: a device outlives the drivers that a reload makes anew.
 _devices: dict[str, MockDevice] = {}
+#: Those that have their remote control.
+_remotes: set[str] = set()
 
 
-def _device(bundle: ModelBundle, options: MockOptions) -> MockDevice:
+def _device(bundle: ModelBundle | None, options: MockOptions) -> MockDevice:
     """The device of that serial number, made at the first call. ``ConfigError`` for wrong words."""
     if options.serial not in _devices:
         try:
@@ -76,16 +80,20 @@ def _device(bundle: ModelBundle, options: MockOptions) -> MockDevice:
             device.inject(name, rate, count=None, value=value)
         if not options.plugged:
             device.unplug()
-        if options.remote_socket:
-            try:
-                remote = RemoteControl(device, options.remote_socket)
-            except OSError as error:
-                raise ConfigError(
-                    f"remote_socket {options.remote_socket}: {error.strerror or error}"
-                ) from None
-            atexit.register(remote.close)
         _devices[options.serial] = device
     return _devices[options.serial]
+
+
+def _served(device: MockDevice, options: MockOptions) -> MockDevice:
+    """``device`` with its remote control: only from use on, as a check of a configuration just makes it."""
+    if options.remote_socket and options.serial not in _remotes:
+        try:
+            remote = RemoteControl(device, options.remote_socket)
+        except OSError as error:
+            raise ConfigError(f"remote_socket {options.remote_socket}: {error.strerror or error}") from None
+        atexit.register(remote.close)
+        _remotes.add(options.serial)
+    return device
 
 
 class MockAccelerator(AutoAccelerator):
@@ -93,12 +101,26 @@ class MockAccelerator(AutoAccelerator):
 
     Options: ClassVar[type[Any]] = MockOptions
     uses: ClassVar[tuple[str, ...]] = ("auto", "usb", "standin")  # type: ignore[assignment]
+    _serve: Callable[[], object]
 
     @classmethod
-    def from_options(cls, bundle: ModelBundle, driver: str, options: dict[str, Any]) -> MockAccelerator:
-        backend = _device(bundle, options[driver]).backend
-        usb = UsbAccelerator(bundle, options["usb"], backend)
-        return cls(usb, StandinAccelerator(bundle, options["standin"]), options["auto"])
+    def from_options(
+        cls, bundle: ModelBundle, driver: str, options: dict[str, Any], fallback: ModelBundle | None = None
+    ) -> MockAccelerator:
+        device = _device(bundle, options[driver])
+        usb = UsbAccelerator(bundle, options["usb"], device.backend)
+        made = cls(usb, StandinAccelerator(fallback or bundle, options["standin"]), options["auto"])
+        made._serve = lambda: _served(device, options[driver])
+        return made
+
+    def open(self) -> ModelInfo:
+        self._serve()
+        return super().open()
+
+    @classmethod
+    def finder(cls, driver: str, options: dict[str, Any]) -> Callable[[], bool]:
+        device = _served(_device(None, options[driver]), options[driver])
+        return usb_finder(options["usb"], device.backend)
 
 
 class MockUsbAccelerator(UsbAccelerator):
@@ -106,10 +128,18 @@ class MockUsbAccelerator(UsbAccelerator):
 
     Options: ClassVar[type[Any]] = MockOptions
     uses = ("usb",)
+    _serve: Callable[[], object]
 
     @classmethod
     def from_options(cls, bundle: ModelBundle, driver: str, options: dict[str, Any]) -> MockUsbAccelerator:
-        return cls(bundle, options["usb"], _device(bundle, options[driver]).backend)
+        device = _device(bundle, options[driver])
+        made = cls(bundle, options["usb"], device.backend)
+        made._serve = lambda: _served(device, options[driver])
+        return made
+
+    def open(self) -> ModelInfo:
+        self._serve()
+        return super().open()
 
 
 def install(folder: Path) -> None:

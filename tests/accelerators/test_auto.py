@@ -187,6 +187,22 @@ def test_on_a_machine_that_never_had_one_there_is_no_flag_no_reason_no_line_and_
     assert len(pair.usb.asked) <= 2, "to look for one costs next to nothing"
 
 
+def test_after_a_reload_one_that_was_lost_is_lost_still_and_another_one_never_was(pair: Pair) -> None:
+    for wanted, missed in (("1209:0001", True), ("1209:0002", False)):
+        pair.usb.wanted_device = ("1209:0001", "")  # type: ignore[attr-defined]
+        pair.usb.plug()
+        pair.auto.open()
+        assert pair.mask().backend == "usb"
+        pair.lose_the_device()
+        after = Pair(pair.clock, pair._pauses)
+        after.usb.wanted_device = (wanted, "")  # type: ignore[attr-defined]
+        after.usb.attached = NOWHERE
+        after.auto.succeed(pair.auto)
+        after.auto.open()
+        assert after.mask().fallback is missed
+        assert bool(after.reason) is missed
+
+
 def test_one_that_is_there_and_cannot_be_used_is_flagged_with_its_reason_and_logged_once(
     pair: Pair, lines: Callable[[], list[str]]
 ) -> None:

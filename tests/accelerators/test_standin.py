@@ -10,7 +10,8 @@ import attrs
 import numpy as np
 import pytest
 
-from gnetsegd.accelerators import standin, tflite
+from gnetsegd.accelerators import runtimes, standin
+from gnetsegd.accelerators.runtimes import find_runtime
 from gnetsegd.accelerators.standin import StandinAccelerator, StandinOptions
 from gnetsegd.accelerators.tflite import TfliteNetwork
 from gnetsegd.errors import ModelError, PermanentError, TransientError
@@ -55,7 +56,7 @@ def test_without_a_runtime_the_sentence_says_what_to_install(monkeypatch: pytest
     for name in ("tflite_runtime", "ai_edge_litert"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(PermanentError, match=r"install gnetsegd\[standin\]"):
-        tflite.runtime()
+        find_runtime()
 
 
 @pytest.mark.parametrize(
@@ -73,9 +74,9 @@ def test_a_runtime_that_was_made_for_another_numpy_is_a_sentence_that_names_both
     def fail(_name: str) -> None:
         raise error
 
-    monkeypatch.setattr(tflite, "import_module", fail)
+    monkeypatch.setattr(runtimes, "import_module", fail)
     with pytest.raises(PermanentError) as raised:
-        tflite.runtime()
+        find_runtime()
     words = str(raised.value)
     assert f"with numpy {np.__version__}: {type(error).__name__}: {error}" in words
     assert "install a runtime and a numpy that fit each other" in words

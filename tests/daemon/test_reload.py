@@ -15,6 +15,7 @@ from gnetsegd.config import load as load_config
 from gnetsegd.errors import GnetsegError, PermanentError, TransientError
 from gnetsegd.model import load_bundle
 from gnetsegd.process import reload as module
+from gnetsegd.process.networks import Bundles
 from gnetsegd.process.parts import Setup
 from gnetsegd.process.reload import Reloader
 from gnetsegd.road import road as road_module
@@ -68,7 +69,7 @@ def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     bundle = load_bundle(found.config.model.bundle)
     road = Road(source(found.config.camera), network(), publisher, lambda: False, lambda: None)
     found.road = road
-    found.reloader = Reloader(Setup(found.config, bundle), None, (), road, lambda: None)
+    found.reloader = Reloader(Setup(found.config, Bundles(bundle, bundle)), None, (), road, lambda: None)
     road.start()
     masks(road)
     yield found

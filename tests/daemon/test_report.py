@@ -13,6 +13,7 @@ import pytest
 from gnetsegd.config import Config
 from gnetsegd.message import INFO_FIELDS, STATUS_FIELDS
 from gnetsegd.model import load_bundle
+from gnetsegd.process.networks import Bundles
 from gnetsegd.process.parts import Setup
 from gnetsegd.process.report import CHANGES_APART_S, Reporter
 from gnetsegd.quiet import Quiet
@@ -30,7 +31,8 @@ def talk() -> Any:
     def tick(now: float, ready: bool = True, achieved: bool = True) -> bool:
         return reporter.tick(now, ready, achieved)
 
-    setup = Setup(Config(), load_bundle(str(MODELS / "threshold-32")))
+    bundle = load_bundle(str(MODELS / "threshold-32"))
+    setup = Setup(Config(), Bundles(bundle, bundle))
     talk = SimpleNamespace(road=road, systemd=systemd, tick=tick, out=road.publisher, setup=setup)
     talk.reporter = reporter
     return talk
@@ -66,7 +68,8 @@ def test_a_change_is_told_at_once_and_only_once(talk: Any, what: str) -> None:
 
 def test_a_reload_that_changes_the_words_of_a_network_alone_is_told_at_once(talk: Any) -> None:
     talk.tick(100.0)
-    talk.setup = talk.setup._replace(bundle=attrs.evolve(talk.setup.bundle, title="The same, in other words"))
+    other = attrs.evolve(talk.setup.bundles.main, title="The same, in other words")
+    talk.setup = talk.setup._replace(bundles=Bundles(other, other))
     talk.tick(100.1)
     assert [info["model"]["title"] for info in talk.out.infos][1:] == ["The same, in other words"]
 

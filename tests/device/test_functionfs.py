@@ -20,7 +20,8 @@ from gnetseg_device.device import MockDevice
 from gnetseg_device.networks import by_name
 from gnetseg_device.transfer import Cancel, Reason, TransferError
 
-from gnetsegd.accelerators import tflite
+from gnetsegd.accelerators import runtimes, tflite
+from gnetsegd.accelerators.runtimes import Runtime
 from gnetsegd.errors import ModelError, PermanentError, TransientError
 from gnetsegd.link.constants import REQUEST_OUT, Request
 from gnetsegd.link.model_upload import ModelRecord
@@ -123,7 +124,11 @@ class FakeRuntime:
         self.delegates = experimental_delegates
         raise RuntimeError("this far is enough")
 
-    __name__ = "fake_runtime"
+
+def _serve(monkeypatch: pytest.MonkeyPatch, fake: FakeRuntime) -> None:
+    """Every network and every delegate gets ``fake``."""
+    for module in (runtimes, tflite):
+        monkeypatch.setattr(module, "find_runtime", lambda *_: Runtime("fake", "1", fake))
 
 
 def library_of_this_machine() -> str:
@@ -133,7 +138,7 @@ def library_of_this_machine() -> str:
 
 def test_the_networks_are_computed_by_the_delegate(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeRuntime()
-    monkeypatch.setattr(tflite, "runtime", lambda: fake)
+    _serve(monkeypatch, fake)
     make = functionfs_main.networks("tflite", library_of_this_machine())
     assert fake.loaded == [library_of_this_machine()], "it is tried at once"
     bundle = load_bundle("gnetseg-large-cpu30")
@@ -153,7 +158,7 @@ def test_the_networks_are_computed_by_the_delegate(monkeypatch: pytest.MonkeyPat
 def test_a_delegate_that_is_of_no_use_is_one_sentence(
     arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tflite, "runtime", lambda: FakeRuntime(ValueError("no plugin in it")))
+    _serve(monkeypatch, FakeRuntime(ValueError("no plugin in it")))
     result = CliRunner().invoke(functionfs_main.main, arguments)
     assert result.exit_code in (os.EX_CONFIG, os.EX_USAGE)
     assert said in result.output

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import usb.core
@@ -17,7 +18,7 @@ from gnetseg_device.device import MockDevice
 from gnetseg_device.remote import RemoteControl, ask
 
 from gnetsegd.client import subscribe
-from gnetsegd.message import parse_header
+from gnetsegd.message import parse_header, parse_json
 from gnetsegd.testing.mock_accelerator import install
 
 ROOT = Path(__file__).parents[2]
@@ -103,7 +104,7 @@ class Daemon:
     def __init__(self, folder: Path, driver: str, *settings: str) -> None:
         install(folder / "plugins")
         self.remote = folder / "remote"
-        endpoint = f"ipc://{folder}/m.sock"
+        self.endpoint = endpoint = f"ipc://{folder}/m.sock"
         options = [
             "camera.driver=pattern", "camera.fps=50", f'model.bundle="{BUNDLE}"',
             f'publish.endpoints=["{endpoint}"]',
@@ -123,6 +124,17 @@ class Daemon:
         while not (self.masks.poll(100) and parse_header(self.masks.recv()).backend == backend):
             assert self.process.poll() is None
             assert time.monotonic() < deadline
+
+    def info(self, backend: str) -> tuple[str, int, str]:
+        """Model, size and format that ``info`` tells of this backend."""
+        with subscribe(self.endpoint, "info") as reader:
+            deadline = time.monotonic() + 30
+            told: dict[str, Any] = {}
+            while told.get("backend") != backend:
+                assert time.monotonic() < deadline
+                if reader.poll(100):
+                    told = parse_json(reader.recv())[2]
+        return told["model"]["id"], told["input"]["width"], told["input"]["pixel_format"]
 
     def close(self) -> str:
         """Its log."""
@@ -170,6 +182,27 @@ def test_faults_of_the_configuration_are_there_from_the_start(start: Callable[..
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert "uploading model" in daemon.close()
+
+
+@pytest.mark.timeout(120)
+def test_the_first_accelerator_that_comes_brings_its_own_network_and_one_in_its_stead(
+    start: Callable[..., Daemon],
+) -> None:
+    daemon = start(
+        "mock", "accelerator.standin.threads=1", "model.bundle=auto", "accelerator.mock.plugged=false",
+        "accelerator.mock.has_model=false", "publish.status_interval_s=0.1",
+    )  # fmt: skip
+    daemon.wait_for("standin")
+    assert daemon.info("standin") == ("person", 256, "YUV444")
+    ask(daemon.remote, "plug")
+    daemon.wait_for("usb")
+    assert daemon.info("usb") == ("gnetseg-large-224y", 224, "Y")
+    ask(daemon.remote, "unplug")
+    daemon.wait_for("standin")
+    assert daemon.info("standin") == ("person-gray", 224, "Y")
+    log = daemon.close()
+    assert log.count("the first one has come") == 1
+    assert "Traceback" not in log
 
 
 def test_a_fault_that_there_is_not_is_told_in_one_sentence(start: Callable[..., Daemon]) -> None:

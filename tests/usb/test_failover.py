@@ -18,6 +18,7 @@ from gnetseg_device.networks import FakeNetwork
 
 from gnetsegd.accelerators import standin, usb_patience
 from gnetsegd.accelerators.auto import AutoAccelerator, AutoOptions
+from gnetsegd.accelerators.runtimes import Runtime
 from gnetsegd.accelerators.standin import StandinAccelerator, StandinOptions
 from gnetsegd.accelerators.usb import UsbAccelerator, UsbOptions
 from gnetsegd.frame import Frame, Loss
@@ -36,6 +37,8 @@ Words = Callable[[], str]
 @pytest.fixture(autouse=True)
 def _standin_that_computes_what_the_device_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     class Network:
+        runtime = Runtime("fake", "", None)
+
         def __init__(self, bundle: Any, *_: Any) -> None:
             self._real = FakeNetwork(ModelRecord.of(bundle), bundle.content)
             self._shape = (bundle.mask.height, bundle.mask.width)

@@ -24,7 +24,7 @@ from harness import daemon, finish, spread
 BARE = """
 import json, sys, time
 import numpy as np
-from gnetsegd.accelerators.tflite import runtime
+from gnetsegd.accelerators.runtimes import find_runtime
 from gnetsegd.cameras import CaptureRequest
 from gnetsegd.cameras.pattern import PatternCamera, PatternOptions
 from gnetsegd.frame import Frame
@@ -36,7 +36,8 @@ camera.open(CaptureRequest(bundle.input, 0.0, "stretch", 1.0))
 frames = [Frame(bundle.input, bundle.mask.size_bytes) for _ in range(16)]
 for frame in frames:
     camera.capture(frame)
-interpreter = runtime().Interpreter(model_content=bundle.content, num_threads=threads)
+runtime = find_runtime("auto", bundle.cheaper_runtime).module
+interpreter = runtime.Interpreter(model_content=bundle.content, num_threads=threads)
 interpreter.allocate_tensors()
 picture = interpreter.get_input_details()[0]
 mask = interpreter.get_output_details()[0]["index"]

@@ -48,6 +48,7 @@ INFO: dict[str, Any] = {
         "title": "A network for vectors",
         "licence": "Apache-2.0",
     },
+    "runtime": "litert 2.3.0",
     "labels": ["background", "person"],
     "persons": [1],
     "input": {"width": 224, "height": 224, "pixel_format": "Y"},

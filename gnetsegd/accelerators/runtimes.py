@@ -1,0 +1,82 @@
+"""Which TFLite runtime runs a network: LiteRT where it is, unless the other one is cheaper for it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib import import_module, metadata
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import PermanentError
+from ..model import RUNTIMES
+from ..text import clean
+
+LITERT, TFLITE_RUNTIME = RUNTIMES
+#: The package of each, the better one first: LiteRT takes half the instructions for depthwise networks.
+PACKAGES = {LITERT: "ai_edge_litert", TFLITE_RUNTIME: "tflite_runtime"}
+AUTO = "auto"
+
+
+class Runtime(NamedTuple):
+    """``module`` has ``Interpreter`` and ``load_delegate``."""
+
+    name: str
+    version: str
+    module: Any
+
+    @property
+    def words(self) -> str:
+        """Name and version."""
+        return f"{self.name} {self.version}".strip()
+
+
+def order(wanted: str, cheaper: Mapping[str, str]) -> list[str]:
+    """The runtimes to try, best first. ``wanted``: a name, or "auto"; ``cheaper``: by machine."""
+    if wanted != AUTO:
+        return [wanted]
+    first = cheaper.get(platform.machine(), LITERT)
+    return [first, *(name for name in PACKAGES if name != first)]
+
+
+def find_runtime(wanted: str = AUTO, cheaper: Mapping[str, str] | None = None) -> Runtime:
+    """The first that can be imported.
+
+    One that was made for another numpy, or is not there, is passed over. Raises ``PermanentError`` if that
+    leaves none, with what each said.
+    """
+    broken = []
+    names = order(wanted, cheaper or {})
+    for name in names:
+        package = PACKAGES[name]
+        try:
+            import_module(package)
+            return Runtime(name, _version(package), import_module(f"{package}.interpreter"))
+        except ModuleNotFoundError as error:
+            if not (error.name or "").startswith(package):
+                broken.append(f"{package} with numpy {np.__version__}: {error}")
+        except Exception as error:  # made for another numpy it fails with SystemError, AttributeError, ...
+            broken.append(f"{package} with numpy {np.__version__}: {type(error).__name__}: {error}")
+    if broken:
+        raise PermanentError(
+            f"the TFLite runtime cannot be imported ({clean('; '.join(broken))}); "
+            "install a runtime and a numpy that fit each other, such as ai-edge-litert with numpy 2 or "
+            "tflite-runtime with numpy below 2"
+        )
+    if wanted != AUTO:
+        raise PermanentError(
+            f"accelerator.standin.runtime is {wanted}, and {PACKAGES[wanted]} cannot be imported; "
+            "install it, or set auto"
+        )
+    raise PermanentError(
+        "the stand-in needs ai-edge-litert or tflite-runtime, and neither can be imported; "
+        "install gnetsegd[standin]"
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # a copy in a folder of its own
+        return ""
