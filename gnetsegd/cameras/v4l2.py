@@ -22,7 +22,9 @@ from ..errors import AbsentError, CameraStalled, PermanentError, TransientError
 from ..text import clean
 from . import CameraInfo, CaptureRequest
 from . import v4l2_ioctl as v4l2
-from .geometry import check_pair
+from .addresses import refuse_address
+from .geometry import Fit, check_pair
+from .losses import DRIVER, Losses
 from .pacing import NS_PER_S, Clock, MonotonicClock
 from .tracebacks import forget_locals
 from .v4l2_formats import COMPRESSED, LAYOUTS, Mode, choose, modes_of
@@ -69,7 +71,10 @@ class V4l2Options:
 
 
 class V4l2Camera:
-    """A webcam. ``sequence`` and ``sensor_timestamp_ns`` are the driver's own."""
+    """A webcam. ``sequence`` and ``sensor_timestamp_ns`` are the driver's own, where they can be.
+
+    ``lost`` counts the pictures that arrived damaged: they are passed over.
+    """
 
     Options: ClassVar[type[Any]] = V4l2Options
     #: Of uvcvideo and of the USB core, for a webcam whose firmware hangs.
@@ -90,6 +95,13 @@ class V4l2Camera:
         self._reader: Reader | None = None
         self._sequence = -1
         self._driver_sequence = 0
+        #: The time of the last frame, or of the start: the next one's is later.
+        self._stamp_ns = 0
+        self._distrusted = False
+        self._losses = Losses(log)
+        self.lost = self._losses.counts
+        self.info: CameraInfo | None = None
+        self._fit: Fit | None = None  # what ``info`` tells
 
     def open(self, request: CaptureRequest) -> CameraInfo:
         """Start the stream.
@@ -100,6 +112,7 @@ class V4l2Camera:
         """
         self.close()
         path = self._options.device
+        refuse_address("camera.v4l2.device", path, "name a device such as /dev/video0")
         if "\0" in path:
             raise _no_such_path(path)
         try:
@@ -117,10 +130,11 @@ class V4l2Camera:
         except BaseException:
             self.close()
             raise
-        self._request, self._sequence = request, -1
+        self._request, self._sequence, self._fit = request, -1, self._reader.fit
         name = v4l2.fourcc_name(pix.pixelformat)
         description = f"{path} {name} {pix.width}x{pix.height} stride {pix.bytesperline}"
-        return CameraInfo(fps, self._reader.fit.geometry, description)
+        self.info = CameraInfo(fps, self._fit.geometry, description)
+        return self.info
 
     def capture(self, frame: Frame) -> None:
         device, request, reader = self._device, self._request, self._reader
@@ -136,10 +150,15 @@ class V4l2Camera:
                         "if it stays so, plug it in again"
                     )
                 buffer = self._newest(device)
-                good = self._read(reader, buffer, frame)
+                damage = self._read(reader, buffer, frame)
                 device.ioctl(v4l2.QBUF, buffer)
-                if good:
+                if not damage:
+                    if reader.fit is not self._fit:
+                        self._tell_geometry(reader.fit)
                     return
+                self._losses.add(
+                    damage, f"{clean(self._options.device)}: a picture arrived damaged ({damage})"
+                )
         except BlockingIOError:
             raise TransientError(f"{self._options.device}: its driver gives no more frames") from None
         except OSError as error:
@@ -162,12 +181,17 @@ class V4l2Camera:
             except Exception as error:
                 log.warning("%s: closing it failed: %s", self._options.device, _words(error))
 
-    def _read(self, reader: Reader, buffer: Any, frame: Frame) -> bool:
-        """Number the frame and fill its pixels; False for a picture that arrived damaged."""
+    def _tell_geometry(self, fitted: Fit) -> None:
+        self._fit = fitted
+        if self.info is not None and fitted.geometry != self.info.geometry:
+            self.info = self.info._replace(geometry=fitted.geometry)
+
+    def _read(self, reader: Reader, buffer: Any, frame: Frame) -> str:
+        """Number the frame and fill its pixels; the kind of loss of a picture that arrived damaged."""
         # Before the buffer goes back: QBUF may fill the same structure anew.
         self._number(buffer, frame)
         if buffer.flags & v4l2.BUF_FLAG_ERROR:
-            return False
+            return DRIVER
         try:
             return reader.read(self._memory[buffer.index], buffer.bytesused, frame.pixels)
         except Exception as error:
@@ -283,6 +307,7 @@ class V4l2Camera:
                 raise PermanentError(f"{self._options.device}: its driver gives buffers that hold no picture")
             self._memory.append(device.map(buffer.length, buffer.m.offset))
             device.ioctl(v4l2.QBUF, buffer)
+        self._stamp_ns = self._clock.now_ns()
         device.ioctl(v4l2.STREAMON, c_int32(v4l2.BUF_TYPE_VIDEO_CAPTURE))
 
     def _newest(self, device: v4l2.Device) -> Any:
@@ -316,8 +341,16 @@ class V4l2Camera:
         now_ns = self._clock.now_ns()
         stamp_ns = buffer.timestamp_s * NS_PER_S + buffer.timestamp_us * 1000
         monotonic = buffer.flags & v4l2.BUF_FLAG_TIMESTAMP_MASK == v4l2.BUF_FLAG_TIMESTAMP_MONOTONIC
-        # A time to come, or before the clock began, is no time of this clock whatever the driver says.
-        frame.sensor_timestamp_ns = stamp_ns if monotonic and 0 < stamp_ns <= now_ns else now_ns
+        # A time to come, or not after the last one, is no time of this picture whatever the driver says.
+        if not (monotonic and self._stamp_ns < stamp_ns <= now_ns):
+            if not self._distrusted:
+                self._distrusted = True
+                log.warning(
+                    "%s: its driver's times cannot be true: the time at which a picture arrives is taken",
+                    clean(self._options.device),
+                )
+            stamp_ns = now_ns
+        self._stamp_ns = frame.sensor_timestamp_ns = stamp_ns
 
 
 def _words(error: Exception) -> str:

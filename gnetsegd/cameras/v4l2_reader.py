@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import CaptureRequest, pyav
+from . import CaptureRequest, losses, pyav
 from . import v4l2_ioctl as v4l2
-from .geometry import Fit, fit
+from .geometry import Fit, View, fit
 from .planes import GREY, rows_of
 from .scale import Scaler
+from .turn import UPRIGHT
 from .v4l2_formats import COMPRESSED, LAYOUTS, PlaneInMemory, matrix_of, planes_in_memory, range_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ class Reader:
     def __init__(self, pix: v4l2.PixFormat, request: CaptureRequest, wanted_range: str) -> None:
         self._pix = pix
         spec, size = request.spec, (pix.width, pix.height)
-        self.fit: Fit = fit(request.geometry, *size, spec.width, spec.height)
+        self._view = View(request.turn)
+        #: Of the picture that was read last: another object when it is fitted otherwise.
+        self.fit: Fit = fit(request.geometry, *size, spec.width, spec.height, self._view)
         #: How long a whole picture is; 0 where that varies.
         self.size_bytes = 0
         self._planes: list[PlaneInMemory] = []
@@ -39,6 +42,7 @@ class Reader:
         if name in COMPRESSED:
             self._decoder = pyav.load().CodecContext.create("mjpeg", "r")
             self._decoder.thread_count = 1  # more would hold frames back
+            self._decoder.options = pyav.STRICT
             self._scaler = Scaler(spec, request.geometry, wanted_range)
             return
         layout = LAYOUTS[name]
@@ -53,7 +57,8 @@ class Reader:
         av_name = layout.av_name
         if name == "GREY" or (spec.pixel_format == "Y" and matrix == "bt601"):
             self._luma = layout.luma
-            if full and spec.pixel_format == "Y" and self.fit.source[2:] == self.fit.inner[2:] == size:
+            as_it_is = request.turn == UPRIGHT and self.fit.source[2:] == self.fit.inner[2:] == size
+            if full and spec.pixel_format == "Y" and as_it_is:
                 return  # its rows are the frame's as they are
             # Grey is full range to FFmpeg always: limited luminance needs chroma beside it.
             av_name = "gray" if full else "yuv420p"
@@ -62,19 +67,19 @@ class Reader:
         for plane in self._picture.planes:
             np.frombuffer(plane, np.uint8)[:] = GREY
 
-    def read(self, memory: Any, used_bytes: int, pixels: NDArray[np.uint8]) -> bool:
-        """Fill ``pixels``; False for a picture that arrived damaged."""
+    def read(self, memory: Any, used_bytes: int, pixels: NDArray[np.uint8]) -> str:
+        """Fill ``pixels``; for a picture that arrived damaged its kind in ``losses``, else nothing."""
         if self._decoder is not None:
             return self._read_compressed(memory, used_bytes, pixels)
         if 0 < used_bytes < self.size_bytes:
-            return False
+            return losses.CUT
         width, height = self._pix.width, self._pix.height
         if self._luma is not None:
             offset, step = self._luma
             luma = rows_of(memory, offset, self._pix.bytesperline, width, height, step)
             if self._scaler is None:
                 np.copyto(pixels, luma)
-                return True
+                return ""
             plane = self._picture.planes[0]
             np.copyto(rows_of(plane, 0, plane.line_size, width, height), luma)
         else:
@@ -85,17 +90,21 @@ class Reader:
                 np.copyto(rows_of(plane, 0, plane.line_size, row_bytes, rows), source)
         # Copied first because FFmpeg reads only memory of its own.
         assert self._scaler is not None
-        self._scaler.scale(self._picture, pixels)
-        return True
+        self._scaler.scale(self._picture, pixels, self._view)
+        return ""
 
-    def _read_compressed(self, memory: Any, used_bytes: int, pixels: NDArray[np.uint8]) -> bool:
+    def _read_compressed(self, memory: Any, used_bytes: int, pixels: NDArray[np.uint8]) -> str:
         if not used_bytes:
-            return False  # for the decoder it would be the end of all pictures
+            return losses.CUT  # for the decoder it would be the end of all pictures
         av = pyav.load()
         assert self._scaler is not None
-        # Webcams give a damaged picture now and then.
+        # Webcams give a damaged picture now and then; what the decoder would put in its place is none.
         with contextlib.suppress(av.FFmpegError), memoryview(memory) as view:
             for picture in self._decoder.decode(av.Packet(bytes(view[:used_bytes]))):
-                self._scaler.scale(picture, pixels)
-                return True
-        return False
+                if picture.is_corrupt:
+                    break
+                self._scaler.scale(picture, pixels, self._view)
+                # A camera may change its size, and the header of its pictures is what holds.
+                self.fit = self._scaler.fit(picture, self._view)
+                return ""
+        return losses.DAMAGED

@@ -17,6 +17,7 @@ import errno
 import mmap
 import os
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,6 +54,7 @@ class FakeWebcam:
     quantization, colorspace, ycbcr_enc : what S_FMT says of the pixels
     chroma : Cb and Cr of every picture in NV12, NV21, YU12 and YV12; 128 in the others
     monotonic : whether timestamps are of CLOCK_MONOTONIC
+    stamp : the time in ns that the driver tells, from the true one
     counts : whether the driver counts frames; False gives 0 for each
     open_errno, format_errno, buffers_errno : errors of open, S_FMT, REQBUFS (0: none)
     capabilities : as QUERYCAP gives them
@@ -88,6 +90,7 @@ class FakeWebcam:
         self.ycbcr_enc = v4l2.YCBCR_ENC_DEFAULT
         self.chroma = (90, 160)
         self.monotonic = True
+        self.stamp: Callable[[int], int] = lambda time_ns: time_ns
         self.counts = True
         self.open_errno = self.format_errno = self.buffers_errno = 0
         self.capabilities = v4l2.CAP_VIDEO_CAPTURE | v4l2.CAP_STREAMING
@@ -369,7 +372,7 @@ class FakeDevice:
         buffer.index = self._queued.pop(0)
         buffer.sequence = cam.sequence % cam.wrap_at if cam.counts else 0
         buffer.flags = v4l2.BUF_FLAG_TIMESTAMP_MONOTONIC if cam.monotonic else 0
-        stamp_ns = self._last_ns if cam.monotonic else 0
+        stamp_ns = cam.stamp(self._last_ns) if cam.monotonic else 0
         buffer.timestamp_s, buffer.timestamp_us = stamp_ns // NS_PER_S, stamp_ns % NS_PER_S // 1000
         memory = self._memory[buffer.index]()
         assert memory is not None, "a buffer was unmapped while the camera streams"

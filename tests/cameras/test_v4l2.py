@@ -3,6 +3,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from gnetsegd.errors import (
     TransientError,
 )
 from gnetsegd.frame import Frame, FrameSpec
+from gnetsegd.testing.clock import FakeClock
 from gnetsegd.testing.fake_v4l2 import FakeDevice, FakeWebcam, luminance
 
 
@@ -366,7 +368,7 @@ def test_everything_is_freed_and_close_may_be_repeated(webcam, frame, request_of
 
 
 def broken_scaler(monkeypatch, error):
-    def scale(_self, _picture, _pixels):
+    def scale(_self, _picture, _pixels, _view):
         raise error
 
     monkeypatch.setattr("gnetsegd.cameras.scale.Scaler.scale", scale)
@@ -653,3 +655,46 @@ def test_the_configuration_takes_its_options():
     made = from_dict(table, "test").camera.options["v4l2"]
     assert made == V4l2Options(device="/dev/video2", pixel_format="NV12")
     assert {"auto", *LAYOUTS, *COMPRESSED} >= {"auto", "GREY", "NV12", "YU12", "YUYV", "MJPG"}
+
+
+HOUR_NS = 3600 * 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        lambda _: 0,
+        lambda _: 1_000,
+        lambda time_ns: time_ns + HOUR_NS,
+        lambda time_ns: HOUR_NS - time_ns,
+        lambda time_ns: time_ns - HOUR_NS,
+    ],
+    ids=["zero", "constant", "an hour ahead", "going back", "before the stream"],
+)
+def test_times_of_a_driver_that_cannot_be_true_are_replaced_by_those_of_arrival_and_said_once(
+    stamp, request_of, frame, caplog
+):
+    clock = FakeClock()
+    clock.pass_s(2 * 3600)
+    webcam = FakeWebcam(("GREY",), ((32, 32),), clock=clock)
+    webcam.stamp = stamp
+    camera, _ = opened(webcam, request_of(frame.spec))
+    for _ in range(5):
+        camera.capture(frame)
+        assert frame.sensor_timestamp_ns == clock.now_ns()
+    assert caplog.text.count("its driver's times cannot be true") == 1
+    camera.close()
+
+
+def test_a_single_time_that_goes_back_does_not_make_the_others_wrong(request_of, frame):
+    webcam = FakeWebcam(("GREY",), ((32, 32),))
+    camera, _ = opened(webcam, request_of(frame.spec))
+    stamps = []
+    for wrong in (0, 0, 1, 0, 0):
+        webcam.stamp = lambda time_ns, wrong=wrong: time_ns - wrong * 50_000_000
+        camera.capture(frame)
+        stamps.append(frame.sensor_timestamp_ns)
+    assert stamps == sorted(set(stamps))
+    steps = [b - a for a, b in itertools.pairwise(stamps)]
+    assert steps == pytest.approx([1e9 / 30] * 4, abs=2000)
+    camera.close()
