@@ -19,6 +19,7 @@ from . import exif, losses, mp4, pyav
 from .addresses import refuse_address
 from .films import Film
 from .geometry import PLAIN, View
+from .holes import has_hole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,7 +140,10 @@ class Clip:
             # As bytes, because FFmpeg would take a % in a picture's name for a number.
             with self._av.open(BytesIO(data)) as container:
                 stream = container.streams.video[0]
-                stream.codec_context.options = pyav.options_of(stream.codec_context.name)
+                codec = stream.codec_context.name
+                stream.codec_context.options = pyav.options_of(codec)
+                if has_hole(codec, data):
+                    raise _damaged(file, "there are zeros in the picture")
                 for image in container.decode(stream):
                     if image.is_corrupt:
                         break

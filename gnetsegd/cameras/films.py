@@ -12,6 +12,7 @@ from typing import Any
 
 from ..text import clean
 from . import losses, pyav
+from .holes import has_hole, unit_length_bytes
 
 #: So many places in a row that cannot be read end a film.
 _ERRORS_MAX = 64
@@ -29,7 +30,11 @@ class Film:
         self._container = container
         self._stream = stream
         self._delayed = threads > 1  # such a decoder tells of damage late
+        self._codec = stream.codec_context.name
+        self._unit_length_bytes = unit_length_bytes(self._codec, stream.codec_context.extradata)
         self._in_transport = container.format.name == "mpegts"
+        #: The packet before was called corrupt, and its time.
+        self._told_before, self._dts_before = False, 0
         stream.codec_context.options = options
         stream.codec_context.thread_count = threads
         #: After an image that is damaged, until the next key frame comes out.
@@ -113,6 +118,7 @@ class Film:
 
     def _passed_over(self, packet: Any) -> Loss | None:
         """What is lost with this packet, if it cannot give a whole picture."""
+        is_cut = self._is_cut(packet)
         if self._waits_for_key:
             if not packet.is_keyframe:
                 return self._dependent()
@@ -122,10 +128,26 @@ class Film:
             if packet.pts < self._key_pts:
                 return self._dependent()
             self._leads = False
-        # MPEG-TS says so, too, where only its counting has a jump: there the decoder finds out.
-        if packet.is_corrupt and not self._in_transport:
+        if is_cut:
             return self._lose(losses.CUT, "it is cut off")
+        if has_hole(self._codec, bytes(packet), self._unit_length_bytes):
+            return self._lose(losses.DAMAGED, "there are zeros in a picture")
         return None
+
+    def _is_cut(self, packet: Any) -> bool:
+        """Does the container say that bytes of this packet are missing?
+
+        MPEG-TS says so, too, where only its counting has a jump, as where recordings were joined: a decoder
+        that finds out itself knows better. For the others it may mean the next packet, which its parser was
+        given by then; but not where time begins anew.
+        """
+        if not self._in_transport:
+            return bool(packet.is_corrupt)
+        if self._codec in pyav.CAN_MARK:
+            return False
+        told_before, self._told_before = self._told_before, bool(packet.is_corrupt)
+        dts_before, self._dts_before = self._dts_before, packet.dts or 0
+        return self._told_before or (told_before and self._dts_before > dts_before)
 
     def _whole(self, images: list[Any]) -> Iterator[Any]:
         for image in images:

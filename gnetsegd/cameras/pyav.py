@@ -31,7 +31,7 @@ def load() -> Any:
 #: A picture of more pixels is refused before it is decoded.
 MAX_PIXELS = 64 << 20
 #: A picture that is damaged is an error.
-STRICT = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
+STRICT = {"err_detect": "crccheck+explode", "max_pixels": str(MAX_PIXELS)}
 #: The same where the decoder is only asked to mark it (``is_corrupt``).
 MARKED = {"max_pixels": str(MAX_PIXELS)}
 #: Decoders that take for damage, if they are strict, what is only unknown to them; these mark well.

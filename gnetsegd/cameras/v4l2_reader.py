@@ -10,6 +10,7 @@ import numpy as np
 from . import CaptureRequest, losses, pyav
 from . import v4l2_ioctl as v4l2
 from .geometry import Fit, View, fit
+from .holes import has_hole
 from .planes import GREY, rows_of
 from .scale import Scaler
 from .turn import UPRIGHT
@@ -99,8 +100,12 @@ class Reader:
         av = pyav.load()
         assert self._scaler is not None
         # Webcams give a damaged picture now and then; what the decoder would put in its place is none.
-        with contextlib.suppress(av.FFmpegError), memoryview(memory) as view:
-            for picture in self._decoder.decode(av.Packet(bytes(view[:used_bytes]))):
+        with memoryview(memory) as view:
+            coded = bytes(view[:used_bytes])
+        if has_hole("mjpeg", coded):
+            return losses.DAMAGED
+        with contextlib.suppress(av.FFmpegError):
+            for picture in self._decoder.decode(av.Packet(coded)):
                 if picture.is_corrupt:
                     break
                 self._scaler.scale(picture, pixels, self._view)

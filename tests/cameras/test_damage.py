@@ -13,6 +13,7 @@ import pytest
 
 from gnetsegd.cameras import pyav
 from gnetsegd.cameras.clips import Clip, Gap, Picture
+from gnetsegd.cameras.holes import has_hole, unit_length_bytes
 from gnetsegd.cameras.v4l2 import V4l2Camera, V4l2Options
 from gnetsegd.cameras.video import VideoCamera, VideoOptions
 from gnetsegd.errors import ConfigError, EndOfVideo, NotYet, PermanentError
@@ -158,6 +159,64 @@ def test_a_recording_whose_first_part_was_cut_costs_only_what_was_cut(tmp_path):
     assert {item.image.to_ndarray(format="gray").tobytes() for item in pictures} <= recorded
 
 
+def transport_packets(content):
+    """Where each packet of the video lies (FFmpeg gives it number 256)."""
+    starts = range(0, len(content), 188)
+    return [at for at in starts if int.from_bytes(content[at + 1 : at + 3], "big") & 0x1FFF == 256]
+
+
+def test_a_lost_packet_of_a_transport_stream_is_never_shown_where_the_decoder_does_not_notice(tmp_path):
+    path = make_film(tmp_path / "a.ts", "libx265")
+    whole, content = set(played(path)[0].values()), path.read_bytes()
+    # FFmpeg keeps to itself what it knows of the very first pictures.
+    packets = transport_packets(content)
+    for at in packets[len(packets) // 4 : -8]:
+        path.write_bytes(content[:at] + content[at + 188 :])
+        shown, lost, _ = played(path)
+        assert set(shown.values()) <= whole
+        assert len(shown) >= 10
+        assert sum(lost.values()) >= 1
+
+
+def test_where_such_recordings_are_joined_only_the_last_pictures_of_the_first_are_lost(tmp_path):
+    path = make_film(tmp_path / "a.ts", "libx265")
+    whole = played(path)[0].values()
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(path.read_bytes() * 2)
+    shown = [item.image for item in Clip(str(joined)).pictures() if isinstance(item, Picture)]
+    assert len(shown) >= 80 - 3
+    assert {image.to_ndarray(format="gray").tobytes() for image in shown} <= set(whole)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+@pytest.mark.parametrize("name", ["film.mp4", "film.mkv"])
+def test_a_hole_of_zeros_is_damage_also_where_the_decoder_does_not_notice(codec, name, tmp_path):
+    path = make_film(tmp_path / name, codec, mux={"movflags": "faststart"} if name.endswith("mp4") else {})
+    content = path.read_bytes()
+    whole, nothing_lost, _ = played(path)
+    assert not nothing_lost
+    with av.open(str(path)) as container:
+        packet = [bytes(packet) for packet in container.demux(video=0)][GROUP + 2]
+    start, size = content.index(packet) + len(packet) // 2, len(packet) // 4
+    path.write_bytes(content[:start] + bytes(size) + content[start + size :])
+    shown, lost, _ = played(path)
+    assert shown.items() <= whole.items()
+    assert lost["damaged"] == 1
+    assert len(shown) >= 20
+
+
+def test_units_that_lie_about_their_length_are_looked_at_to_the_end_of_the_packet():
+    assert unit_length_bytes("h264", b"\1" + bytes(3) + b"\xff") == 4
+    assert unit_length_bytes("h264", b"\0\0\0\1\x67") == 0
+    assert unit_length_bytes("hevc", b"\1") == 0
+    assert unit_length_bytes("vp9", b"\1" * 40) == 0
+    assert not has_hole("h264", b"", 4)
+    assert not has_hole("h264", b"\xff\xff\xff\xff" + b"\1" * 50, 4)
+    assert has_hole("h264", b"\xff\xff\xff\xff" + b"\1" * 50 + bytes(3) + b"\1", 4)
+    assert not has_hole("h264", b"\0\0\0\2\7\7" * 50 + bytes(64), 4)
+    assert not has_hole("h264", bytes(4) * 10_000 + b"\1", 4)
+
+
 def sequences(camera, frame):
     """Numbers until it raises something else than that nothing is due; what that was."""
     seen = []
@@ -252,10 +311,11 @@ def png(size=(64, 48)):
         lambda data: data[: len(data) // 2],
         lambda data: data[: len(data) // 2] + b"\xff\xd9",
         lambda data: data[: len(data) // 3] + data[len(data) // 3 + 512 :],
+        lambda data: data[: len(data) // 3] + bytes(512) + data[len(data) // 3 + 512 :],
         lambda data: data[:-4] if data[:1] == b"\x89" else data[: len(data) - 300],
         lambda _: b"",
     ],
-    ids=["cut in half", "cut, with an end marker", "a hole", "its end is missing", "of 0 bytes"],
+    ids=["cut in half", "cut, with an end marker", "a hole", "zeros", "its end is missing", "of 0 bytes"],
 )
 def test_half_a_picture_is_none(kind, damage, tmp_path, request_of):
     path = tmp_path / "picture.png"

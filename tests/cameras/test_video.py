@@ -298,6 +298,12 @@ def test_a_picture_that_cannot_be_converted_is_told_at_opening(make_clip, reques
     assert opening(make_clip(), request_of()).exit_code == os.EX_DATAERR
 
 
+class NothingYet(bytes):
+    """A packet that gives no picture."""
+
+    size, pts, dts, is_corrupt, decode = 1, None, None, False, staticmethod(list)
+
+
 @pytest.mark.parametrize(("step_s", "found"), [(0.4, True), (6, False)])
 def test_a_video_is_searched_for_its_first_picture_only_so_long(
     step_s, found, make_clip, request_of, monkeypatch
@@ -309,7 +315,7 @@ def test_a_video_is_searched_for_its_first_picture_only_so_long(
     def slow(self):
         for _ in range(3):
             clock.pass_s(step_s)
-            yield SimpleNamespace(decode=list, size=1, pts=None, is_corrupt=False)
+            yield NothingYet()
         yield from real(self)
 
     monkeypatch.setattr(Film, "_packets", slow)
