@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from ..errors import ConfigError, PermanentError
+from ..files import hidden_from_service
 from ..text import clean
 from . import exif, losses, mp4, pyav
 from .addresses import refuse_address
@@ -243,10 +244,14 @@ def _no_file(path: Path) -> PermanentError:
 
 def _not_opened(path: Path, error: OSError | ValueError) -> PermanentError:
     if isinstance(error, FileNotFoundError | NotADirectoryError | ValueError):
-        return PermanentError(f"{named(path)}: there is no such file; mend camera.video.path", os.EX_NOINPUT)
+        return PermanentError(
+            f"{named(path)}: there is no such file; mend camera.video.path{hidden_from_service(path)}",
+            os.EX_NOINPUT,
+        )
     if isinstance(error, PermissionError):
         return PermanentError(
-            f"{named(path)}: this user may not read it; mend its owner or mode", os.EX_NOPERM
+            f"{named(path)}: this user may not read it; mend its owner or mode{hidden_from_service(path)}",
+            os.EX_NOPERM,
         )
     return PermanentError(f"{named(path)}: cannot be read: {error.strerror or error}", os.EX_NOINPUT)
 

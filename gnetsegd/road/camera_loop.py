@@ -117,7 +117,8 @@ class CameraLoop(Supervised):
         kernel_s = getattr(camera, "request_limit_s", 0.0)
         request = CaptureRequest.of(self._pool.spec, config, wait_s)
         live = may_begin_anew = True
-        self._losing = getattr(camera, "lost", {})
+        lost = getattr(camera, "lost", None)
+        self._losing = lost if isinstance(lost, dict) else {}
         try:
             self._enter("opening the camera", stall_s + OPEN_EXTRA_S + kernel_s)
             self.info = info = _clean(camera.open(request))
@@ -145,8 +146,7 @@ class CameraLoop(Supervised):
             try:
                 camera.close()
             finally:
-                lost, self._losing = self.lost(), {}
-                self._lost_before = lost
+                self._lost_before, self._losing = self.lost(), {}
                 if live:
                     self._throw_away_what_waits()
 

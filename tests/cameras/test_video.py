@@ -236,6 +236,13 @@ def test_a_missing_file_is_named_with_exit_code_66(tmp_path, request_of):
     assert "camera.video.path" in str(error)
 
 
+def test_a_film_that_the_service_cannot_see_is_told_so(request_of, monkeypatch):
+    monkeypatch.setenv("INVOCATION_ID", "f" * 32)
+    camera = VideoCamera(VideoOptions(path="/home/nobody-at-all/street.mp4"), FakeClock())
+    with pytest.raises(PermanentError, match=r"no such file; .* \(a service sees nothing of /home and /tmp"):
+        camera.open(request_of())
+
+
 def test_no_path_at_all_is_an_error_of_the_configuration(request_of):
     assert opening("", request_of()).exit_code == os.EX_CONFIG
 
