@@ -305,27 +305,21 @@ def test_a_picture_that_cannot_be_converted_is_told_at_opening(make_clip, reques
     assert opening(make_clip(), request_of()).exit_code == os.EX_DATAERR
 
 
-class NothingYet(bytes):
-    """A packet that gives no picture."""
-
-    size, pts, dts, is_corrupt, decode = 1, None, None, False, staticmethod(list)
-
-
 @pytest.mark.parametrize(("step_s", "found"), [(0.4, True), (6, False)])
 def test_a_video_is_searched_for_its_first_picture_only_so_long(
     step_s, found, make_clip, request_of, monkeypatch
 ):
     clock = FakeClock()
     camera = VideoCamera(VideoOptions(path=str(make_clip())), clock)
-    real = Film._packets
+    real = Film.images
 
     def slow(self):
         for _ in range(3):
             clock.pass_s(step_s)
-            yield NothingYet()
+            yield None
         yield from real(self)
 
-    monkeypatch.setattr(Film, "_packets", slow)
+    monkeypatch.setattr(Film, "images", slow)
     if found:
         camera.open(request_of())
         return
