@@ -23,7 +23,7 @@ Loss = tuple[str, str, int]
 class Whole:
     """Give it the packets of one stream, in order.
 
-    ``decoder`` is an ``av.CodecContext`` that was opened with ``pyav.STRICT`` or ``pyav.MARKED``. What is found is
+    ``decoder`` is an ``av.CodecContext`` with the options ``pyav.STRICT`` or ``pyav.MARKED``. What comes out:
     each whole ``av.VideoFrame`` in the order of showing; (kind, words, pictures) for what is lost; None now
     and then, while there is none. ``is_live``: the stream has begun before its first packet.
     """
