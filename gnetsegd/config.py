@@ -80,6 +80,13 @@ class CameraConfig:
         "how the picture is fitted to the network's square: cut the sides, pad with grey, or stretch",
         choices=("center-crop", "letterbox", "stretch"),
     )
+    rotate: int = option(
+        0,
+        "the camera is mounted so that its pictures must be turned by this, clockwise",
+        unit="degrees",
+        choices=(0, 90, 180, 270),
+    )
+    flip: bool = option(False, "mirror the picture left to right, after it is turned")
     stall_timeout_s: float = option(
         2.0,
         "without a frame for so long the camera is reopened; the process ends where its library hangs",

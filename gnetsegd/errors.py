@@ -62,6 +62,10 @@ class CameraStalled(TransientError):
     """No frame came within the camera's time limit."""
 
 
+class NotYet(TransientError):
+    """No frame of a source that keeps its own time is due yet: nothing is wrong, ask again."""
+
+
 class HungError(TransientError):
     """A call that cannot be interrupted does not return: the process ends, systemd brings a clean one."""
 

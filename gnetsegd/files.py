@@ -31,6 +31,22 @@ _KINDS = {
 }
 
 
+#: What the systemd unit keeps from the service (ProtectHome=, PrivateTmp=).
+_HIDDEN_FROM_SERVICES = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
+
+
+def hidden_from_service(path: Path | str) -> str:
+    """Words, to stand behind an error, where this process is a service and ``path`` is hidden from those.
+
+    Empty where that is no reason.
+    """
+    whole = os.path.abspath(path)  # noqa: PTH100 - resolve() fails on names that no file can have
+    hidden = any(whole == folder or whole.startswith(f"{folder}/") for folder in _HIDDEN_FROM_SERVICES)
+    if not hidden or "INVOCATION_ID" not in os.environ:
+        return ""
+    return " (a service sees nothing of /home and /tmp: put it into /srv or /var/lib/gnetsegd)"
+
+
 def _check_regular(mode: int) -> None:
     if not stat.S_ISREG(mode):
         raise ValueError(f"is {_KINDS.get(stat.S_IFMT(mode), 'something else')}, no plain file")

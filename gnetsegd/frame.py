@@ -123,7 +123,8 @@ class Geometry:
 
     ``x, y, width, height`` is the region of the *sensor* that fills the whole mask. With
     ``letterbox`` it reaches beyond the sensor (negative ``x`` or ``y``, size over 1): those parts
-    of the mask are padding.
+    of the mask are padding. The sensor's picture is the upright one, with square pixels: ``rotation``
+    (degrees clockwise) and ``mirrored`` (left to right, before that) tell what made it upright.
     """
 
     mode: str
@@ -133,6 +134,8 @@ class Geometry:
     height: float
     sensor_width: int
     sensor_height: int
+    rotation: int = 0
+    mirrored: bool = False
 
 
 class Memory:

@@ -16,7 +16,7 @@ import attrs
 
 from .config import option, structure
 from .errors import ConfigError, ModelError
-from .files import parse_toml, read_regular
+from .files import hidden_from_service, parse_toml, read_regular
 from .frame import FrameSpec, MaskFormat
 from .text import clean
 
@@ -117,7 +117,8 @@ def load_bundle(name: str) -> ModelBundle:
     except FileNotFoundError:
         shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob("*/model.toml"))) or "none"
         raise ModelError(
-            f"model {name}: there is no {where}; give a bundle's folder or one of: {shipped}",
+            f"model {name}: there is no {where}; give a bundle's folder or one of: {shipped}"
+            f"{hidden_from_service(manifest_path)}",
             os.EX_NOINPUT,
         ) from None
     except ValueError as error:
@@ -178,7 +179,8 @@ def _read(file: Path, max_bytes: int, name: str) -> bytes:
         raise FileNotFoundError from None
     except PermissionError:
         raise ModelError(
-            f"model {name}: this user may not read {where}; mend its mode", os.EX_NOPERM
+            f"model {name}: this user may not read {where}; mend its mode{hidden_from_service(file)}",
+            os.EX_NOPERM,
         ) from None
     except OSError as error:
         raise ModelError(f"model {name}: {where} cannot be read: {error.strerror}", os.EX_NOINPUT) from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gnetsegd.files import parse_toml, read_regular, write_whole
+from gnetsegd.files import hidden_from_service, parse_toml, read_regular, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,3 +133,20 @@ def test_a_name_as_long_as_names_may_be_is_written(tmp_path: Path) -> None:
     file = tmp_path / ("x" * 255)
     write_whole(file, b"new")
     assert file.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(
+    ("path", "is_hidden"),
+    [
+        ("/home/pi/street.mp4", True),
+        ("/home", True),
+        ("/srv/../tmp/street.mp4", True),
+        ("/homes/street.mp4", False),
+        ("/srv/street.mp4", False),
+    ],
+)
+def test_what_the_unit_hides_is_told_to_services_alone(path, is_hidden, monkeypatch):
+    monkeypatch.setenv("INVOCATION_ID", "f" * 32)
+    assert ("a service sees nothing of /home" in hidden_from_service(path)) == is_hidden
+    monkeypatch.delenv("INVOCATION_ID")
+    assert hidden_from_service(path) == ""

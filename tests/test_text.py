@@ -37,3 +37,18 @@ def test_words_of_a_gigabyte_would_not_be_looked_at_to_their_end() -> None:
             raise AssertionError("all of it was looked at")
 
     assert clean(Huge("x" * 10_000)).endswith("…")
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        ("rtsp://user:secret@192.0.2.1/s: gone", "rtsp://192.0.2.1/s: gone"),
+        ("rtsp:/user:secret@192.0.2.1/s", "rtsp:/192.0.2.1/s"),
+        ("http://user:sec@ret@host and ftp://u:p@other", "http://host and ftp://other"),
+        ("mail me@example.org about /a/b@c", "mail me@example.org about /a/b@c"),
+        ("http://host/x@y", "http://host/x@y"),
+    ],
+)
+def test_user_and_password_of_an_address_are_left_out(words: str, left: str) -> None:
+    assert clean(words) == left
+    assert clean(clean(words)) == left

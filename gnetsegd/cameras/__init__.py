@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+from ..config import CameraConfig
 from ..frame import Frame, FrameSpec, Geometry
+from .turn import UPRIGHT, Turn, configured
 
 GROUP = "gnetsegd.cameras"
 
@@ -23,13 +25,21 @@ class CaptureRequest(NamedTuple):
     """What the road wants of a camera.
 
     ``fps`` is the wanted rate, 0 for the camera's own; ``geometry`` is one of ``GEOMETRY_MODES``;
-    ``timeout_s`` is how long one ``capture`` may wait for a frame, all its waiting together.
+    ``timeout_s`` is how long one ``capture`` may wait for a frame, all its waiting together. ``turn`` is
+    how the camera is mounted: applied after what the picture says of itself, before it is fitted.
     """
 
     spec: FrameSpec
     fps: float
     geometry: str
     timeout_s: float
+    turn: Turn = UPRIGHT
+
+    @classmethod
+    def of(cls, spec: FrameSpec, config: CameraConfig, timeout_s: float) -> CaptureRequest:
+        """What ``[camera]`` wants."""
+        turn = configured(config.rotate, config.flip)
+        return cls(spec, config.fps, config.geometry, timeout_s, turn)
 
 
 class CameraInfo(NamedTuple):
@@ -38,7 +48,8 @@ class CameraInfo(NamedTuple):
     A ``live`` camera goes on whether its frames are taken or not: the newest frame wins. From one
     that is not live (a file read as fast as possible) every frame is taken: it is asked for the
     next one only when the road has room. One that would begin anew after a sleep, and so give again
-    what it gave before, sets ``may_sleep`` to False.
+    what it gave before, sets ``may_sleep`` to False: after an error it is not opened again, either. One
+    that ``rests`` keeps a time of its own, whatever ``stall_timeout_s`` says.
     """
 
     fps: float
@@ -46,10 +57,15 @@ class CameraInfo(NamedTuple):
     description: str
     live: bool = True
     may_sleep: bool = True
+    rests: bool = False
 
 
 class Camera(Protocol):
-    """One camera. Its constructor takes an instance of its ``Options`` (an attrs class).
+    """One camera. Two attributes are optional. ``info``: the ``CameraInfo`` that holds for the frame that
+    ``capture`` has just filled, the same object as long as nothing changes (else what ``open`` returned
+    holds for all). ``lost``: a dict of how many pictures it lost, by kind in one word.
+
+    Its constructor takes an instance of its ``Options`` (an attrs class).
 
     The constructor imports what the driver always needs, which may take seconds (``PermanentError``
     where it is missing), and touches no device: that is for ``open``, which has a limit.
@@ -74,8 +90,8 @@ class Camera(Protocol):
 
         ``sequence`` is the camera's own number: it also counts what the camera lost, and goes on
         rising by exactly 1 a frame otherwise. Raises ``CameraStalled`` when no frame came within
-        ``timeout_s``, ``EndOfVideo`` after the last frame of a source that ends, or
-        ``TransientError``.
+        ``timeout_s``, ``NotYet`` when none is due so soon, ``EndOfVideo`` after the last frame of a
+        source that ends, or ``TransientError``.
         """
 
     def close(self) -> None:

@@ -5,10 +5,12 @@ Everything here is arithmetic on sizes; ``scale`` and the ISP of a Pi do what it
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 from ..errors import ConfigError
 from ..frame import Geometry
+from .turn import UPRIGHT, Turn, inverse, turned_rect
 
 
 class Rect(NamedTuple):
@@ -20,8 +22,20 @@ class Rect(NamedTuple):
     height: int
 
 
+class View(NamedTuple):
+    """How a picture is meant to be seen: turned, and with pixels ``pixel_aspect`` times as wide as high."""
+
+    turn: Turn = UPRIGHT
+    pixel_aspect: float = 1.0
+
+
+PLAIN = View()
+
+
 class Fit(NamedTuple):
-    """``source``: what is read of the picture; ``inner``: where it goes in the frame, the rest is padding."""
+    """``source``: what is read of the picture as it lies; ``inner``: where it goes in the frame, upright,
+    the rest is padding.
+    """
 
     source: Rect
     inner: Rect
@@ -43,13 +57,37 @@ def _even(length: float, limit: int) -> int:
     return min(limit, max(2, rounded))
 
 
-def fit(mode: str, source_width: int, source_height: int, width: int, height: int) -> Fit:
+def fit(mode: str, source_width: int, source_height: int, width: int, height: int, view: View = PLAIN) -> Fit:
     """Fit a picture of ``source_width`` x ``source_height`` to ``width`` x ``height`` pixels.
 
     ``mode`` is one of ``GEOMETRY_MODES``. The edges of crops and of padding are rounded to even
-    pixels; the ``Geometry`` says where they really are. Pixels are taken to be square.
+    pixels; the ``Geometry`` says where they really are, in the upright picture with square pixels.
     """
-    aspect = width / height
+    turn, pixel_aspect = view
+    size = (source_width, source_height)
+    if turn.on_its_side:
+        source_width, source_height, pixel_aspect = source_height, source_width, 1 / pixel_aspect
+    source, inner = _fit_upright(mode, source_width, source_height, width, height, pixel_aspect)
+    shown = (source_width, source_height)
+    geometry = region(mode, source, inner, shown, (width, height))
+    geometry = dataclasses.replace(
+        geometry,
+        sensor_width=max(1, round(source_width * max(1.0, pixel_aspect))),
+        sensor_height=max(1, round(source_height / min(1.0, pixel_aspect))),
+        rotation=turn.rotation,
+        mirrored=turn.mirrored,
+    )
+    lying = Rect(*turned_rect(inverse(turn), source, shown))
+    assert lying.x + lying.width <= size[0]
+    assert lying.y + lying.height <= size[1]
+    return Fit(lying, inner, geometry)
+
+
+def _fit_upright(
+    mode: str, source_width: int, source_height: int, width: int, height: int, pixel_aspect: float
+) -> tuple[Rect, Rect]:
+    """What is read of an upright picture, and where it goes."""
+    aspect = width / height / pixel_aspect  # in the picture's own pixels
     source, inner = Rect(0, 0, source_width, source_height), Rect(0, 0, width, height)
     wide = source_width > source_height * aspect
     if mode == "center-crop":
@@ -61,14 +99,14 @@ def fit(mode: str, source_width: int, source_height: int, width: int, height: in
             source = Rect(0, (source_height - cut) // 4 * 2, source_width, cut)
     elif mode == "letterbox":
         if wide:
-            rows = _even(width * source_height / source_width, height)
+            rows = _even(width * source_height / source_width / pixel_aspect, height)
             inner = Rect(0, (height - rows) // 4 * 2, width, rows)
         else:
-            columns = _even(height * source_width / source_height, width)
+            columns = _even(height * source_width / source_height * pixel_aspect, width)
             inner = Rect((width - columns) // 4 * 2, 0, columns, height)
     elif mode != "stretch":
         raise ConfigError(f"camera.geometry is {mode!r}; allowed is one of center-crop, letterbox, stretch")
-    return Fit(source, inner, region(mode, source, inner, (source_width, source_height), (width, height)))
+    return source, inner
 
 
 def region(mode: str, source: Rect, inner: Rect, sensor: tuple[int, int], frame: tuple[int, int]) -> Geometry:

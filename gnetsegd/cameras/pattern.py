@@ -17,13 +17,14 @@ import numpy as np
 from ..config import option
 from ..errors import ConfigError, EndOfVideo, TransientError
 from . import CameraInfo, CaptureRequest
-from .geometry import fit
+from .geometry import View, fit
 from .pacing import NS_PER_S, Clock, MonotonicClock, check_rate, wait_until
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..frame import Frame, FrameSpec
+    from .turn import Turn
 
 STAMP_PIXELS = 128
 #: The eight pixels of each byte.
@@ -54,15 +55,18 @@ def read_sequence(pixels: NDArray[np.uint8]) -> int:
     return sequence
 
 
-def _scene(spec: FrameSpec) -> list[tuple[NDArray[np.uint8], int]]:
+def _scene(spec: FrameSpec, turn: Turn) -> list[tuple[NDArray[np.uint8], int]]:
     """Each plane, flat and twice below itself, so that a window of its rows is contiguous; its rows."""
-    y, x = np.mgrid[0 : spec.height, 0 : spec.width]
-    size = min(spec.width, spec.height)
-    scene = 64 + 96 * x / spec.width
+    # Made as a camera would that is mounted so, and turned upright.
+    width, height = (spec.height, spec.width) if turn.on_its_side else (spec.width, spec.height)
+    y, x = np.mgrid[0:height, 0:width]
+    size = min(width, height)
+    scene = 64 + 96 * x / width
     for part, level in ((0.25, 220), (0.6, 24), (0.85, 200)):
-        disc = (x - part * spec.width) ** 2 + (y - part * spec.height) ** 2 < (0.16 * size) ** 2
+        disc = (x - part * width) ** 2 + (y - part * height) ** 2 < (0.16 * size) ** 2
         scene[disc] = level
-    luma = scene.astype(np.uint8)
+    lying = scene.astype(np.uint8)
+    luma = np.rot90(np.fliplr(lying) if turn.mirrored else lying, -turn.rotation // 90)
     if spec.pixel_format == "Y":
         planes = [luma]
     elif spec.pixel_format == "YUV420":
@@ -108,9 +112,11 @@ class PatternCamera:
         fps = request.fps if self._options.rate == "fps" else 0.0
         check_rate(fps, request.timeout_s, "pattern")
         self._period_ns = round(NS_PER_S / fps) if fps > 0 else 0
-        self._scene = _scene(spec)
+        self._scene = _scene(spec, request.turn)
         self._request, self._next = request, 0
-        geometry = fit(request.geometry, spec.width, spec.height, spec.width, spec.height).geometry
+        size = (spec.width, spec.height)
+        lying = (spec.height, spec.width) if request.turn.on_its_side else size
+        geometry = fit(request.geometry, *lying, *size, View(request.turn)).geometry
         description = f"pattern {spec.width}x{spec.height} {spec.pixel_format}"
         return CameraInfo(fps, geometry, description, live=fps > 0)
 

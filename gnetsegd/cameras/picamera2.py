@@ -8,6 +8,7 @@ read.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import logging
 import os
@@ -22,9 +23,10 @@ from ..config import option
 from ..errors import AbsentError, CameraStalled, PermanentError, TransientError
 from ..text import clean
 from . import CameraInfo, CaptureRequest
-from .geometry import Fit, Rect, check_pair, fit, region
+from .geometry import Fit, Rect, View, check_pair, fit, region
 from .planes import GREY, planes_of, rows_of
 from .tracebacks import forget_locals
+from .turn import UPRIGHT, Turn, turned_rect
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,6 +83,8 @@ class Picamera2Camera:
         self._picam2: Any = None
         self._request: CaptureRequest | None = None
         self._inner = Rect(0, 0, 0, 0)
+        #: All that makes the picture upright; the ISP mirrors and turns by 180 degrees, the rest is ours.
+        self._turn = UPRIGHT
         self._stride = 0
         self._frame_us = 0  # 0 while the camera may choose its own rate
         self._sequence = -1
@@ -181,18 +185,21 @@ class Picamera2Camera:
     def _configure(self, libcamera: Any, request: CaptureRequest) -> Fit:
         """Configure the one stream; what the ISP cuts out of the sensor, and where it goes."""
         picam2, spec, options = self._picam2, request.spec, self._options
+        turn = self._turn = _own_turn(options).then(request.turn)
+        by_isp = Turn(turn.rotation // 180 * 180, turn.mirrored)
+        vflip = by_isp.rotation == 180
         sensor: dict[str, Any] = {}
         if options.sensor_width and options.sensor_height:
             sensor["output_size"] = (options.sensor_width, options.sensor_height)
         # libcamera names packed formats from the most significant byte: this is R, G, B in memory.
         pixel_format = "BGR888" if spec.pixel_format == "RGB" else "YUV420"
-        size = (spec.width, spec.height)
+        size = _lying(turn, spec.width, spec.height)
         for _ in range(2):
             picam2.configure(
                 picam2.create_video_configuration(
                     main={"format": pixel_format, "size": size},
                     raw=None,  # the raw stream would only cost memory
-                    transform=libcamera.Transform(hflip=options.hflip, vflip=options.vflip),
+                    transform=libcamera.Transform(hflip=by_isp.mirrored != vflip, vflip=vflip),
                     colour_space=libcamera.ColorSpace.Sycc(),  # BT.601, full range
                     buffer_count=options.buffer_count,
                     display=None,
@@ -208,15 +215,17 @@ class Picamera2Camera:
                     f"instead of {pixel_format} {size}; use a model with another input size"
                 )
             left, top, width, height = picam2.camera_controls["ScalerCrop"][1]
-            source, inner, _ = fit(request.geometry, width, height, spec.width, spec.height)
-            if size == inner[2:]:
+            source, inner, _ = fit(request.geometry, width, height, spec.width, spec.height, View(turn))
+            if size == _lying(turn, inner.width, inner.height):
                 break
-            size = inner[2:]  # a letterbox: how high is known only once the sensor mode is
+            # A letterbox: how high is known only once the sensor mode is.
+            size = _lying(turn, inner.width, inner.height)
         crop = Rect(left + source.x, top + source.y, source.width, source.height)
-        array = picam2.camera_properties.get("PixelArraySize", (left * 2 + width, top * 2 + height))
-        return Fit(
-            crop, inner, region(request.geometry, crop, inner, tuple(array), (spec.width, spec.height))
-        )
+        array = tuple(picam2.camera_properties.get("PixelArraySize", (left * 2 + width, top * 2 + height)))
+        upright = Rect(*turned_rect(turn, crop, array))
+        geometry = region(request.geometry, upright, inner, _lying(turn, *array), (spec.width, spec.height))
+        geometry = dataclasses.replace(geometry, rotation=turn.rotation, mirrored=turn.mirrored)
+        return Fit(crop, inner, geometry)
 
     def _durations(self, picam2: Any, fps: float) -> tuple[int, int]:
         """Shortest and longest time of a frame in us, within what the sensor mode can do."""
@@ -239,10 +248,14 @@ class Picamera2Camera:
     def _copy(self, memory: Any, pixels: NDArray[np.uint8]) -> None:
         """The one copy: rows in the ISP's memory are padded, and it must be given back."""
         assert self._request is not None
-        spec, (_, _, width, height) = self._request.spec, self._inner
-        if (width, height) != (spec.width, spec.height):
+        spec, inner = self._request.spec, self._inner
+        if inner[2:] != (spec.width, spec.height):
             pixels.fill(GREY)
-        targets = planes_of(pixels, spec, self._inner)
+        targets = planes_of(pixels, spec, inner)
+        if self._turn.on_its_side:
+            # What the ISP wrote lies on its side: seen from there the frame's rows are its columns.
+            targets = [target.T[::-1] for target in targets]
+        width, height = _lying(self._turn, inner.width, inner.height)
         if spec.pixel_format == "RGB":
             for channel, target in enumerate(targets):
                 np.copyto(target, rows_of(memory, channel, self._stride, width, height, step=3))
@@ -270,6 +283,16 @@ class Picamera2Camera:
         by_time = round(elapsed_us / self._frame_us) if self._frame_us else 1
         self._buffer_sequence, self._timestamp_ns = buffer_sequence, timestamp_ns
         return 1 if self._sequence < 0 else max(1, by_number, by_time)
+
+
+def _own_turn(options: Picamera2Options) -> Turn:
+    """What ``hflip`` and ``vflip`` of the driver's own table do."""
+    return Turn(180 if options.vflip else 0, options.hflip != options.vflip)
+
+
+def _lying(turn: Turn, width: int, height: int) -> tuple[int, int]:
+    """An upright size, as it is before ``turn``; and the other way round."""
+    return (height, width) if turn.on_its_side else (width, height)
 
 
 def _words(error: BaseException) -> str:

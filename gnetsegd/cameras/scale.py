@@ -14,8 +14,9 @@ import numpy as np
 
 from ..errors import ConfigError
 from . import pyav
-from .geometry import Fit, Rect, fit
+from .geometry import PLAIN, Fit, Rect, View, fit
 from .planes import GREY, planes_of, rows_of
+from .turn import UPRIGHT, Turn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +37,14 @@ _SAME_PLANES = {
     "Y": ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "nv21"),
     "YUV420": ("yuv420p", "yuvj420p"),
     "YUV444": ("yuv444p", "yuvj444p"),
+}
+
+#: FFmpeg's filters that turn by so much, clockwise.
+_TURNING = {
+    0: (),
+    90: (("transpose", "clock"),),
+    180: (("hflip", ""), ("vflip", "")),
+    270: (("transpose", "cclock"),),
 }
 
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
@@ -68,18 +77,21 @@ class Scaler:
         self._key: tuple[Any, ...] = ()
         self._graph: Any = None
         self._fit = fit(mode, spec.width, spec.height, spec.width, spec.height)
+        self._view = PLAIN
 
-    def fit(self, picture: Any) -> Fit:
-        """What ``scale`` reads of this ``av.VideoFrame`` and where it puts it."""
-        self._prepare(picture)
+    def fit(self, picture: Any, view: View = PLAIN) -> Fit:
+        """What ``scale`` reads of this ``av.VideoFrame`` and where it puts it: the same object as long as
+        pictures are alike.
+        """
+        self._prepare(picture, view)
         return self._fit
 
-    def scale(self, picture: Any, pixels: NDArray[np.uint8]) -> None:
-        """Fill ``pixels`` (uint8 of ``spec.shape``) from an ``av.VideoFrame``.
+    def scale(self, picture: Any, pixels: NDArray[np.uint8], view: View = PLAIN) -> None:
+        """Fill ``pixels`` (uint8 of ``spec.shape``) from an ``av.VideoFrame``, seen as ``view`` says.
 
         Raises ``av.error.FFmpegError`` for a picture that FFmpeg cannot convert.
         """
-        self._prepare(picture)
+        self._prepare(picture, view)
         inner = self._fit.inner
         if inner != Rect(0, 0, self._spec.width, self._spec.height):
             pixels.fill(GREY)
@@ -96,6 +108,8 @@ class Scaler:
     def _is_ready(self, picture: Any) -> bool:
         """Whether the planes are right as they are: the wanted size, full range, BT.601."""
         if not self._fit.source[2:] == self._fit.inner[2:] == (picture.width, picture.height):
+            return False
+        if self._view.turn != UPRIGHT:
             return False
         name, pixel_format = picture.format.name, self._spec.pixel_format
         if name in ("gray", "gbrp"):
@@ -119,7 +133,7 @@ class Scaler:
         known = self._source_matrix == "bt601" or (self._source_matrix == "auto" and matrix in _LUMA_OF_BT601)
         return "gray" if known or picture.format.name == "gray" else "yuv420p"
 
-    def _prepare(self, picture: Any) -> None:
+    def _prepare(self, picture: Any, view: View) -> None:
         """Build the filter graph for pictures like this one, unless it is already there."""
         key = (
             picture.width,
@@ -127,10 +141,13 @@ class Scaler:
             picture.format.name,
             getattr(picture, "color_range", None),
             getattr(picture, "colorspace", None),
+            view,
         )
         if key == self._key:
             return
-        self._fit = fit(self._mode, picture.width, picture.height, self._spec.width, self._spec.height)
+        spec, turn = self._spec, view.turn
+        self._fit = fit(self._mode, picture.width, picture.height, spec.width, spec.height, view)
+        self._view = view
         source, inner = self._fit.source, self._fit.inner
         graph = self._av.filter.Graph()
         nodes = [
@@ -143,19 +160,28 @@ class Scaler:
         ]
         if source[2:] != (picture.width, picture.height):
             nodes.append(graph.add("crop", f"{source.width}:{source.height}:{source.x}:{source.y}:exact=1"))
-        shrinks = source.width > inner.width or source.height > inner.height
+        # Scaled as it lies and turned afterwards: there are fewer pixels then.
+        width, height = inner[2:] if not turn.on_its_side else (inner.height, inner.width)
+        shrinks = source.width > width or source.height > height
         flags = "area" if shrinks else "bilinear"
         nodes.append(
             graph.add(
                 "scale",
-                f"{inner.width}:{inner.height}:flags={flags}+accurate_rnd+full_chroma_int"
+                f"{width}:{height}:flags={flags}+accurate_rnd+full_chroma_int"
                 f":in_range={self._source_range}:in_color_matrix={self._source_matrix}"
                 ":out_range=full:out_color_matrix=bt601",
             )
         )
         nodes.append(graph.add("format", self._made(picture)))
+        for name, argument in _filters(turn):
+            nodes.append(graph.add(name, argument) if argument else graph.add(name))
         nodes.append(graph.add("buffersink"))
         for one, following in pairwise(nodes):
             one.link_to(following)
         graph.configure()
         self._graph, self._key = graph, key
+
+
+def _filters(turn: Turn) -> list[tuple[str, str]]:
+    """FFmpeg's filters, with their arguments, that make a picture upright."""
+    return [*([("hflip", "")] if turn.mirrored else []), *_TURNING[turn.rotation]]

@@ -22,10 +22,14 @@ from ..errors import AbsentError, CameraStalled, PermanentError, TransientError
 from ..text import clean
 from . import CameraInfo, CaptureRequest
 from . import v4l2_ioctl as v4l2
-from .geometry import check_pair
+from .addresses import refuse_address
+from .geometry import Fit, check_pair
+from .losses import DRIVER, Losses
 from .pacing import NS_PER_S, Clock, MonotonicClock
 from .tracebacks import forget_locals
-from .v4l2_formats import COMPRESSED, LAYOUTS, Mode, choose, modes_of
+from .v4l2_controls import set_controls
+from .v4l2_formats import COMPRESSED, LAYOUTS, Mode, choose, is_fast_enough, modes_of
+from .v4l2_links import Links
 from .v4l2_reader import Reader
 
 if TYPE_CHECKING:
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _WRAP = 1 << 32
+#: As they are written in the configuration.
+PIXEL_FORMATS = tuple(name.strip() for name in (*LAYOUTS, *COMPRESSED))
 #: A picture that a driver says is wider or higher is none.
 _LONGEST_SIDE_PIXELS = 16384
 
@@ -46,7 +52,7 @@ class V4l2Options:
     pixel_format: str = option(
         "auto",
         "what the camera sends; auto takes what is least work",
-        choices=("auto", *LAYOUTS, *COMPRESSED),
+        choices=("auto", *PIXEL_FORMATS),
     )
     width: int = option(
         0,
@@ -63,15 +69,23 @@ class V4l2Options:
     )
     input: int = option(-1, "which input of a capture card; -1 leaves it as it is", minimum=-1, maximum=63)
     buffer_count: int = option(4, "buffers in the driver", minimum=2, maximum=32)
+    controls: dict[str, int] = option(
+        {}, "set when it is opened, by the names and within the ranges that v4l2-ctl --list-ctrls shows"
+    )
 
     def __attrs_post_init__(self) -> None:
         check_pair("camera.v4l2", "width", self.width, "height", self.height)
 
 
 class V4l2Camera:
-    """A webcam. ``sequence`` and ``sensor_timestamp_ns`` are the driver's own."""
+    """A webcam. ``sequence`` and ``sensor_timestamp_ns`` are the driver's own, where they can be.
+
+    ``lost`` counts the pictures that arrived damaged: they are passed over.
+    """
 
     Options: ClassVar[type[Any]] = V4l2Options
+    #: Where webcams stood that were open before: each session has a camera object of its own.
+    links: ClassVar[Links] = Links()
     #: Of uvcvideo and of the USB core, for a webcam whose firmware hangs.
     request_limit_s: ClassVar[float] = 5.0
 
@@ -90,6 +104,13 @@ class V4l2Camera:
         self._reader: Reader | None = None
         self._sequence = -1
         self._driver_sequence = 0
+        #: The time of the last frame, or of the start: the next one's is later.
+        self._stamp_ns = 0
+        self._distrusted = False
+        self._losses = Losses(log)
+        self.lost = self._losses.counts
+        self.info: CameraInfo | None = None
+        self._fit: Fit | None = None  # what ``info`` tells
 
     def open(self, request: CaptureRequest) -> CameraInfo:
         """Start the stream.
@@ -100,12 +121,15 @@ class V4l2Camera:
         """
         self.close()
         path = self._options.device
+        refuse_address("camera.v4l2.device", path, "name a device such as /dev/video0")
         if "\0" in path:
             raise _no_such_path(path)
         try:
+            path = self.links.find(path)
             self._device = device = self._open_device(path)
             self._check_capabilities(device)
             self._select_input(device)
+            set_controls(device, clean(path), self._options.controls)
             mode = self._mode(device, request)
             pix = self._set_format(device, mode)
             fps = self._set_rate(device, request.fps)
@@ -117,16 +141,18 @@ class V4l2Camera:
         except BaseException:
             self.close()
             raise
-        self._request, self._sequence = request, -1
-        name = v4l2.fourcc_name(pix.pixelformat)
-        description = f"{path} {name} {pix.width}x{pix.height} stride {pix.bytesperline}"
-        return CameraInfo(fps, self._reader.fit.geometry, description)
+        self._request, self._sequence, self._fit = request, -1, self._reader.fit
+        self.links.remember(self._options.device, path)
+        description = f"{path} {self._told(pix, fps)}"
+        self.info = CameraInfo(fps, self._fit.geometry, description)
+        return self.info
 
     def capture(self, frame: Frame) -> None:
         device, request, reader = self._device, self._request, self._reader
         if device is None or request is None or reader is None:
             raise TransientError(f"{self._options.device}: the camera is not open")
         deadline_ns = self._clock.now_ns() + int(request.timeout_s * NS_PER_S)
+        late = 0
         try:
             while True:
                 left_s = (deadline_ns - self._clock.now_ns()) / NS_PER_S
@@ -135,11 +161,22 @@ class V4l2Camera:
                         f"{self._options.device} gave no frame for {request.timeout_s:g} s; "
                         "if it stays so, plug it in again"
                     )
-                buffer = self._newest(device)
-                good = self._read(reader, buffer, frame)
+                # Of pictures that are made from others none may be passed over.
+                buffer = self._dequeue(device) if reader.needs_all else self._newest(device)
+                damage = self._read(reader, buffer, frame)
                 device.ioctl(v4l2.QBUF, buffer)
-                if good:
+                if damage is None:
+                    continue
+                if not damage:
+                    if reader.fit is not self._fit:
+                        self._tell_geometry(reader.fit)
+                    if reader.needs_all and late < len(self._memory) and device.wait(0.0):
+                        late += 1  # a newer one is there already
+                        continue
                     return
+                self._losses.add(
+                    damage, f"{clean(self._options.device)}: a picture arrived damaged ({damage})"
+                )
         except BlockingIOError:
             raise TransientError(f"{self._options.device}: its driver gives no more frames") from None
         except OSError as error:
@@ -162,14 +199,25 @@ class V4l2Camera:
             except Exception as error:
                 log.warning("%s: closing it failed: %s", self._options.device, _words(error))
 
-    def _read(self, reader: Reader, buffer: Any, frame: Frame) -> bool:
-        """Number the frame and fill its pixels; False for a picture that arrived damaged."""
+    def _tell_geometry(self, fitted: Fit) -> None:
+        self._fit = fitted
+        if self.info is not None and fitted.geometry != self.info.geometry:
+            self.info = self.info._replace(geometry=fitted.geometry)
+
+    def _read(self, reader: Reader, buffer: Any, frame: Frame) -> str | None:
+        """Number the frame and fill its pixels; the kind of loss of a picture that arrived damaged, None
+        where there is no picture yet.
+        """
         # Before the buffer goes back: QBUF may fill the same structure anew.
+        before = self._sequence
         self._number(buffer, frame)
-        if buffer.flags & v4l2.BUF_FLAG_ERROR:
-            return False
+        is_bad = bool(buffer.flags & v4l2.BUF_FLAG_ERROR)
+        if is_bad or self._sequence > before + 1:
+            reader.missed()
+        if is_bad:
+            return DRIVER
         try:
-            return reader.read(self._memory[buffer.index], buffer.bytesused, frame.pixels)
+            return reader.read(self._memory[buffer.index], buffer.bytesused, frame)
         except Exception as error:
             forget_locals(error)  # else close() could not unmap what they are views of
             raise TransientError(
@@ -195,6 +243,18 @@ class V4l2Camera:
             )
             raise PermanentError(f"{path}: this node is {what}; try its other one (v4l2-ctl --list-devices)")
 
+    def _told(self, pix: v4l2.PixFormat, fps: float) -> str:
+        """What comes, and where that is another size, or a lower rate, than it was asked for."""
+        options, request = self._options, self._request
+        assert request is not None
+        words = f"{v4l2.fourcc_name(pix.pixelformat).strip()} {pix.width}x{pix.height}"
+        if options.width and (pix.width, pix.height) != (options.width, options.height):
+            words += f" (in place of {options.width}x{options.height}, which it has not)"
+        words += f" stride {pix.bytesperline}"
+        if fps and not is_fast_enough(fps, request.fps):
+            words += f" at {fps:.4g}/s (in place of {request.fps:g}/s; a smaller size may be faster)"
+        return words
+
     def _select_input(self, device: v4l2.Device) -> None:
         number = self._options.input
         if number < 0:
@@ -209,16 +269,18 @@ class V4l2Camera:
             ) from None
 
     def _mode(self, device: v4l2.Device, request: CaptureRequest) -> Mode:
-        options = self._options
-        modes = modes_of(device, request.spec)
+        options, spec = self._options, request.spec
+        size = (options.width, options.height)
+        offered = modes = modes_of(device, options.width or spec.width, options.height or spec.height)
         if options.pixel_format != "auto":
-            modes = [mode for mode in modes if mode.pixel_format == options.pixel_format]
-        mode = choose(modes, request.spec, request.fps)
+            modes = [mode for mode in modes if mode.pixel_format == _padded(options.pixel_format)]
+        mode = choose(modes, spec, request.fps, size)
         if mode is None:
+            has = ", ".join(dict.fromkeys(mode.pixel_format.strip() for mode in offered)) or "none"
             raise PermanentError(
                 f"{options.device}: offers no pixel format that is known here"
                 + (f" as {options.pixel_format}" if options.pixel_format != "auto" else "")
-                + "; v4l2-ctl --list-formats-ext shows what it has"
+                + f": it has {clean(has)}; known are {', '.join(PIXEL_FORMATS)}"
             )
         if options.width and options.height:
             mode = mode._replace(width=options.width, height=options.height)
@@ -283,6 +345,7 @@ class V4l2Camera:
                 raise PermanentError(f"{self._options.device}: its driver gives buffers that hold no picture")
             self._memory.append(device.map(buffer.length, buffer.m.offset))
             device.ioctl(v4l2.QBUF, buffer)
+        self._stamp_ns = self._clock.now_ns()
         device.ioctl(v4l2.STREAMON, c_int32(v4l2.BUF_TYPE_VIDEO_CAPTURE))
 
     def _newest(self, device: v4l2.Device) -> Any:
@@ -316,8 +379,21 @@ class V4l2Camera:
         now_ns = self._clock.now_ns()
         stamp_ns = buffer.timestamp_s * NS_PER_S + buffer.timestamp_us * 1000
         monotonic = buffer.flags & v4l2.BUF_FLAG_TIMESTAMP_MASK == v4l2.BUF_FLAG_TIMESTAMP_MONOTONIC
-        # A time to come, or before the clock began, is no time of this clock whatever the driver says.
-        frame.sensor_timestamp_ns = stamp_ns if monotonic and 0 < stamp_ns <= now_ns else now_ns
+        # A time to come, or not after the last one, is no time of this picture whatever the driver says.
+        if not (monotonic and self._stamp_ns < stamp_ns <= now_ns):
+            if not self._distrusted:
+                self._distrusted = True
+                log.warning(
+                    "%s: its driver's times cannot be true: the time at which a picture arrives is taken",
+                    clean(self._options.device),
+                )
+            stamp_ns = now_ns
+        self._stamp_ns = frame.sensor_timestamp_ns = stamp_ns
+
+
+def _padded(name: str) -> str:
+    """The four letters of a format that has only three."""
+    return f"{name:<4}"
 
 
 def _words(error: Exception) -> str:

@@ -28,6 +28,8 @@ class Layout(NamedTuple):
 _PLANAR_420 = ((0, 1, 1, 1), (1, 2, 2, 1), (2, 2, 2, 1))
 _SWAPPED_420 = ((0, 1, 1, 1), (2, 2, 2, 1), (1, 2, 2, 1))
 _SEMI_420 = ((0, 1, 1, 1), (1, 2, 2, 2))
+_SEMI_422 = ((0, 1, 1, 1), (1, 2, 1, 2))
+_PLANAR_422 = ((0, 1, 1, 1), (1, 2, 1, 1), (2, 2, 1, 1))
 
 #: In the order in which they are preferred: least work first.
 LAYOUTS = {
@@ -36,15 +38,23 @@ LAYOUTS = {
     "YU12": Layout("yuv420p", _PLANAR_420, (0, 1)),
     "NV21": Layout("nv21", _SEMI_420, (0, 1)),
     "YV12": Layout("yuv420p", _SWAPPED_420, (0, 1)),
+    "NV16": Layout("nv16", _SEMI_422, (0, 1)),
+    "422P": Layout("yuv422p", _PLANAR_422, (0, 1)),
+    "Y16 ": Layout("gray16le", ((0, 1, 1, 2),), (1, 2)),
     "YUYV": Layout("yuyv422", ((0, 1, 1, 2),), (0, 2)),
     "UYVY": Layout("uyvy422", ((0, 1, 1, 2),), (1, 2)),
+    "YVYU": Layout("yvyu422", ((0, 1, 1, 2),), (0, 2)),
     "RGB3": Layout("rgb24", ((0, 1, 1, 3),), None),
     "BGR3": Layout("bgr24", ((0, 1, 1, 3),), None),
+    "XR24": Layout("bgr0", ((0, 1, 1, 4),), None),
+    "BGR4": Layout("bgr0", ((0, 1, 1, 4),), None),
 }
+#: Those that hold nothing but luminance.
+GREYS = ("GREY", "Y16 ")
 
-#: Every frame a JPEG picture; taken only when there is nothing else that fits.
-COMPRESSED = ("MJPG", "JPEG")
-
+#: Taken only when there is nothing else that fits. Of JPEG each picture stands for itself; most of H.264 are
+#: made from others.
+COMPRESSED = ("MJPG", "JPEG", "H264")
 
 #: A driver's list is read up to here; none is as long, but one that is broken may never end.
 ENTRIES_MAX = 256
@@ -84,18 +94,26 @@ def planes_in_memory(layout: Layout, width: int, height: int, stride: int) -> li
     return [found[number] for number, *_ in layout.planes]
 
 
-def choose(modes: list[Mode], spec: FrameSpec, fps: float) -> Mode | None:
-    """The mode with the least work that covers the frame and is fast enough, or comes nearest to it."""
+def is_fast_enough(fps: float, wanted: float) -> bool:
+    return fps >= wanted * 0.99  # 29.97 will do for 30
+
+
+def choose(modes: list[Mode], spec: FrameSpec, fps: float, size: tuple[int, int] = (0, 0)) -> Mode | None:
+    """The mode with the least work that covers the frame and is fast enough, or comes nearest to it; of
+    those with this ``size`` (width, height) where there are any.
+    """
     order = [*LAYOUTS, *COMPRESSED]
+    modes = [mode for mode in modes if (mode.width, mode.height) == size] or modes
 
     def cost(mode: Mode) -> tuple[Any, ...]:
         covers = mode.width >= spec.width and mode.height >= spec.height
-        fast = mode.fps >= fps * 0.99  # 29.97 will do for 30
-        colourless = mode.pixel_format == "GREY" and spec.pixel_format != "Y"
+        fast = is_fast_enough(mode.fps, fps)
+        colourless = mode.pixel_format in GREYS and spec.pixel_format != "Y"
         area = mode.width * mode.height
         return (
             not covers,
             not fast,
+            0.0 if fast else -mode.fps,
             colourless,
             mode.pixel_format in COMPRESSED,
             area if covers else -area,
@@ -105,16 +123,15 @@ def choose(modes: list[Mode], spec: FrameSpec, fps: float) -> Mode | None:
     return min((mode for mode in modes if mode.pixel_format in order), key=cost, default=None)
 
 
-def modes_of(device: v4l2.Device, spec: FrameSpec) -> list[Mode]:
-    """Every mode of the device; of sizes in steps the one that is nearest to the frame's."""
+def modes_of(device: v4l2.Device, width: int, height: int) -> list[Mode]:
+    """Every mode of the device; of sizes in steps the one that is nearest to ``width`` x ``height``."""
     modes: list[Mode] = []
     for pixel_format in _enumerate(device, v4l2.ENUM_FMT, v4l2.FmtDesc(type=v4l2.BUF_TYPE_VIDEO_CAPTURE)):
         number = pixel_format.pixelformat
-        for width, height in _sizes(device, number, spec):
+        for size in _sizes(device, number, width, height):
             if len(modes) == MODES_MAX:
                 return modes
-            fps = _fastest(device, number, width, height)
-            modes.append(Mode(v4l2.fourcc_name(number), width, height, fps))
+            modes.append(Mode(v4l2.fourcc_name(number), *size, _fastest(device, number, *size)))
     return modes
 
 
@@ -131,14 +148,14 @@ def _enumerate(device: v4l2.Device, request: int, entry: Any) -> Any:
         yield entry
 
 
-def _sizes(device: v4l2.Device, number: int, spec: FrameSpec) -> list[tuple[int, int]]:
+def _sizes(device: v4l2.Device, number: int, width: int, height: int) -> list[tuple[int, int]]:
     sizes = []
     for entry in _enumerate(device, v4l2.ENUM_FRAMESIZES, v4l2.FrmSizeEnum(pixel_format=number)):
         if entry.type == v4l2.FRMSIZE_DISCRETE:
             sizes.append((entry.size[0], entry.size[1]))
         else:
-            return [(_stepped(spec.width, *entry.size[:3]), _stepped(spec.height, *entry.size[3:]))]
-    return sizes or [(spec.width, spec.height)]
+            return [(_stepped(width, *entry.size[:3]), _stepped(height, *entry.size[3:]))]
+    return sizes or [(width, height)]
 
 
 def _stepped(wanted: int, least: int, most: int, step: int) -> int:

@@ -170,6 +170,33 @@ class Timecode(ctypes.Structure):
     _fields_ = [("type", c_uint32), ("flags", c_uint32), ("frames_to_userbits", c_uint8 * 8)]
 
 
+class QueryCtrl(ctypes.Structure):
+    """struct v4l2_queryctrl"""
+
+    _fields_ = [
+        ("id", c_uint32),
+        ("type", c_uint32),
+        ("name", c_char * 32),
+        ("minimum", c_int32),
+        ("maximum", c_int32),
+        ("step", c_int32),
+        ("default_value", c_int32),
+        ("flags", c_uint32),
+        ("reserved", c_uint32 * 2),
+    ]
+
+
+class Control(ctypes.Structure):
+    """struct v4l2_control"""
+
+    _fields_ = [("id", c_uint32), ("value", c_int32)]
+
+
+CTRL_FLAG_DISABLED, CTRL_FLAG_READ_ONLY, CTRL_FLAG_NEXT_CTRL = 0x1, 0x4, 0x80000000
+#: Kinds of controls that have a number: integer, boolean, menu, bit mask, menu of integers.
+CTRL_TYPES_WITH_VALUE = (1, 2, 3, 8, 9)
+
+
 def structures(pointer_bytes: int) -> SimpleNamespace:
     """``Format`` (struct v4l2_format) and ``Buffer`` (struct v4l2_buffer), which hold pointers."""
     word = {4: c_uint32, 8: c_uint64}[pointer_bytes]
@@ -228,6 +255,8 @@ STREAMON = request_number(_WRITE, 18, c_int32)
 STREAMOFF = request_number(_WRITE, 19, c_int32)
 G_PARM = request_number(_READ | _WRITE, 21, StreamParm)
 S_PARM = request_number(_READ | _WRITE, 22, StreamParm)
+S_CTRL = request_number(_READ | _WRITE, 28, Control)
+QUERYCTRL = request_number(_READ | _WRITE, 36, QueryCtrl)
 S_INPUT = request_number(_READ | _WRITE, 39, c_int32)
 ENUM_FRAMESIZES = request_number(_READ | _WRITE, 74, FrmSizeEnum)
 ENUM_FRAMEINTERVALS = request_number(_READ | _WRITE, 75, FrmIvalEnum)

@@ -67,7 +67,7 @@ def _open_camera(config: Config, bundle: ModelBundle) -> list[str]:
     camera = make_source(section).make_camera()
     wait_s = DRIVER_SHARE * section.stall_timeout_s
     try:
-        camera.open(CaptureRequest(bundle.input, section.fps, section.geometry, wait_s))
+        camera.open(CaptureRequest.of(bundle.input, section, wait_s))
     except TransientError as error:
         return [f"warning: camera {section.name}: {error}"]
     finally:

@@ -149,6 +149,9 @@ class Daemon:
                         f"{lost}: its socket's file is gone or another's; ending, a clean process binds it"
                     )
             if road.camera.state == "ended" and road.drained and not reloader.busy:
+                end = road.camera.end
+                if end is not None and end.exit_code:
+                    raise end
                 log.info("%s: done", road.camera.reason)
                 return 0
 

@@ -123,6 +123,7 @@ class Reporter:
                     "driver": config.camera.driver,
                     "description": camera.description if camera else "",
                     "fps": camera.fps if camera else 0.0,
+                    "lost": road.lost(),
                 },
                 "accelerator": road.pipeline.describe(),
             }

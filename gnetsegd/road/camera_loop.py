@@ -10,12 +10,14 @@ import logging
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from ..cameras import Camera, CameraInfo, CaptureRequest
 from ..cameras.pacing import check_rate
 from ..config import CameraConfig
-from ..errors import CameraStalled, EndOfVideo
+from ..errors import CameraStalled, EndOfVideo, NotYet, as_fatal
 from ..frame import Frame
 from ..text import clean
 from .mailbox import Mailbox, Pool
@@ -32,9 +34,10 @@ OPEN_EXTRA_S = 1.5
 class CameraLoop(Supervised):
     """Fills slots of ``pool`` and lays them into ``mailbox``.
 
-    The states are opening, streaming, sleeping, lost and ended. Beside what ``Supervised`` tells, written by
-    the camera's thread alone: ``info``, ``frames``, ``dropped``. ``make_camera`` gives a fresh camera object
-    for each session, and raises ``PermanentError`` where its package is missing.
+    The states are opening, streaming, resting (the next frame of a film is not due for long), sleeping, lost
+    and ended. Beside what ``Supervised`` tells, written by the camera's thread alone: ``info``, ``frames``,
+    ``dropped``, ``end`` (the error that the state ended stands for). ``make_camera`` gives a fresh camera
+    object for each session, and raises ``PermanentError`` where its package is missing.
     """
 
     def __init__(
@@ -57,6 +60,10 @@ class CameraLoop(Supervised):
         self.info: CameraInfo | None = None
         self.frames = 0
         self.dropped = dropped
+        self.end: EndOfVideo | None = None
+        #: What cameras that were closed had lost, by kind, and what the one that is open has.
+        self._lost_before: Counter[str] = Counter()
+        self._losing: dict[str, int] = {}
         self.next_sequence = first_sequence
         self._described = ""
         self._awake = threading.Event()
@@ -86,6 +93,11 @@ class CameraLoop(Supervised):
         # A frame is one: so none has to be counted twice.
         return self.beats + self.frames
 
+    def lost(self) -> Counter[str]:
+        """How many pictures the camera lost, by kind."""
+        # Copied in one step, because the camera's thread may add to it meanwhile.
+        return self._lost_before + Counter(dict(self._losing))
+
     def _rests(self) -> bool:
         if self._awake.is_set():
             return False
@@ -103,31 +115,38 @@ class CameraLoop(Supervised):
         wait_s = DRIVER_SHARE * stall_s
         # A webcam that hangs is no library that does: another process would not open it any sooner.
         kernel_s = getattr(camera, "request_limit_s", 0.0)
-        request = CaptureRequest(self._pool.spec, config.fps, config.geometry, wait_s)
-        check_rate(config.fps, wait_s, f"camera {config.name}")
-        live = True
+        request = CaptureRequest.of(self._pool.spec, config, wait_s)
+        live = may_begin_anew = True
+        lost = getattr(camera, "lost", None)
+        self._losing = lost if isinstance(lost, dict) else {}
         try:
             self._enter("opening the camera", stall_s + OPEN_EXTRA_S + kernel_s)
             self.info = info = _clean(camera.open(request))
-            live = info.live
-            check_rate(info.fps, wait_s, f"camera {config.name}")
+            live, may_begin_anew = info.live, info.may_sleep
+            if not info.rests:
+                check_rate(config.fps, wait_s, f"camera {config.name}")
+                check_rate(info.fps, wait_s, f"camera {config.name}")
             # The same camera after a nap is no news, and would use up the lines that a fault needs.
             if info.description != self._described and self._quiet.may_say():
                 self._described = info.description
                 log.info("camera %s: %s%s", config.name, info.description, self._quiet.left_out())
             self._enter("a call for the camera's next frame", stall_s)
             self._stream(camera, live)
-        except EndOfVideo:
-            live = False  # its last frame is still to be taken
+        except EndOfVideo as end:
+            live, self.end = False, end  # its last frame is still to be taken
             raise
         except Exception as error:
             self._served_until = time.monotonic() - (wait_s if isinstance(error, CameraStalled) else 0.0)
-            raise
+            if may_begin_anew:
+                raise
+            live, self.end = False, EndOfVideo(str(error), as_fatal(error, self._what).exit_code)
+            raise self.end from error
         finally:
             self._enter("closing the camera", stall_s + kernel_s)
             try:
                 camera.close()
             finally:
+                self._lost_before, self._losing = self.lost(), {}
                 if live:
                     self._throw_away_what_waits()
 
@@ -137,8 +156,11 @@ class CameraLoop(Supervised):
         if waiting is not None:
             self._pool.give(waiting)
 
-    def _stream(self, camera: Camera, live: bool) -> None:
+    def _stream(self, camera: Any, live: bool) -> None:
         offset: int | None = None
+        rested = False
+        # What it told when it was opened is known.
+        tells, told = hasattr(camera, "info"), getattr(camera, "info", None)
         slot: Frame | None = None
         pool, mailbox = self._pool, self._mailbox
         try:
@@ -146,12 +168,24 @@ class CameraLoop(Supervised):
                 if not live and not mailbox.wait_empty(BEAT_S):
                     self.beats += 1
                     continue
-                slot = pool.take() or mailbox.steal()
+                slot = slot or pool.take() or mailbox.steal()
                 if slot is None:  # only when an accelerator keeps more frames than it said
                     self._stop.wait(0.001)
                     self.beats += 1
                     continue
-                camera.capture(slot)
+                try:
+                    camera.capture(slot)
+                except NotYet:
+                    self.state = "resting"
+                    rested = True
+                    self.beats += 1
+                    continue
+                if rested:
+                    self.state, rested = "streaming", False
+                if tells and camera.info is not told:
+                    told = camera.info
+                    self.info = _clean(told)
+                    self._wake()
                 if offset is None:
                     # A reopened camera may count from 0 again; the road's numbers go on.
                     offset = self.next_sequence - slot.sequence

@@ -68,6 +68,7 @@ class Road:
         self._network = network
         #: What parts that were replaced had counted.
         self._before: Counter[str] = Counter()
+        self._lost_before: Counter[str] = Counter()
         #: Held while parts are exchanged, so that nothing is counted twice or not at all.
         self._changing = threading.Lock()
         self._wanted = True
@@ -136,6 +137,7 @@ class Road:
             if new_camera:
                 self._before["frames"] += camera.frames
                 self._before["camera_reopens"] += camera.reopens
+                self._lost_before += camera.lost()
                 self.camera = self._make_camera(camera.next_sequence, camera.dropped)
             if network is not None:
                 self._before["accelerator_reopens"] += pipeline.reopens
@@ -182,6 +184,10 @@ class Road:
         ended &= self.pipeline.stop(pipeline_s)
         self.mailbox.steal()  # counted as displaced: it will get no mask
         return ended
+
+    def lost(self) -> dict[str, int]:
+        """How many pictures the camera lost, by kind."""
+        return dict(self._lost_before + self.camera.lost())
 
     def counters(self) -> dict[str, int]:
         """As docs/messages.md lists them."""

@@ -17,6 +17,7 @@ import errno
 import mmap
 import os
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +42,14 @@ def luminance(sequence: int, width: int, height: int) -> NDArray[np.uint8]:
     return (16 + (rows + 2 * columns + sequence) % 220).astype(np.uint8)
 
 
+#: Bytes of a pixel in the first plane; 0 for what is compressed.
+_SAMPLE_BYTES = {
+    "YUYV": 2, "UYVY": 2, "YVYU": 2, "Y16 ": 2, "RGB3": 3, "BGR3": 3, "XR24": 4, "BGR4": 4,
+    "MJPG": 0, "H264": 0,
+}  # fmt: skip
+_FIRST_CONTROL = 0x00980900
+
+
 class FakeWebcam:
     """One webcam; change its attributes at any time.
 
@@ -49,10 +58,12 @@ class FakeWebcam:
     formats : fourcc names in the driver's order
     sizes : (width, height) of each format, or one (min, max, step) of both for sizes in steps
     fps : the fastest rate
+    rates : the fastest rate of single formats, by name
     pad_stride : bytes of padding at the end of each row
     quantization, colorspace, ycbcr_enc : what S_FMT says of the pixels
     chroma : Cb and Cr of every picture in NV12, NV21, YU12 and YV12; 128 in the others
     monotonic : whether timestamps are of CLOCK_MONOTONIC
+    stamp : the time in ns that the driver tells, from the true one
     counts : whether the driver counts frames; False gives 0 for each
     open_errno, format_errno, buffers_errno : errors of open, S_FMT, REQBUFS (0: none)
     capabilities : as QUERYCAP gives them
@@ -69,6 +80,9 @@ class FakeWebcam:
     damaged : how many of the next frames come with the error flag
     short : how many of the next frames are cut short
     jpeg : makes the bytes of a MJPG frame from its luminance
+    h264 : makes the bytes of a H264 frame from its number
+    controls : by v4l2-ctl's names what each is (least, most, value); read only where least is most
+    inactive : names of controls that cannot be set while the first of ``controls`` is not 1
     """
 
     def __init__(
@@ -88,6 +102,7 @@ class FakeWebcam:
         self.ycbcr_enc = v4l2.YCBCR_ENC_DEFAULT
         self.chroma = (90, 160)
         self.monotonic = True
+        self.stamp: Callable[[int], int] = lambda time_ns: time_ns
         self.counts = True
         self.open_errno = self.format_errno = self.buffers_errno = 0
         self.capabilities = v4l2.CAP_VIDEO_CAPTURE | v4l2.CAP_STREAMING
@@ -101,6 +116,10 @@ class FakeWebcam:
         self._opens_left = 0
         self.lose = self.damaged = self.short = 0
         self.jpeg: Any = None
+        self.h264: Any = None
+        self.rates: dict[str, float] = {}
+        self.controls: dict[str, list[int]] = {}
+        self.inactive: tuple[str, ...] = ()
         self.clock: Clock = clock if clock is not None else FakeClock()
         self.inputs = 1
         self.input = 0
@@ -177,6 +196,8 @@ class FakeDevice:
             v4l2.ENUM_FRAMESIZES: ("ENUM_FRAMESIZES", self._size_entry),
             v4l2.ENUM_FRAMEINTERVALS: ("ENUM_FRAMEINTERVALS", self._interval_entry),
             v4l2.S_FMT: ("S_FMT", self._set_format),
+            v4l2.QUERYCTRL: ("QUERYCTRL", self._control_entry),
+            v4l2.S_CTRL: ("S_CTRL", self._set_control),
             v4l2.S_INPUT: ("S_INPUT", self._set_input),
             v4l2.G_PARM: ("G_PARM", self._parm),
             v4l2.S_PARM: ("S_PARM", self._set_parm),
@@ -230,10 +251,12 @@ class FakeDevice:
         cam.hang.here("wait")
         if self._gone:
             return True  # POLLERR
-        if cam.stalled or not self._streaming or not self._queued:
-            cam.clock.sleep_until(cam.clock.now_ns() + round(timeout_s * NS_PER_S))
+        limit_ns = cam.clock.now_ns() + round(timeout_s * NS_PER_S)
+        due_ns = self._last_ns + self._period_ns() * (1 + cam.lose)
+        if cam.stalled or not self._streaming or not self._queued or due_ns > limit_ns:
+            cam.clock.sleep_until(limit_ns)
             return False
-        cam.clock.sleep_until(self._last_ns + self._period_ns() * (1 + cam.lose))
+        cam.clock.sleep_until(due_ns)
         return True
 
     def close(self) -> None:
@@ -276,7 +299,8 @@ class FakeDevice:
         if entry.index:
             raise self._invalid()
         entry.type = v4l2.FRMIVAL_DISCRETE
-        entry.interval[0] = v4l2.Fract(1000, round(self._cam.fps * 1000))
+        name = v4l2.fourcc_name(entry.pixel_format)
+        entry.interval[0] = v4l2.Fract(1000, round(self._cam.rates.get(name, self._cam.fps) * 1000))
 
     def _set_format(self, wanted: Any) -> None:
         cam = self._cam
@@ -294,9 +318,9 @@ class FakeDevice:
             pix.width, pix.height = min(
                 cam.sizes, key=lambda size: abs(size[0] - pix.width) + abs(size[1] - pix.height)
             )
-        samples = {"YUYV": 2, "UYVY": 2, "RGB3": 3, "BGR3": 3, "MJPG": 0}.get(name, 1)
+        samples = _SAMPLE_BYTES.get(name, 1)
         pix.bytesperline = pix.width * samples + (cam.pad_stride if samples else 0)
-        planes = 1.5 if name in ("NV12", "NV21", "YU12", "YV12") else 1
+        planes = {"NV16": 2, "422P": 2}.get(name, 1.5 if name in ("NV12", "NV21", "YU12", "YV12") else 1)
         pix.sizeimage = round(pix.bytesperline * pix.height * planes) or pix.width * pix.height * 2
         pix.field = v4l2.FIELD_NONE
         pix.colorspace, pix.quantization = cam.colorspace, cam.quantization
@@ -308,9 +332,31 @@ class FakeDevice:
             raise self._invalid()
         self._cam.input = number.value
 
+    def _control_entry(self, entry: Any) -> None:
+        index = (entry.id & ~v4l2.CTRL_FLAG_NEXT_CTRL) - _FIRST_CONTROL + 1
+        index = max(0, index) if entry.id & v4l2.CTRL_FLAG_NEXT_CTRL else index - 1
+        if index >= len(self._cam.controls):
+            raise self._invalid()
+        name = list(self._cam.controls)[index]
+        least, most, value = self._cam.controls[name]
+        entry.id, entry.type = _FIRST_CONTROL + index, 1
+        entry.name = name.replace("_", " ").title().encode()
+        entry.minimum, entry.maximum, entry.default_value = least, most, value
+        entry.flags = v4l2.CTRL_FLAG_READ_ONLY if least == most else 0
+
+    def _set_control(self, control: Any) -> None:
+        controls = self._cam.controls
+        name = list(controls)[control.id - _FIRST_CONTROL]
+        if name in self._cam.inactive and next(iter(controls.values()))[2] != 1:
+            raise OSError(errno.EACCES, "Permission denied")
+        controls[name][2] = control.value
+
     def _parm(self, parm: Any) -> None:
         parm.parm.capture.capability = v4l2.CAP_TIMEPERFRAME
-        parm.parm.capture.timeperframe = v4l2.Fract(1000, round(self._cam.fps * 1000))
+        fps = self._cam.fps
+        if self._cam.pix is not None:
+            fps = min(fps, self._cam.rates.get(v4l2.fourcc_name(self._cam.pix.pixelformat), fps))
+        parm.parm.capture.timeperframe = v4l2.Fract(1000, round(fps * 1000))
 
     def _set_parm(self, parm: Any) -> None:
         wanted = parm.parm.capture.timeperframe
@@ -369,7 +415,7 @@ class FakeDevice:
         buffer.index = self._queued.pop(0)
         buffer.sequence = cam.sequence % cam.wrap_at if cam.counts else 0
         buffer.flags = v4l2.BUF_FLAG_TIMESTAMP_MONOTONIC if cam.monotonic else 0
-        stamp_ns = self._last_ns if cam.monotonic else 0
+        stamp_ns = cam.stamp(self._last_ns) if cam.monotonic else 0
         buffer.timestamp_s, buffer.timestamp_us = stamp_ns // NS_PER_S, stamp_ns % NS_PER_S // 1000
         memory = self._memory[buffer.index]()
         assert memory is not None, "a buffer was unmapped while the camera streams"
@@ -387,18 +433,22 @@ class FakeDevice:
         width, height, stride = pix.width, pix.height, pix.bytesperline
         name = v4l2.fourcc_name(pix.pixelformat)
         luma = luminance(sequence, width, height)
-        if name == "MJPG":
-            data = self._cam.jpeg(luma)
+        if name in ("MJPG", "H264"):
+            data = self._cam.jpeg(luma) if name == "MJPG" else self._cam.h264(sequence)
             flat[: len(data)] = np.frombuffer(data, np.uint8)
             return len(data)
         flat[:] = PADDING
         rows = flat[: stride * height].reshape(height, stride)
-        if name in ("YUYV", "UYVY"):
-            first = 0 if name == "YUYV" else 1
+        if name in ("YUYV", "UYVY", "YVYU"):
+            first = 1 if name == "UYVY" else 0
             rows[:, first : 2 * width : 2] = luma
             rows[:, 1 - first : 2 * width : 2] = 128
         elif name in ("RGB3", "BGR3"):
             rows[:, : 3 * width] = np.repeat(luma, 3, axis=1)
+        elif name in ("XR24", "BGR4"):
+            rows[:, : 4 * width] = np.repeat(luma, 4, axis=1)
+        elif name == "Y16 ":
+            rows[:, 1 : 2 * width : 2] = luma
         else:
             rows[:, :width] = luma
             chroma = flat[stride * height :]
@@ -406,6 +456,12 @@ class FakeDevice:
                 chroma = chroma.reshape(height // 2, stride)
                 first = 0 if name == "NV12" else 1
                 chroma[:, first:width:2], chroma[:, 1 - first : width : 2] = self._cam.chroma
+            elif name == "NV16":
+                chroma = chroma.reshape(height, stride)
+                chroma[:, :width:2], chroma[:, 1:width:2] = self._cam.chroma
+            elif name == "422P":
+                both = chroma.reshape(2, height, stride // 2)
+                both[0, :, : width // 2], both[1, :, : width // 2] = self._cam.chroma
             elif name in ("YU12", "YV12"):
                 both = chroma.reshape(2, height // 2, stride // 2)
                 first = 0 if name == "YU12" else 1

@@ -3,6 +3,9 @@ from __future__ import annotations
 import ctypes
 import errno
 import io
+import itertools
+import os
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from gnetsegd.cameras import v4l2_ioctl as v4l2
 from gnetsegd.cameras.v4l2 import V4l2Camera, V4l2Options
 from gnetsegd.cameras.v4l2_formats import COMPRESSED, LAYOUTS, Mode, choose
+from gnetsegd.cameras.v4l2_links import Links
 from gnetsegd.config import from_dict
 from gnetsegd.errors import (
     AbsentError,
@@ -20,7 +24,10 @@ from gnetsegd.errors import (
     TransientError,
 )
 from gnetsegd.frame import Frame, FrameSpec
+from gnetsegd.testing.clock import FakeClock
 from gnetsegd.testing.fake_v4l2 import FakeDevice, FakeWebcam, luminance
+
+from .helpers import av, picture_of
 
 
 def opened(webcam, request, **options):
@@ -73,6 +80,8 @@ def test_request_numbers_are_those_of_the_kernel():
         "STREAMOFF": 0x40045613,
         "G_PARM": 0xC0CC5615,
         "S_PARM": 0xC0CC5616,
+        "S_CTRL": 0xC008561C,
+        "QUERYCTRL": 0xC0445624,
         "S_INPUT": 0xC0045627,
         "ENUM_FRAMESIZES": 0xC02C564A,
         "ENUM_FRAMEINTERVALS": 0xC034564B,
@@ -81,7 +90,7 @@ def test_request_numbers_are_those_of_the_kernel():
 
 
 @pytest.mark.parametrize("pad", [0, 32])
-@pytest.mark.parametrize("name", ["GREY", "NV12", "YU12", "NV21", "YV12", "YUYV", "UYVY"])
+@pytest.mark.parametrize("name", [name for name, layout in LAYOUTS.items() if layout.luma])
 @pytest.mark.parametrize("size", [(64, 48), (128, 96)], ids=["same size", "shrunk"])
 def test_luminance_is_read_with_the_real_stride_and_expanded(name, pad, size, request_of):
     webcam = FakeWebcam((name,), (size,), pad_stride=pad)
@@ -96,12 +105,12 @@ def test_luminance_is_read_with_the_real_stride_and_expanded(name, pad, size, re
         want = want.reshape(48, 2, 64, 2).mean(axis=(1, 3))
         assert np.median(abs(frame.pixels - want)) <= 1
         assert abs(frame.pixels - want).mean() <= 3
-    assert name in info.description
+    assert name.strip() in info.description
     camera.close()
 
 
 @pytest.mark.parametrize("pad", [0, 32])
-@pytest.mark.parametrize("name", ["GREY", "NV12", "YUYV", "UYVY"])
+@pytest.mark.parametrize("name", ["GREY", "NV12", "NV16", "Y16 ", "YUYV", "YVYU", "UYVY"])
 @pytest.mark.parametrize("told_by", ["driver", "JPEG colour space", "option"])
 def test_full_range_of_the_right_size_is_copied_exactly(name, pad, told_by, request_of, monkeypatch):
     webcam = FakeWebcam((name,), ((64, 48),), pad_stride=pad)
@@ -116,7 +125,7 @@ def test_full_range_of_the_right_size_is_copied_exactly(name, pad, told_by, requ
     camera.close()
 
 
-@pytest.mark.parametrize("name", ["NV12", "YU12", "NV21", "YV12"])
+@pytest.mark.parametrize("name", ["NV12", "YU12", "NV21", "YV12", "NV16", "422P"])
 def test_chroma_is_not_mixed_up(name, request_of):
     webcam = FakeWebcam((name,), ((64, 48),), pad_stride=32)
     webcam.quantization = v4l2.QUANTIZATION_FULL_RANGE
@@ -366,7 +375,7 @@ def test_everything_is_freed_and_close_may_be_repeated(webcam, frame, request_of
 
 
 def broken_scaler(monkeypatch, error):
-    def scale(_self, _picture, _pixels):
+    def scale(_self, _picture, _pixels, _view):
         raise error
 
     monkeypatch.setattr("gnetsegd.cameras.scale.Scaler.scale", scale)
@@ -591,6 +600,174 @@ def raising(error):
     return call
 
 
+def test_controls_are_set_also_those_that_depend_on_others(webcam, request_of):
+    webcam.controls = {"auto_exposure": [0, 3, 3], "exposure_time_absolute": [1, 500, 7], "gain": [0, 9, 2]}
+    webcam.inactive = ("exposure_time_absolute",)
+    wanted = {"exposure_time_absolute": 100, "auto_exposure": 1}
+    opened(webcam, request_of(FrameSpec(64, 48)), controls=wanted)
+    assert {name: value for name, (_, _, value) in webcam.controls.items()} == {**wanted, "gain": 2}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({"exposure": 5}, r"controls\.exposure: .* has no such control; it has auto_exposure, gain, fixed"),
+        ({"gain": 10}, r"controls\.gain is 10; allowed is 0 to 9"),
+        ({"fixed": 4}, r"controls\.fixed: .* does not let it be changed"),
+        ({"gain": 5}, r"refuses camera\.v4l2\.controls\.gain = 5"),
+        ({"\x1b[2J\n": 1}, r"has no such control"),
+    ],
+)
+def test_a_control_that_cannot_be_set_is_named_with_what_can(wanted, words, webcam, request_of):
+    webcam.controls = {"auto_exposure": [0, 3, 3], "gain": [0, 9, 2], "fixed": [4, 4, 4]}
+    webcam.inactive = ("gain",)
+    with pytest.raises(PermanentError, match=words) as caught:
+        opened(webcam, request_of(FrameSpec(64, 48)), controls=wanted)
+    assert str(caught.value).isprintable()
+    assert webcam.opened == 0
+
+
+def test_a_list_of_controls_without_an_end_is_read_only_so_far(webcam, request_of, monkeypatch):
+    webcam.controls = {"gain": [0, 9, 2]}
+    monkeypatch.setattr(FakeDevice, "_control_entry", lambda _self, entry: setattr(entry, "type", 1))
+    with pytest.raises(ConfigError, match="has no such control"):
+        opened(webcam, request_of(FrameSpec(64, 48)), controls={"gain": 1})
+
+
+@pytest.fixture
+def nodes(tmp_path, monkeypatch):
+    """A folder of device nodes and of udev's links to them: call it with node and link."""
+    by_id = tmp_path / "by-id"
+    by_id.mkdir()
+    monkeypatch.setattr("gnetsegd.cameras.v4l2_links.FOLDERS", (by_id, tmp_path / "missing"))
+    monkeypatch.setattr(V4l2Camera, "links", Links())
+
+    def place(node, link):
+        (tmp_path / node).touch()
+        (by_id / link).unlink(missing_ok=True)
+        (by_id / link).symlink_to(tmp_path / node)
+        return str(tmp_path / node)
+
+    return place
+
+
+def test_a_webcam_that_comes_back_under_another_number_is_found_again(nodes, request_of):
+    webcam = FakeWebcam(("GREY",), ((64, 48),))
+    webcam.node = path = nodes("video0", "usb-Maker_Camera_123-index0")
+    camera, _ = opened(webcam, request_of(FrameSpec(64, 48)), device=path)
+    camera.close()
+    nodes("video2", "usb-Maker_Camera_123-index0")
+    # Another one has taken the old number.
+    nodes("video0", "usb-Other_999-index0")
+    asked = []
+
+    def find(name):
+        asked.append(os.path.realpath(name))
+        webcam.node = name
+        return webcam.open(name)
+
+    V4l2Camera(V4l2Options(device=path), find, webcam.clock).open(request_of(FrameSpec(64, 48)))
+    assert [name.rsplit("/", 1)[1] for name in asked] == ["video2"]
+
+
+def test_another_webcam_is_taken_where_the_old_one_is_gone(nodes, request_of, tmp_path):
+    webcam = FakeWebcam(("GREY",), ((64, 48),))
+    webcam.node = path = nodes("video0", "usb-Maker_Camera_123-index0")
+    camera, _ = opened(webcam, request_of(FrameSpec(64, 48)), device=path)
+    camera.close()
+    (tmp_path / "by-id" / "usb-Maker_Camera_123-index0").unlink()
+    nodes("video0", "usb-Other_999-index0")
+    camera, info = opened(webcam, request_of(FrameSpec(64, 48)), device=path)
+    assert info.description.startswith(path)
+
+
+def h264(count, group=10):
+    """Packets of the kind that a webcam sends, a key frame every ``group``."""
+    codec = av.CodecContext.create("libx264", "w")
+    codec.width, codec.height, codec.pix_fmt = 64, 48, "yuvj420p"
+    codec.time_base, codec.framerate = Fraction(1, 30), Fraction(30)
+    codec.options = {"tune": "zerolatency", "g": str(group), "crf": "12", "threads": "1", "sc_threshold": "0"}
+    packets = []
+    for index in range(count):
+        picture = picture_of(flat(index), "yuvj420p")
+        picture.pts = index
+        packets += [bytes(packet) for packet in codec.encode(picture)]
+    return packets
+
+
+def flat(index):
+    """Whose mean says which one it is, with detail that damage would change."""
+    y, x = np.mgrid[0:48, 0:64]
+    return (20 + 8 * index + 12 * np.sin((x + 3 * index) / 4) * np.cos(y / 3)).clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def h264_webcam():
+    webcam = FakeWebcam(("H264",), ((64, 48),), fps=30)
+    packets = h264(25)
+    webcam.h264 = lambda sequence: packets[sequence]
+    return webcam, packets
+
+
+def taken(camera, frame, count):
+    found = []
+    for _ in range(count):
+        camera.capture(frame)
+        found.append(frame.sequence)
+        assert abs(frame.pixels.astype(int) - flat(frame.sequence)).mean() < 3
+        assert frame.sensor_timestamp_ns == pytest.approx(1e9 + (frame.sequence + 1) * 1e9 / 30, abs=2000)
+    return found
+
+
+def test_h264_is_read_where_there_is_nothing_else(h264_webcam, request_of):
+    webcam, _ = h264_webcam
+    frame = Frame(FrameSpec(64, 48), 10)
+    camera, _ = opened(webcam, request_of(frame.spec, fps=30))
+    assert taken(camera, frame, 25) == list(range(25))
+    assert camera.lost == {}
+    camera.close()
+
+
+def test_h264_that_begins_amid_a_group_waits_for_a_key_frame_and_counts_nothing(h264_webcam, request_of):
+    webcam, _ = h264_webcam
+    webcam.sequence = 4
+    frame = Frame(FrameSpec(64, 48), 10)
+    camera, _ = opened(webcam, request_of(frame.spec, fps=30))
+    # Times of the fake begin with the stream, not with the number.
+    camera.capture(frame)
+    assert frame.sequence == 10
+    assert camera.lost == {}
+    camera.close()
+
+
+@pytest.mark.parametrize("how", ["cut", "lost by the driver", "said to be bad"])
+def test_pictures_made_from_a_lost_one_are_lost_too(how, h264_webcam, request_of):
+    webcam, packets = h264_webcam
+    frame = Frame(FrameSpec(64, 48), 10)
+    camera, _ = opened(webcam, request_of(frame.spec, fps=30))
+    if how == "cut":
+        packets[3] = packets[3][: len(packets[3]) // 2]
+    assert taken(camera, frame, 3) == [0, 1, 2]
+    if how == "lost by the driver":
+        webcam.lose = 1
+    if how == "said to be bad":
+        webcam.damaged = 1
+    assert taken(camera, frame, 12) == list(range(10, 22))
+    assert sum(camera.lost.values()) == (6 if how == "lost by the driver" else 7)
+    camera.close()
+
+
+def test_a_late_taker_gets_the_newest_picture_of_h264_though_all_are_decoded(h264_webcam, request_of):
+    webcam, _ = h264_webcam
+    frame = Frame(FrameSpec(64, 48), 10)
+    camera, _ = opened(webcam, request_of(frame.spec, fps=30), buffer_count=8)
+    taken(camera, frame, 1)
+    webcam.clock.pass_s(5.5 / 30)
+    assert taken(camera, frame, 2) == [5, 6]
+    assert camera.lost == {}
+    camera.close()
+
+
 @pytest.mark.parametrize(
     ("modes", "spec", "fps", "chosen"),
     [
@@ -604,12 +781,40 @@ def raising(error):
         ([("YUYV", 640, 480, 29.97), ("MJPG", 640, 480, 30)], (224, 224), 30, 0),
         # None covers the frame: the largest.
         ([("YUYV", 160, 120, 30), ("YUYV", 320, 240, 30)], (448, 448), 30, 1),
+        # None is fast enough: the fastest.
+        ([("YUYV", 640, 480, 5), ("MJPG", 640, 480, 25)], (224, 224), 30, 1),
         ([("XXXX", 640, 480, 30)], (224, 224), 30, None),
     ],
 )
 def test_the_mode_with_the_least_work_is_chosen(modes, spec, fps, chosen):
     made = [Mode(*mode) for mode in modes]
     assert choose(made, FrameSpec(*spec), fps) == (None if chosen is None else made[chosen])
+
+
+def test_of_the_modes_of_a_size_that_is_asked_for_the_one_that_is_fast_enough_is_taken(request_of):
+    webcam = FakeWebcam(("YUYV", "MJPG"), ((1920, 1080), (640, 480)), fps=30)
+    webcam.rates = {"YUYV": 5}
+    _, info = opened(webcam, request_of(FrameSpec(64, 48), fps=30), width=1920, height=1080)
+    assert "MJPG 1920x1080 stride" in info.description
+    assert info.fps == 30
+    assert "in place of" not in info.description
+
+
+def test_what_is_less_than_asked_for_is_said(request_of):
+    webcam = FakeWebcam(("YUYV",), ((640, 480),), fps=5)
+    _, info = opened(webcam, request_of(FrameSpec(64, 48), fps=30), width=1920, height=1080)
+    assert "YUYV 640x480 (in place of 1920x1080, which it has not)" in info.description
+    assert "at 5/s (in place of 30/s" in info.description
+    webcam = FakeWebcam(("NV12",), ((16, 1920, 2),))
+    _, info = opened(webcam, request_of(FrameSpec(64, 48), fps=30), width=800, height=600)
+    assert "NV12 800x600 stride" in info.description
+
+
+def test_a_webcam_of_strange_formats_tells_which_it_has_and_which_are_known(request_of):
+    with pytest.raises(PermanentError, match=r"it has BA81, ZZZZ; known are GREY, NV12, .*MJPG, JPEG, H264"):
+        opened(FakeWebcam(("BA81", "ZZZZ"), ((64, 48),)), request_of(FrameSpec(64, 48)))
+    with pytest.raises(PermanentError, match=r"as NV12: it has YUYV; known"):
+        opened(FakeWebcam(("YUYV",), ((64, 48),)), request_of(FrameSpec(64, 48)), pixel_format="NV12")
 
 
 def test_colour_models_get_a_camera_in_colour():
@@ -652,4 +857,53 @@ def test_the_configuration_takes_its_options():
     table = {"camera": {"driver": "v4l2", "v4l2": {"device": "/dev/video2", "pixel_format": "NV12"}}}
     made = from_dict(table, "test").camera.options["v4l2"]
     assert made == V4l2Options(device="/dev/video2", pixel_format="NV12")
-    assert {"auto", *LAYOUTS, *COMPRESSED} >= {"auto", "GREY", "NV12", "YU12", "YUYV", "MJPG"}
+    assert {*LAYOUTS, *COMPRESSED} >= {"GREY", "NV12", "YU12", "YUYV", "MJPG", "H264"}
+    table["camera"]["v4l2"]["controls"] = {"gain": 5}
+    assert from_dict(table, "test").camera.options["v4l2"].controls == {"gain": 5}
+    for wrong in ({"gain": "high"}, {"gain": True}, 5):
+        table["camera"]["v4l2"]["controls"] = wrong
+        with pytest.raises(ConfigError, match=r"camera\.v4l2\.controls"):
+            from_dict(table, "test")
+
+
+HOUR_NS = 3600 * 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        lambda _: 0,
+        lambda _: 1_000,
+        lambda time_ns: time_ns + HOUR_NS,
+        lambda time_ns: HOUR_NS - time_ns,
+        lambda time_ns: time_ns - HOUR_NS,
+    ],
+    ids=["zero", "constant", "an hour ahead", "going back", "before the stream"],
+)
+def test_times_of_a_driver_that_cannot_be_true_are_replaced_by_those_of_arrival_and_said_once(
+    stamp, request_of, frame, caplog
+):
+    clock = FakeClock()
+    clock.pass_s(2 * 3600)
+    webcam = FakeWebcam(("GREY",), ((32, 32),), clock=clock)
+    webcam.stamp = stamp
+    camera, _ = opened(webcam, request_of(frame.spec))
+    for _ in range(5):
+        camera.capture(frame)
+        assert frame.sensor_timestamp_ns == clock.now_ns()
+    assert caplog.text.count("its driver's times cannot be true") == 1
+    camera.close()
+
+
+def test_a_single_time_that_goes_back_does_not_make_the_others_wrong(request_of, frame):
+    webcam = FakeWebcam(("GREY",), ((32, 32),))
+    camera, _ = opened(webcam, request_of(frame.spec))
+    stamps = []
+    for wrong in (0, 0, 1, 0, 0):
+        webcam.stamp = lambda time_ns, wrong=wrong: time_ns - wrong * 50_000_000
+        camera.capture(frame)
+        stamps.append(frame.sensor_timestamp_ns)
+    assert stamps == sorted(set(stamps))
+    steps = [b - a for a, b in itertools.pairwise(stamps)]
+    assert steps == pytest.approx([1e9 / 30] * 4, abs=2000)
+    camera.close()

@@ -18,6 +18,8 @@ from gnetsegd.message import parse_json
 
 from .conftest import MODELS, RunningDaemon
 
+av = pytest.importorskip("av")
+
 Start = Callable[..., RunningDaemon]
 pytestmark = pytest.mark.runtime
 
@@ -88,6 +90,36 @@ def test_the_end_of_a_video_is_a_clean_end_after_its_last_mask(start: Start) -> 
     # A paced source passes over frames for which it is late, the last ones, too.
     assert 490 <= last <= 499
     assert daemon.process.wait(5) == 0
+
+
+def test_a_film_whose_end_is_damaged_is_played_once_and_ends_with_65(start: Start, tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    with av.open(str(film), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("mjpeg", rate=100)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuvj420p"
+        for level in range(60):
+            picture = av.VideoFrame.from_ndarray(np.full((96, 64), 2 * level, np.uint8), format="yuv420p")
+            for packet in stream.encode(picture.reformat(format="yuvj420p")):
+                container.mux(packet)
+    with av.open(str(film)) as container:
+        packets = [packet.pos for packet in container.demux(video=0) if packet.size]
+    content = bytearray(film.read_bytes())
+    content[packets[20] + 300] ^= 0xFF  # one in the middle
+    film.write_bytes(content[: packets[50] + 100])  # and the end
+    daemon = start(
+        'camera.driver="video"',
+        f'camera.video={{path="{film}", loop=false, rate="fps"}}',
+        "camera.fps=100",
+        "publish.send_hwm_messages=1000",
+    )
+    reader = daemon.subscribe()
+    numbers = [daemon.mask(reader)[0].sequence]
+    while reader.poll(1000):
+        numbers.append(daemon.mask(reader)[0].sequence)
+    assert daemon.process.wait(5) == os.EX_DATAERR
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] <= 49
+    assert daemon.words().count("film.mp4: cannot be decoded (it is cut off)") == 1
 
 
 def test_a_source_that_waits_for_its_taker_loses_no_frame(start: Start) -> None:

@@ -110,6 +110,11 @@ def test_both_messages_have_every_field_that_readers_are_promised(talk: Any) -> 
     assert talk.out.statuses[0].keys() >= set(STATUS_FIELDS)
     assert talk.out.statuses[0]["session"] == talk.out.infos[0]["session"] == 7
     assert talk.out.infos[0]["labels"] == ["background", "person"]
+    assert talk.out.statuses[0]["camera_device"]["lost"] == {"damaged": 3}
+    assert (talk.out.infos[0]["geometry"]["rotation"], talk.out.infos[0]["geometry"]["mirrored"]) == (
+        0,
+        False,
+    )
 
 
 def test_without_a_camera_or_a_network_there_is_a_status_and_no_info(talk: Any) -> None:

@@ -30,13 +30,14 @@ class Script:
 
     An entry is an exception to raise at ``open`` or a list of steps for ``capture``: a number is
     the frame's sequence, an exception is raised, an ``Event`` is waited for without any time limit
-    (a library that blocks).
+    (a library that blocks), a ``CameraInfo`` holds from then on, and a text is the kind of a lost picture.
     """
 
     def __init__(self, *sessions: Any, period_s: float = 0.0, live: bool = True) -> None:
         self.sessions = list(sessions)
         #: Whether it goes on when its frames are not taken.
         self.live = live
+        self.info = CameraInfo(30.0, GEOMETRY, "scripted")
         #: How long each frame takes.
         self.period_s = period_s
         self.opened = 0
@@ -61,6 +62,7 @@ class ScriptedCamera:
         self._script = script
         self._steps: list[Any] = []
         self._timeout_s = 0.0
+        self.lost: dict[str, int] = {}
 
     def open(self, request: CaptureRequest) -> CameraInfo:
         self._script.opened += 1
@@ -70,7 +72,8 @@ class ScriptedCamera:
         if isinstance(session, Exception):
             raise session
         self._steps = list(session)
-        return CameraInfo(30.0, GEOMETRY, "scripted", self._script.live)
+        self.info = self._script.info._replace(live=self._script.live)
+        return self.info
 
     def capture(self, frame: Frame) -> None:
         if not self._steps:
@@ -80,6 +83,12 @@ class ScriptedCamera:
         step = self._steps.pop(0)
         if isinstance(step, threading.Event):
             step.wait()
+            step = self._steps.pop(0)
+        if isinstance(step, CameraInfo):
+            self.info = step
+            step = self._steps.pop(0)
+        if isinstance(step, str):
+            self.lost[step] = self.lost.get(step, 0) + 1
             step = self._steps.pop(0)
         if isinstance(step, Exception):
             raise step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
@@ -12,11 +13,11 @@ import pytest
 
 from gnetsegd import plugins
 from gnetsegd.config import CameraConfig
-from gnetsegd.errors import CameraStalled, EndOfVideo, PermanentError, TransientError
+from gnetsegd.errors import CameraStalled, EndOfVideo, NotYet, PermanentError, TransientError
 from gnetsegd.road.camera_loop import CameraLoop
 from gnetsegd.road.mailbox import Mailbox, Pool
 
-from .fakes import MASK, SPEC, NoOptions, Script, ScriptedCamera, wait_until
+from .fakes import GEOMETRY, MASK, SPEC, NoOptions, Script, ScriptedCamera, wait_until
 
 Make = Callable[..., tuple[CameraLoop, Mailbox, Pool, list[Any]]]
 
@@ -108,6 +109,59 @@ def test_a_video_that_has_ended_is_no_call_that_blocks_while_its_last_masks_are_
     loop, _, _, _ = start(Script([0, EndOfVideo("the clip is over")]))
     wait_until(lambda: loop.state == "ended")
     assert [loop.blocked(now / 2) for now in range(100)] == [""] * 100
+
+
+def test_what_the_camera_shows_from_now_on_is_taken_over_with_its_first_frame(start: Make) -> None:
+    going_on, script = threading.Event(), Script()
+    other = script.info._replace(geometry=dataclasses.replace(GEOMETRY, sensor_width=32, rotation=90))
+    script.sessions.append([0, going_on, other, 1, 2])
+    loop, _, _, _ = start(script)
+    wait_until(lambda: loop.frames == 1)
+    assert loop.info == script.info
+    going_on.set()
+    wait_until(lambda: loop.frames == 3)
+    assert loop.info is not None
+    assert loop.info.geometry == other.geometry
+
+
+def test_a_film_that_rests_is_asked_again_and_is_well(start: Make) -> None:
+    going_on, over = threading.Event(), threading.Event()
+    script = Script([0, NotYet("not due"), NotYet("not due"), going_on, NotYet("not due"), 1, 2, over])
+    loop, _, _, _ = start(script)
+    wait_until(lambda: loop.state == "resting")
+    going_on.set()
+    wait_until(lambda: loop.frames == 3)
+    assert (script.opened, loop.reopens) == (1, 0)
+    assert loop.state == "streaming"
+    over.set()
+
+
+@pytest.mark.parametrize(
+    "error", [CameraStalled("stuck"), PermanentError("broken", 65), RuntimeError("a bug")], ids=str
+)
+def test_what_would_begin_anew_is_not_opened_again(start: Make, error: Exception) -> None:
+    script = Script([0, 1, error], [0, 1])
+    script.info = script.info._replace(may_sleep=False)
+    loop, _, _, _ = start(script)
+    wait_until(lambda: loop.state == "ended")
+    assert (script.opened, loop.frames) == (1, 2)
+    assert str(error) in loop.reason
+    assert loop.end is not None
+    assert loop.end.exit_code != 0
+
+
+def test_a_slow_rate_is_no_fault_of_a_film(start: Make) -> None:
+    script = Script([0, 1])
+    script.info = script.info._replace(fps=0.2, rests=True)
+    loop, _, _, _ = start(script, hard=True, fps=0.1)
+    wait_until(lambda: loop.frames == 2)
+    assert loop.fatal is None
+
+
+def test_what_the_camera_lost_is_counted_by_kind_over_its_sessions(start: Make) -> None:
+    loop, _, _, _ = start(Script([0, "damaged", 2, "cut", 4, TransientError("gone")], [0, "damaged", 2]))
+    wait_until(lambda: loop.frames == 5)
+    assert loop.lost() == {"damaged": 2, "cut": 1}
 
 
 def test_a_call_that_does_not_return_is_told_with_its_name_and_no_second_camera_is_made(start: Make) -> None:

@@ -31,7 +31,7 @@ from gnetseg_zoo.datasets.pictures import Pixels
 from gnetseg_zoo.datasets.samples import DataError
 from gnetseg_zoo.scoring.labeller import Labeller, of_bundle
 from gnetseg_zoo.scoring.smoothing import FILTERS, lag
-from gnetsegd.cameras.clips import Clip
+from gnetsegd.cameras.clips import Clip, Picture
 from gnetsegd.cameras.scale import Scaler
 from gnetsegd.errors import GnetsegError, PermanentError
 from gnetsegd.model import load_bundle
@@ -105,8 +105,10 @@ def frames(clip: Path, network: Labeller) -> Iterator[tuple[Pixels, Pixels]]:
     spec = network.input
     scaler = Scaler(spec, GEOMETRY)
     for picture in Clip(str(clip)).pictures():
+        if not isinstance(picture, Picture):
+            continue  # lost
         pixels = np.empty(spec.shape, np.uint8)
-        scaler.scale(picture.image, pixels)
+        scaler.scale(picture.image, pixels, picture.view)
         yield pixels.reshape(spec.height, spec.width, -1), luminance(pixels, network)
 
 
