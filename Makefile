@@ -18,8 +18,8 @@ PIP_INSTALL = bin/pip install --quiet --disable-pip-version-check
 demo: .venv/.done
 	@.venv/bin/python tools/demo/demo.py --seconds $(DEMO_SECONDS)
 
-# The same tests on three sets of packages: the newest with tflite-runtime, the newest with
-# ai-edge-litert and numpy 2, and the versions of Debian bookworm.
+# The same tests on three sets of packages: both TFLite runtimes with the newest numpy that the older one
+# takes, LiteRT with numpy 2, and the versions of Debian bookworm with tflite-runtime alone.
 test: .venv/.done .venv-litert/.done .venv-bookworm/.done examples/node_modules/.done check
 	.venv/bin/python -m pytest $(SIDE_BY_SIDE)
 	.venv-litert/bin/python -m pytest $(SIDE_BY_SIDE) -m "runtime"
@@ -66,25 +66,25 @@ venv: .venv/.done
 .venv/.done: setup.py tools/setup/system-packages.sh
 	@tools/setup/system-packages.sh
 	@tools/setup/new-venv.sh .venv "$(PYTHON)"
-	.venv/$(PIP_INSTALL) -e '.[standin,video,usb,systemd,dev]'
+	.venv/$(PIP_INSTALL) -e '.[standin,tflite-runtime,video,usb,systemd,dev]'
 	@touch $@
 
 .venv-litert/.done: setup.py tools/setup/system-packages.sh
 	@tools/setup/system-packages.sh
 	@tools/setup/new-venv.sh .venv-litert "$(PYTHON)"
-	.venv-litert/$(PIP_INSTALL) -e '.[litert,video,usb,systemd,dev]'
+	.venv-litert/$(PIP_INSTALL) -e '.[standin,video,usb,systemd,dev]'
 	@touch $@
 
 .venv-bookworm/.done: setup.py tools/setup/system-packages.sh tools/setup/bookworm.txt
 	@tools/setup/system-packages.sh
 	@tools/setup/new-venv.sh .venv-bookworm python3.11
-	.venv-bookworm/$(PIP_INSTALL) -c tools/setup/bookworm.txt -e '.[standin,video,usb,systemd,dev]'
+	.venv-bookworm/$(PIP_INSTALL) -c tools/setup/bookworm.txt -e '.[tflite-runtime,video,usb,systemd,dev]'
 	@touch $@
 
 .venv-train/.done: setup.py tools/setup/system-packages.sh
 	@tools/setup/system-packages.sh
 	@tools/setup/new-venv.sh .venv-train python3.11
-	.venv-train/$(PIP_INSTALL) -e '.[litert,dev,train]'
+	.venv-train/$(PIP_INSTALL) -e '.[standin,dev,train]'
 	@touch $@
 
 # For the test of the JavaScript example; without npm that test says that it was skipped.

@@ -13,13 +13,12 @@ assert VERSION is not None
 
 # The lower bounds are what Debian bookworm has (python3-zmq, python3-usb, ...): they are tested.
 EXTRAS = {
-    # tflite-runtime has no wheel after Python 3.11 and needs numpy < 2 without saying so.
-    "standin": [
+    "standin": ["ai-edge-litert>=2.0"],
+    # The older runtime has no wheel after Python 3.11 and needs numpy < 2 without saying so.
+    "tflite-runtime": [
         "tflite-runtime==2.14.0; python_version < '3.12'",
         "numpy<2; python_version < '3.12'",
-        "ai-edge-litert>=2.0; python_version >= '3.12'",
     ],
-    "litert": ["ai-edge-litert>=2.0"],
     "video": ["av>=10.0"],
     "usb": ["pyusb>=1.2.1"],
     "systemd": ["systemd-python>=235"],
@@ -69,7 +68,7 @@ setup(
         "gnetsegd": ["py.typed", "models/*/*"],
         # Links to docs/ and tests/vectors/: a package has copies of what they point to.
         "gnetseg_conform": ["protocol.md", "transcripts/*.jsonl"],
-        "gnetseg_zoo": ["configs/*.toml"],
+        "gnetseg_zoo": ["configs/*.toml", "selfie/configs/*.toml"],
     },
     install_requires=[
         "attrs>=22.2",

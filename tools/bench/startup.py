@@ -24,9 +24,9 @@ from harness import Daemon, finish, spread
 BARE = """
 import numpy, zmq
 try:
-    import tflite_runtime.interpreter
-except ImportError:
     import ai_edge_litert.interpreter
+except ImportError:
+    import tflite_runtime.interpreter
 """
 
 
