@@ -21,6 +21,7 @@ from .frame import FrameSpec, MaskFormat
 from .text import clean
 
 SCHEMA = 1
+ENCODINGS = ("u8", "scores")
 #: More than any of them needs, and less than hurts this machine.
 MANIFEST_MAX_BYTES = 1 << 20
 NETWORK_MAX_BYTES = 256 << 20
@@ -33,20 +34,26 @@ SHIPPED = Path(__file__).parent / "models"
 
 @attrs.frozen
 class InputTable:
-    """``[input]``: the picture that the network takes, uint8."""
+    """``[input]``: the picture that the network takes, uint8; of scores, byte * ``scale`` + ``offset``."""
 
     width: int = option(0, "pixels", minimum=1, maximum=4096)
     height: int = option(0, "pixels", minimum=1, maximum=4096)
     format: str = option("Y", "pixel format", choices=("Y", "YUV444", "RGB"))
+    scale: float = option(1.0, "what the network takes for a byte: byte * scale + offset", minimum=1e-9)
+    offset: float = option(0.0, "what it takes for the byte 0")
 
 
 @attrs.frozen
 class MaskTable:
-    """``[mask]``: what comes out: the integer label of each pixel, label k is ``classes[k]``."""
+    """``[mask]``: what comes out; label k is ``classes[k]``.
+
+    ``u8``: the integer label of each pixel, one byte. ``scores``: what the host has to turn into labels.
+    """
 
     width: int = option(0, "pixels", minimum=1, maximum=4096)
     height: int = option(0, "pixels", minimum=1, maximum=4096)
-    encoding: str = option("u8", "one byte a pixel", choices=("u8",))
+    encoding: str = option("u8", "labels, one byte a pixel, or scores", choices=ENCODINGS)
+    threshold: float = option(0.5, "of one score a pixel: over it is label 1")
     classes: list[str] = option([], "labels, from 0")
     persons: list[str] = option([], "labels that are persons; if empty, those of the names of PERSONS")
 
@@ -77,7 +84,8 @@ class ModelBundle:
     """A bundle that agrees with itself.
 
     ``content`` is the network's file, ``sha256`` its digest; ``persons`` are those of ``labels`` that are
-    persons; ``cheaper_runtime`` names the runtime that runs it for least, by machine.
+    persons; ``cheaper_runtime`` names the runtime that runs it for least, by machine. With the ``encoding``
+    "scores" the network takes byte * ``scale`` + ``offset``; one score a pixel is label 1 over ``threshold``.
     """
 
     id: str
@@ -91,6 +99,15 @@ class ModelBundle:
     labels: tuple[str, ...]
     persons: tuple[str, ...] = ()
     cheaper_runtime: Mapping[str, str] = attrs.field(factory=dict)
+    encoding: str = "u8"
+    scale: float = 1.0
+    offset: float = 0.0
+    threshold: float = 0.5
+
+    @property
+    def gives_scores(self) -> bool:
+        """Whether the host has to make the labels: then only its own processor can run it."""
+        return self.encoding == "scores"
 
 
 def locate(name: str) -> Path:
@@ -145,6 +162,10 @@ def load_bundle(name: str) -> ModelBundle:
         labels=tuple(clean(label) for label in manifest.mask.classes),
         persons=tuple(clean(label) for label in _persons(manifest.mask)),
         cheaper_runtime=attrs.asdict(manifest.runtime),
+        encoding=manifest.mask.encoding,
+        scale=manifest.input.scale,
+        offset=manifest.input.offset,
+        threshold=manifest.mask.threshold,
     )
 
 
@@ -159,6 +180,10 @@ def _manifest(raw: dict[str, Any], where: str) -> _Manifest:
     if not 2 <= len(manifest.mask.classes) <= 255:
         raise ConfigError(
             f"{where}: mask.classes has {len(manifest.mask.classes)} labels; allowed are 2 to 255"
+        )
+    if manifest.mask.encoding == "u8" and (manifest.input.scale, manifest.input.offset) != (1.0, 0.0):
+        raise ConfigError(
+            f"{where}: input.scale and input.offset are for mask.encoding 'scores'; 'u8' takes bytes"
         )
     strange = [label for label in manifest.mask.persons if label not in manifest.mask.classes]
     if strange:

@@ -40,6 +40,10 @@ class StandinOptions:
     delegate_options: dict[str, str] = option({}, "options for the delegate, as texts")
 
 
+#: A network that takes longer than this for a picture is refused, in s: its masks would be of another world.
+SLOWEST_S = 8.0
+
+
 def _pictures(bundle: ModelBundle) -> list[Frame]:
     """A black picture, and one of noise, in which a network finds most of its classes."""
     black, noise = (Frame(bundle.input, bundle.mask.size_bytes) for _ in range(2))
@@ -114,7 +118,14 @@ class StandinAccelerator(Accelerator):
         network = _load(bundle, 1, mine)
         mask = np.empty(bundle.mask.height * bundle.mask.width, np.uint8)
         for picture in _pictures(bundle):
+            begun = time.monotonic()
             network.run(picture.pixels, mask)
+            took_s = time.monotonic() - begun
+            if took_s > SLOWEST_S:
+                raise ModelError(
+                    f"model {bundle.id}: it takes {took_s:.0f} s a picture on one core of this machine, over "
+                    f"{SLOWEST_S:g} s; {cls.advice}"
+                )
 
     def wait_for_credit(self, timeout_s: float) -> bool:
         if not self._may_submit:
@@ -156,6 +167,7 @@ class StandinAccelerator(Accelerator):
             "threads": self._threads,
             "delegate": self._options.delegate,
             "runtime": network.runtime.words if network is not None else "",
+            "host_ms": round(network.host_s * 1000, 2) if network is not None else 0.0,
         }
 
     def close(self) -> list[Frame]:

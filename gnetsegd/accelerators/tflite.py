@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import numpy as np
 from ..errors import ModelError, PermanentError
 from ..model import ModelBundle
 from ..text import clean
+from . import scores
 from .runtimes import AUTO, Runtime, find_runtime
 
 if TYPE_CHECKING:
@@ -44,31 +47,26 @@ class TfliteNetwork:
         runtime: str = AUTO,
     ) -> None:
         self.runtime = find_runtime(runtime, bundle.cheaper_runtime)
-        module = self.runtime.module
         if bundle.content[4:8] != FILE_IDENTIFIER:
             raise ModelError(
                 f"model {bundle.id}: its file is no TFLite model (its bytes 4 to 8 are not 'TFL3'); "
                 "export it again"
             )
         delegates = [load_delegate(delegate, delegate_options or {}, self.runtime)] if delegate else []
-        try:
-            self._interpreter = module.Interpreter(
-                model_content=bundle.content, num_threads=threads, experimental_delegates=delegates
-            )
-            self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            reason = clean(next(iter(str(error).splitlines()), "no reason given"))
-            raise ModelError(
-                f"model {bundle.id}: {self.runtime.words} cannot load its file ({reason}); "
-                "export it again for this runtime"
-            ) from None
-        _check_tensors(self._interpreter, bundle)
+        self._interpreter = load(self.runtime, bundle.content, f"model {bundle.id}", threads, delegates)
+        entry, out = _only(self._interpreter, bundle)
+        if bundle.gives_scores:
+            self._enter, self._decide = scores.entrance(bundle, entry), scores.decision(bundle, out)
+        else:
+            _check_integers(self._interpreter, bundle, entry, out)
+            self._enter, self._decide = _copy, _labels
         # Functions that give a view of the tensor's memory: the view must not outlive the call of
         # invoke(), so it is taken afresh for each frame.
         self._input = self._interpreter.tensor(self._interpreter.get_input_details()[0]["index"])
         self._output = self._interpreter.tensor(self._interpreter.get_output_details()[0]["index"])
         self._mask_shape = (bundle.mask.height, bundle.mask.width)
-        self._picture_shape = tuple(self._interpreter.get_input_details()[0]["shape"])
+        #: How long the host itself took for the last picture, in s: copies, or the making of labels.
+        self.host_s = 0.0
         self._id = bundle.id
         self._classes = bundle.mask.classes
 
@@ -80,9 +78,12 @@ class TfliteNetwork:
         the tensors, since the interpreter owns their memory. Raises ``ModelError`` for a label that is no
         class of the bundle's.
         """
-        np.copyto(self._input(), pixels.reshape(self._picture_shape))
+        begun = time.perf_counter()
+        self._enter(self._input(), pixels)
+        entered = time.perf_counter()
         self._interpreter.invoke()
-        mask = self._output().reshape(self._mask_shape)
+        left = time.perf_counter()
+        mask = self._decide(self._output()).reshape(self._mask_shape)
         highest = int(mask.max())
         if highest >= self._classes:
             raise ModelError(
@@ -90,6 +91,33 @@ class TfliteNetwork:
                 "classes; complete mask.classes"
             )
         np.copyto(out.reshape(self._mask_shape), mask)
+        self.host_s = entered - begun + time.perf_counter() - left
+
+
+def load(runtime: Runtime, content: bytes, what: str, threads: int = 1, delegates: Sequence[Any] = ()) -> Any:
+    """The interpreter of a network's file, its tensors allocated.
+
+    Raises ``ModelError`` that begins with ``what``. A file that is damaged may crash the process.
+    """
+    try:
+        interpreter = runtime.module.Interpreter(
+            model_content=content, num_threads=threads, experimental_delegates=list(delegates)
+        )
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        reason = clean(next(iter(str(error).splitlines()), "no reason given"))
+        raise ModelError(
+            f"{what}: {runtime.words} cannot load its file ({reason}); export it again for this runtime"
+        ) from None
+    return interpreter
+
+
+def _copy(into: NDArray[Any], pixels: NDArray[np.uint8]) -> None:
+    np.copyto(into, pixels.reshape(into.shape))
+
+
+def _labels(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return mask
 
 
 def load_delegate(
@@ -112,23 +140,30 @@ def load_delegate(
         ) from None
 
 
-def _check_tensors(interpreter: Any, bundle: ModelBundle) -> None:
+def _only(interpreter: Any, bundle: ModelBundle) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Its one input and its one output; ``ModelError``."""
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     if len(inputs) != 1 or len(outputs) != 1:
         raise ModelError(
             f"model {bundle.id}: it has {len(inputs)} inputs and {len(outputs)} outputs; "
             "a mask needs one each"
         )
+    return inputs[0], outputs[0]
+
+
+def _check_integers(
+    interpreter: Any, bundle: ModelBundle, entry: dict[str, Any], out: dict[str, Any]
+) -> None:
     floats = [t["name"] for t in interpreter.get_tensor_details() if np.issubdtype(t["dtype"], np.floating)]
     if floats:
         raise ModelError(
             f"model {bundle.id}: {len(floats)} of its tensors are float (the first is {floats[0]!r}); "
-            "export it with full-integer quantisation"
+            "export it with full-integer quantisation, or import it with gnetsegctl model import"
         )
     channels = 1 if bundle.input.pixel_format == "Y" else 3
     wanted = (
-        ("input", inputs[0], (1, bundle.input.height, bundle.input.width, channels)),
-        ("output", outputs[0], (1, bundle.mask.height, bundle.mask.width, 1)),
+        ("input", entry, (1, bundle.input.height, bundle.input.width, channels)),
+        ("output", out, (1, bundle.mask.height, bundle.mask.width, 1)),
     )
     for side, tensor, shape in wanted:
         if tensor["dtype"] != np.uint8:

@@ -112,6 +112,11 @@ class UsbAccelerator(Accelerator):
     advice = "replug the USB device"
 
     def __init__(self, bundle: ModelBundle, options: UsbOptions, backend: Any = None) -> None:
+        if bundle.gives_scores:
+            raise ConfigError(
+                f"model {bundle.id} gives scores, of which the host makes labels: no accelerator runs it; "
+                "set accelerator.driver to standin"
+            )
         bits, classes = options.mask_bits, bundle.mask.classes
         if bits and classes > 1 << bits:
             raise ConfigError(

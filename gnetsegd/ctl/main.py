@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 import sys
@@ -134,6 +135,61 @@ def keygen(folder: Path, name: str) -> None:
     from .keys import make
 
     make(folder, name)
+
+
+@cli.group(cls=command_line.Commands)
+def model() -> None:
+    """Networks of your own."""
+
+
+@model.command(name="import")
+@click.argument("file", type=FILE)
+@click.option("--name", required=True, callback=_key_name, help="What to call it (model.id).")
+@click.option("--labels", default="", help="Of the classes, from 0, parted by commas.")
+@click.option("--persons", default="", help="Those of the labels that are persons, if not called so.")
+@click.option("--licence", default="", help="Of its weights; asked for at a terminal.")
+@click.option("--title", default="", help="One line for people.")
+@click.option("--format", "pixel_format", type=click.Choice(["Y", "RGB", "YUV444"]), help="Of its input.")
+@click.option("--scale", type=float, help="What it takes for a byte: byte * scale + offset (floats: 1/255).")
+@click.option("--offset", type=float, help="What it takes for the byte 0.")
+@click.option(
+    "--threshold", type=float, default=0.5, show_default=True, help="One score: over it is a person."
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["auto", "litert", "tflite-runtime"]),
+    default="auto",
+    help="To try it with.",
+)
+@click.option("--output", type=FILE, help="Folder to write; else NAME, here.")
+def import_model(
+    file: Path, name: str, labels: str, persons: str, licence: str, output: Path | None, **options: Any
+) -> None:
+    """Make a bundle of a TFLite network that segments; it runs on the CPU."""
+    from .model_import import Wish, import_file
+
+    if not licence:
+        if not sys.stdin.isatty():
+            raise ConfigError("say under which licence its weights are, with --licence", os.EX_USAGE)
+        licence = click.prompt("Licence of its weights")
+    given = {**options, "pixel_format": options["pixel_format"] or ""}
+    wish = Wish(name=name, labels=_words(labels), persons=_words(persons), licence=clean(licence), **given)
+    folder = output or Path(name)
+    done = import_file(file, folder, wish)
+    bundle = done.bundle
+    click.echo(
+        f"{clean(str(folder))}: {bundle.input.pixel_format} {bundle.input.width}x{bundle.input.height} in, "
+        f"{bundle.mask.width}x{bundle.mask.height} out, labels {', '.join(bundle.labels)}; "
+        f"{done.took_ms:.1f} ms a picture on one core ({done.runtime}), of which {done.host_ms:.1f} ms are "
+        "the host's own"
+    )
+    if not bundle.persons:
+        click.echo("No label is a person: info.persons is empty; name them with --persons.")
+    click.echo(f"To run it: [model] bundle = {json.dumps(str(folder.resolve()))}")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(clean(word.strip()) for word in text.split(",") if word.strip())
 
 
 def main() -> None:

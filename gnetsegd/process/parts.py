@@ -45,7 +45,8 @@ def make_network(setup: Setup) -> Network:
             f"accelerator.driver {section.driver}: its class is no gnetsegd.accelerators.Accelerator; "
             "update the package that it comes from"
         )
-    if setup.until_one_comes:
+    if setup.until_one_comes or (getattr(kind, "falls_back", False) and main.gives_scores):
+        # The one would change the network, the other no accelerator can run.
         made = kind.alone(main, section.options)
     elif fallback is not main:
         made = kind.from_options(main, section.driver, section.options, fallback)  # type: ignore[call-arg]

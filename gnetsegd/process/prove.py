@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 from ..config import AcceleratorConfig
 from ..errors import GnetsegError, ModelError, TransientError, as_fatal
@@ -42,13 +43,22 @@ def prove(bundle: ModelBundle, section: AcceleratorConfig, still_here: Callable[
     """
     kind = find("gnetsegd.accelerators", section.driver)
     kind.prepare(bundle, section.driver, section.options)
+    in_child(lambda: kind.prove(bundle, section.driver, section.options), f"model {bundle.id}", still_here)
+
+
+def in_child(work: Callable[[], Any], what: str, still_here: Callable[[], None] = lambda: None) -> Any:
+    """Do ``work`` in a forked child, and give what it gave, as JSON keeps it.
+
+    Raises what the child raised, or ``ModelError`` that begins with ``what`` where it crashed or took too
+    long.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        _run_child(writing, lambda: kind.prove(bundle, section.driver, section.options))
+        _run_child(writing, work)
     os.close(writing)
     try:
-        sentence = _read(reading, still_here, f"model {bundle.id}")
+        told_bytes = _read(reading, still_here, what)
     except BaseException:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -60,20 +70,20 @@ def prove(bundle: ModelBundle, section: AcceleratorConfig, still_here: Callable[
     if os.WIFSIGNALED(status):
         name = signal.Signals(os.WTERMSIG(status)).name
         raise ModelError(
-            f"model {bundle.id}: its file crashes the runtime or needs too much memory ({name}, in a trial "
+            f"{what}: its file crashes the runtime or needs too much memory ({name}, in a trial "
             "that harmed nothing); export it again"
         )
-    if sentence:
-        told = json.loads(sentence)
+    told = json.loads(told_bytes) if told_bytes else {}
+    if "sentence" in told:
         raise (TransientError if told["transient"] else ModelError)(told["sentence"], told["code"])
     if status:
         raise ModelError(
-            f"model {bundle.id}: its trial ended with {os.WEXITSTATUS(status)} and without a word; export it "
-            "again"
+            f"{what}: its trial ended with {os.WEXITSTATUS(status)} and without a word; export it again"
         )
+    return told.get("result")
 
 
-def _run_child(writing: int, work: Callable[[], None]) -> None:
+def _run_child(writing: int, work: Callable[[], Any]) -> None:
     """Never returns."""
     code = 1
     try:
@@ -85,7 +95,7 @@ def _run_child(writing: int, work: Callable[[], None]) -> None:
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, 2)
         try:
-            work()
+            told: dict[str, Any] = {"result": work()}
         except Exception as error:
             fatal = as_fatal(error, "the trial of the network")
             told = {
@@ -93,7 +103,7 @@ def _run_child(writing: int, work: Callable[[], None]) -> None:
                 "code": fatal.exit_code,
                 "transient": isinstance(error, GnetsegError) and isinstance(error, TransientError),
             }
-            os.write(writing, json.dumps(told).encode()[:SENTENCE_BYTES])
+        os.write(writing, json.dumps(told).encode()[:SENTENCE_BYTES])
         code = 0
     finally:
         os._exit(code)

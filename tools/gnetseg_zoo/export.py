@@ -7,7 +7,7 @@ that input and mask have scale 1.0 and zero point 0, scores the result on the va
 split, and writes ``model.tflite`` and ``model.toml``.
 
 ``--scores`` (softmax only) leaves the argmax out: the output is the scores of all
-classes. Such a bundle is for looking into; the daemon refuses it.
+classes, of which the daemon makes labels on the host.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def write_bundle(folder: Path, content: bytes, table: dict[str, Any], data: Scor
 
 
 def write_scores_bundle(folder: Path, content: bytes, table: dict[str, Any]) -> None:
-    """A bundle whose output is scores: the daemon refuses its ``mask.encoding``, nothing scores it."""
+    """A bundle whose output is scores; nothing scores it."""
     folder.mkdir(parents=True, exist_ok=True)
     table["mask"]["encoding"] = "scores"
     write_whole(folder / table["file"], content)

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from tensorflow.lite.python import schema_py_generated as schema
+from tensorflow.lite.tools import flatbuffer_utils
 
 HERE = Path(__file__).parent
 #: Just above -0.5: at 128 the runtimes would round a tie differently.
@@ -82,7 +84,39 @@ def main() -> None:
     write("signed", "int8 input and output", 32, convert(threshold(32, 1.0), 32, "int8"))
     write("scaled", "output scale 0.5", 32, convert(threshold(32, 0.5), 32, "uint8"))
     write("two-channels", "two channels out", 32, convert(threshold(32, 1.0, 2), 32, "uint8"))
+    foreign()
     write("other-size", "16 pixels, not the 32 promised", 32, convert(threshold(16, 1.0), 16, "uint8"))
+
+
+def foreign() -> None:
+    """Files of others, without a bundle: what ``gnetsegctl model import`` is given."""
+    folder = HERE / "foreign"
+    folder.mkdir(exist_ok=True)
+    entry = tf_keras.Input((16, 24, 3), batch_size=1)
+    three = tf_keras.layers.Conv2D(3, 1, use_bias=False)
+    scores = three(entry)
+    three.set_weights([np.eye(3, dtype=np.float32).reshape(1, 1, 3, 3)])
+    one = tf_keras.layers.Conv2D(1, 1)
+    score = one(entry)
+    one.set_weights([np.full((1, 1, 3, 1), 1 / 3, np.float32), np.zeros(1, np.float32)])
+    flat = tf_keras.Input((10,), batch_size=1)
+    pooled = tf_keras.layers.GlobalAveragePooling2D()(entry)
+    label = tf_keras.layers.Lambda(lambda t: tf.argmax(t, axis=-1))(scores)
+    models = {
+        "classes": tf_keras.Model(entry, scores),  # the brightest of R, G and B
+        "labels": tf_keras.Model(entry, label),
+        "score": tf_keras.Model(entry, score),  # the mean of R, G and B
+        "detector": tf_keras.Model(entry, [pooled, scores, score, label]),
+        "no-mask": tf_keras.Model(entry, pooled),
+        "no-picture": tf_keras.Model(flat, tf_keras.layers.Dense(4)(flat)),
+    }
+    for name, model in models.items():
+        (folder / f"{name}.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    file = flatbuffer_utils.convert_bytearray_to_object(bytearray((folder / "score.tflite").read_bytes()))
+    for code in file.operatorCodes:
+        code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+        code.customCode = b"MadeUpOperator"
+    (folder / "custom.tflite").write_bytes(flatbuffer_utils.convert_object_to_bytearray(file))
 
 
 if __name__ == "__main__":
