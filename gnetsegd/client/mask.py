@@ -249,10 +249,10 @@ class ReceivedMask:
         return None if self._image is None else self._image[0].region
 
     def on_picture(self, values: NDArray[Pixel]) -> NDArray[Pixel]:
-        """``values`` of the mask's pixels, shape (height, width), as those of the picture's; 0 beside the mask.
+        """``values`` of the mask's pixels, shape (height, width), for each pixel of the picture.
 
-        ``mask.on_picture(mask.person)`` is where a person is in ``picture``. The nearest pixel's value is taken.
-        ``ValueError`` where there is no picture. Needs ``info``.
+        ``mask.on_picture(mask.person)`` is where a person is in ``picture``: the value of the nearest pixel,
+        0 beside the mask. ``ValueError`` where there is no picture. Needs ``info``.
         """
         if self._image is None:
             raise ValueError(f"mask {self.sequence} has no picture; see picture=True and publish.images")

@@ -1,4 +1,4 @@
-"""A mask and the pictures that it is of come in messages of their own, on sockets of their own, in any order."""
+"""A mask and the pictures of it come in messages and on sockets of their own, in any order."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ def decode(header: ImageHeader, jpeg: memoryview) -> NDArray[np.uint8]:
         raise MessageError(f"the picture of mask {header.sequence} is damaged: {clean(str(error))}") from None
     if upright.size != (header.width, header.height):
         raise MessageError(
-            f"the picture of mask {header.sequence} has {upright.size[0]}x{upright.size[1]} pixels, its header "
-            f"says {header.width}x{header.height}"
+            f"the picture of mask {header.sequence} has {upright.size[0]}x{upright.size[1]} pixels, "
+            f"its header says {header.width}x{header.height}"
         )
     return np.array(upright, np.uint8)
 
@@ -53,7 +53,7 @@ def _pillow() -> tuple[Any, Any]:
         return import_module("PIL.Image"), import_module("PIL.ImageOps")
     except ImportError:
         raise PermanentError(
-            "mask.picture needs Pillow: apt install python3-pil, or pip install pillow; mask.jpeg does without"
+            "mask.picture needs Pillow: apt install python3-pil, or pip install pillow; mask.jpeg does not"
         ) from None
 
 
@@ -65,7 +65,7 @@ def stretched(values: NDArray[Value], geometry: Geometry, header: ImageHeader) -
     columns, column_is_in = _index(
         header.width, header.region.x, header.region.width, geometry.x, geometry.width, values.shape[1]
     )
-    found = values[rows[:, None], columns[None, :]]
+    found: NDArray[Value] = values[rows[:, None], columns[None, :]]
     found[~row_is_in, :] = 0
     found[:, ~column_is_in] = 0
     return found

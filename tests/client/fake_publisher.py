@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 HASH = bytes(range(16))
+WHOLE = Region(0, 0, 1, 1)
 
 
 def person(width: int = 64, height: int = 48, shift: float = 0.0) -> NDArray[np.uint8]:
@@ -145,9 +146,9 @@ class FakePublisher:
         colours: NDArray[np.uint8],
         orientation: int = 1,
         size: tuple[int, int] | None = None,
-        region: Region = Region(0, 0, 1, 1),
+        region: Region = WHOLE,
     ) -> bytes:
-        """``colours``: RGB of shape (height, width, 3) as it lies in the JPEG; ``size`` when it is upright."""
+        """``colours``: RGB of shape (height, width, 3) as it lies in the JPEG; ``size``: of it upright."""
         exif = Image.Exif()
         exif[0x0112] = orientation
         file = io.BytesIO()
