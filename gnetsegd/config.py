@@ -32,7 +32,7 @@ MAX_FILE_BYTES = 1 << 20
 
 
 #: What an endpoint may serve (docs/messages.md).
-KINDS = ("mask", "info", "status", "frame")
+KINDS = ("mask", "info", "status", "frame", "image")
 
 
 def option(
@@ -137,7 +137,9 @@ class EndpointConfig:
 
     address: str = option(attrs.NOTHING, "what to bind: ipc:///path or tcp://address:port")
     kinds: list[str] = option(
-        [*KINDS], "what is sent here; frame only while publish.frames is on", choices=KINDS
+        [*KINDS],
+        "what is sent here; frame and image only while publish.frames and publish.images are on",
+        choices=KINDS,
     )
     mode: str = option("0660", "access mode of an ipc socket, octal", pattern="0[0-7]{3}")
     send_hwm_messages: int = option(
@@ -174,6 +176,24 @@ class PublishConfig:
         maximum=3600,
     )
     frames: bool = option(False, "also publish each mask's own picture on frame/NAME (think of privacy)")
+    images: bool = option(
+        False,
+        "also publish the camera's whole picture in colour on image/NAME, while somebody wants it (think of "
+        "privacy)",
+    )
+    image_width: int = option(
+        640,
+        "pictures are made so wide at most; 0 is the camera's own size. A webcam's own JPEG stays as it is",
+        unit="pixels",
+        minimum=0,
+        maximum=16384,
+    )
+    image_fps: float = option(
+        10.0, "pictures that are made at most", unit="pictures/s", minimum=4, maximum=120
+    )
+    image_quality: int = option(
+        5, "of their JPEG, as FFmpeg counts: 2 is the best and largest", minimum=2, maximum=31
+    )
     status_interval_s: float = option(
         1.0, "how often info and status are sent", unit="s", minimum=0.1, maximum=60
     )
@@ -208,7 +228,7 @@ class PublishConfig:
 class IdleConfig:
     """What happens while nobody listens."""
 
-    rest: bool = option(True, "let the network rest while no one subscribes to mask or frame")
+    rest: bool = option(True, "let the network rest while no one subscribes to mask, frame or image")
     sleep: bool = option(True, "put the camera to sleep, too, when that lasts")
     linger_s: float = option(
         60.0,

@@ -1,7 +1,7 @@
 """The ZeroMQ messages: one part each, little-endian, described in docs/messages.md.
 
-Every message begins with its topic, padded with NUL to ``TOPIC_SIZE`` bytes. ``mask`` and
-``frame`` go on with a binary header; ``info`` and ``status`` with JSON. No I/O here: the publisher
+Every message begins with its topic, padded with NUL to ``TOPIC_SIZE`` bytes. ``mask``, ``frame`` and
+``image`` go on with a binary header; ``info`` and ``status`` with JSON. No I/O here: the publisher
 and every client share this file.
 """
 
@@ -12,7 +12,7 @@ import os
 import re
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Bytes = bytes | bytearray | memoryview
 
 TOPIC_SIZE = 16
-TOPICS = ("mask", "info", "status", "frame")
+TOPICS = ("mask", "info", "status", "frame", "image")
 #: ``status/`` leaves eight characters and one NUL of the topic's sixteen bytes.
 CAMERA_NAME = re.compile(r"[a-z0-9_-]{1,8}")
 
@@ -40,6 +40,13 @@ MINOR = 0
 #: first 16 bytes of the model's SHA-256, payload size, reserved
 HEADER = struct.Struct("<16s4sBBHIBBHHHIQQQQII16s16sI12x")
 HEADER_SIZE = HEADER.size
+#: What the header of an ``image`` has behind that: the part of the sensor's picture that it shows.
+REGION = struct.Struct("<4d")
+IMAGE_HEADER_SIZE = HEADER_SIZE + REGION.size
+#: Of its numbers, which are fractions; over 1 only with letterbox.
+REGION_MAX = 1e6
+#: What a JPEG begins with.
+JPEG_START = b"\xff\xd8\xff"
 
 #: Set in ``flags`` when a backend stands in for the preferred one.
 FLAG_FALLBACK = 1
@@ -193,8 +200,28 @@ def parse_header(data: Bytes) -> MaskHeader:
     Raises ``MessageError`` for anything that is not one: too short, another magic, another major
     version, sizes that contradict each other or the length of the message.
     """
-    if len(data) < HEADER_SIZE:
-        raise MessageError(f"a message of {len(data)} bytes is shorter than the header's {HEADER_SIZE}")
+    header, stride = _common_header(data, HEADER_SIZE)
+    if header.kind not in ("mask", "frame"):
+        raise MessageError(f"topic {header.kind}/{header.camera} has no mask's header")
+    mask = header.format
+    if mask.bits not in (1, 2, 4, 8):
+        raise MessageError(f"the mask has {mask.bits} bits a pixel; known are 1, 2, 4 and 8")
+    if not mask.size_bytes:
+        raise MessageError(
+            f"a {mask.width}x{mask.height} mask has no pixels; no data is never sent as an empty mask"
+        )
+    if stride != mask.stride or header.payload_size != mask.size_bytes:
+        raise MessageError(
+            f"a {mask.width}x{mask.height} mask of {mask.bits} bits has rows of {mask.stride} bytes and "
+            f"{mask.size_bytes} in all, the message says {stride} and {header.payload_size}"
+        )
+    return _whole(header, data)
+
+
+def _common_header(data: Bytes, least: int) -> tuple[MaskHeader, int]:
+    """(the header of any binary message, its stride); ``least``: its bytes. Sizes are not yet looked at."""
+    if len(data) < least:
+        raise MessageError(f"a message of {len(data)} bytes is shorter than the header's {least}")
     (
         _name, magic, major, minor, header_size, flags, bits, classes, width, height, stride, _reserved,
         sequence, session, sensor_ns, publish_ns, dropped_camera, dropped_daemon,
@@ -207,31 +234,12 @@ def parse_header(data: Bytes) -> MaskHeader:
             f"the message has major version {major}, this reader knows {MAJOR}: use a matching client"
         )
     kind, camera = parse_topic(data)
-    if kind not in ("mask", "frame"):
-        raise MessageError(f"topic {kind}/{camera} has no mask's header")
-    if header_size < HEADER_SIZE:
-        raise MessageError(f"the message claims a header of {header_size} bytes, less than {HEADER_SIZE}")
-    if bits not in (1, 2, 4, 8):
-        raise MessageError(f"the mask has {bits} bits a pixel; known are 1, 2, 4 and 8")
-    mask = MaskFormat(width, height, bits, classes)
-    if not mask.size_bytes:
-        raise MessageError(f"a {width}x{height} mask has no pixels; no data is never sent as an empty mask")
-    if stride != mask.stride or payload_size != mask.size_bytes:
-        raise MessageError(
-            f"a {width}x{height} mask of {bits} bits has rows of {mask.stride} bytes and "
-            f"{mask.size_bytes} in all, the message says {stride} and {payload_size}"
-        )
-    if len(data) != header_size + payload_size:
-        raise MessageError(
-            f"the message has {len(data)} bytes, its header promises {header_size + payload_size}"
-        )
+    if header_size < least:
+        raise MessageError(f"the message claims a header of {header_size} bytes, less than {least}")
     backend_name = backend.rstrip(b"\0").decode("ascii", "replace")
-    if not (backend_name.isascii() and backend_name.isprintable()):
-        # It is shown on terminals: no control characters from the network.
-        raise MessageError(f"backend {backend!r} is not printable ASCII padded with NUL")
-    return MaskHeader(
+    header = MaskHeader(
         camera=camera,
-        format=mask,
+        format=MaskFormat(width, height, bits, classes),
         sequence=sequence,
         session=session,
         sensor_timestamp_ns=sensor_ns,
@@ -246,6 +254,98 @@ def parse_header(data: Bytes) -> MaskHeader:
         minor=minor,
         kind=kind,
     )
+    return header, stride
+
+
+def _whole(header: MaskHeader, data: Bytes) -> MaskHeader:
+    """``header``, once the message is as long as it says and its texts can be shown."""
+    promised = header.payload_offset + header.payload_size
+    if len(data) != promised:
+        raise MessageError(f"the message has {len(data)} bytes, its header promises {promised}")
+    if not (header.backend.isascii() and header.backend.isprintable()):
+        # It is shown on terminals: no control characters from the network.
+        raise MessageError(f"backend {header.backend!r} is not printable ASCII padded with NUL")
+    return header
+
+
+class Region(NamedTuple):
+    """A part of the sensor's picture, in fractions of its width and height, as in ``Geometry``."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """The header of an ``image`` message: that of its mask, and what the picture shows.
+
+    ``width`` and ``height`` are those of the upright picture, in pixels. ``mask`` has its mask's fields, and
+    the message's own ``publish_timestamp_ns``, ``payload_offset`` and ``payload_size``.
+    """
+
+    mask: MaskHeader
+    width: int
+    height: int
+    region: Region
+
+    @property
+    def camera(self) -> str:
+        return self.mask.camera
+
+    @property
+    def session(self) -> int:
+        return self.mask.session
+
+    @property
+    def sequence(self) -> int:
+        return self.mask.sequence
+
+    @property
+    def payload_offset(self) -> int:
+        """Where the JPEG begins."""
+        return self.mask.payload_offset
+
+
+def image_header(
+    mask_header: Bytes, width: int, height: int, region: Region, sent_ns: int, size: int
+) -> bytes:
+    """The ``IMAGE_HEADER_SIZE`` bytes in front of the JPEG of ``size`` bytes that belongs to a mask.
+
+    ``mask_header`` are the first ``HEADER_SIZE`` bytes of the mask's message, ``sent_ns`` is the time of now.
+    ``struct.error`` for a picture beyond 65535 pixels a side.
+    """
+    fields = list(HEADER.unpack_from(mask_header))
+    _, camera = parse_topic(mask_header)
+    fields[0], fields[4] = topic("image", camera), IMAGE_HEADER_SIZE
+    fields[6:11] = [0, 0, width, height, 0]
+    fields[15], fields[20] = sent_ns, size
+    return HEADER.pack(*fields) + REGION.pack(*region)
+
+
+def parse_image(data: Bytes) -> ImageHeader:
+    """Read the header of an ``image`` message; ``MessageError`` for anything that is not one.
+
+    The JPEG behind it is not decoded: it begins as one, and may still be damaged.
+    """
+    header, _ = _common_header(data, IMAGE_HEADER_SIZE)
+    if header.kind != "image":
+        raise MessageError(f"topic {header.kind}/{header.camera} has no picture's header")
+    width, height = header.format.width, header.format.height
+    if header.format.bits or not (width and height):
+        raise MessageError(
+            f"a picture of {width}x{height} pixels and {header.format.bits} bits is none: it is a JPEG, "
+            "whose bits are 0 in the header"
+        )
+    _whole(header, data)
+    start = bytes(data[header.payload_offset : header.payload_offset + len(JPEG_START)])
+    if start != JPEG_START:
+        raise MessageError(f"the picture begins with {start!r}, and is no JPEG")
+    region = Region(*REGION.unpack_from(data, HEADER_SIZE))
+    if not all(abs(value) < REGION_MAX for value in region) or not min(region.width, region.height) > 0:
+        raise MessageError(f"the picture shows {tuple(region)} of the sensor's, which is no part of it")
+    return ImageHeader(header, width, height, region)
 
 
 def _labels_of_byte(bits: int) -> NDArray[Any]:

@@ -24,11 +24,14 @@ from gnetsegd.message import (
     STATES,
     STATUS_FIELDS,
     MaskHeader,
+    Region,
+    image_header,
     new_session,
     pack_header,
     pack_json,
     pack_mask,
     parse_header,
+    parse_image,
     parse_json,
     topic,
     unpack_mask,
@@ -97,6 +100,26 @@ def test_a_mask_vector_is_written_byte_for_byte(name: str) -> None:
     assert packed == data
 
 
+@pytest.mark.parametrize("name", meant_to_be("image"))
+def test_an_image_vector_is_read_as_its_json_says(name: str) -> None:
+    data, meaning = vector(name)
+    header, expected = parse_image(data), header_of(meaning)
+    assert (header.width, header.height) == (expected.pop("width"), expected.pop("height"))
+    assert list(header.region) == expected.pop("region")
+    assert (expected.pop("bits"), expected.pop("classes")) == (0, 0)
+    for field, value in expected.items():
+        assert getattr(header.mask, field) == value, field
+    assert data[header.payload_offset :] == (VECTORS / "picture.jpg").read_bytes()
+
+
+def test_an_image_is_written_byte_for_byte_from_its_masks_header() -> None:
+    data, meaning = vector("image")
+    jpeg = (VECTORS / "picture.jpg").read_bytes()
+    sent_ns = meaning["header"]["publish_timestamp_ns"]
+    mask = vector("mask-8bit")[0]
+    assert image_header(mask, 16, 8, Region(*meaning["header"]["region"]), sent_ns, len(jpeg)) + jpeg == data
+
+
 def test_a_state_that_is_not_known_is_a_status_like_others() -> None:
     state = vector("status-unknown-state")[1]["body"]["state"]
     assert state not in STATES
@@ -114,7 +137,7 @@ def test_a_json_vector_is_read_and_written(name: str) -> None:
 @pytest.mark.parametrize("name", meant_to_be("malformed"))
 def test_a_malformed_vector_is_refused_for_its_reason(name: str) -> None:
     data, meaning = vector(name)
-    parse = parse_json if meaning["read_as"] == "json" else parse_header
+    parse = {"mask": parse_header, "image": parse_image, "json": parse_json}[meaning["read_as"]]
     with pytest.raises(MessageError, match=re.escape(meaning["error"])):
         parse(data)
 
@@ -132,6 +155,14 @@ def rows_of(section: str) -> list[list[str]]:
         elif rows:
             break
     return rows[2:]
+
+
+def test_the_documented_table_of_an_images_header_is_what_stands_behind_a_masks() -> None:
+    end = HEADER_SIZE
+    for offset, size, kind, *_ in rows_of("## `image/<camera>`"):
+        assert (int(offset), kind) == (end, "f64")
+        end += int(size)
+    assert end == message.IMAGE_HEADER_SIZE
 
 
 def test_the_documented_table_of_bytes_is_the_header() -> None:
@@ -172,7 +203,7 @@ def test_the_documented_states_are_all() -> None:
 
 
 def only_message_errors(data: bytes | memoryview) -> None:
-    for parse in (parse_header, parse_json):
+    for parse in (parse_header, parse_image, parse_json):
         try:
             result = parse(data)
         except MessageError:

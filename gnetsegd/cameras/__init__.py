@@ -27,6 +27,8 @@ class CaptureRequest(NamedTuple):
     ``fps`` is the wanted rate, 0 for the camera's own; ``geometry`` is one of ``GEOMETRY_MODES``;
     ``timeout_s`` is how long one ``capture`` may wait for a frame, all its waiting together. ``turn`` is
     how the camera is mounted: applied after what the picture says of itself, before it is fitted.
+    ``picture_width`` is how wide pictures for people are wanted, in pixels; 0 where they are switched off,
+    and of cameras whose class does not set ``makes_pictures`` to True.
     """
 
     spec: FrameSpec
@@ -34,12 +36,15 @@ class CaptureRequest(NamedTuple):
     geometry: str
     timeout_s: float
     turn: Turn = UPRIGHT
+    picture_width: int = 0
 
     @classmethod
-    def of(cls, spec: FrameSpec, config: CameraConfig, timeout_s: float) -> CaptureRequest:
+    def of(
+        cls, spec: FrameSpec, config: CameraConfig, timeout_s: float, picture_width: int = 0
+    ) -> CaptureRequest:
         """What ``[camera]`` wants."""
         turn = configured(config.rotate, config.flip)
-        return cls(spec, config.fps, config.geometry, timeout_s, turn)
+        return cls(spec, config.fps, config.geometry, timeout_s, turn, picture_width)
 
 
 class CameraInfo(NamedTuple):
@@ -61,9 +66,12 @@ class CameraInfo(NamedTuple):
 
 
 class Camera(Protocol):
-    """One camera. Two attributes are optional. ``info``: the ``CameraInfo`` that holds for the frame that
+    """One camera. Some attributes are optional. ``info``: the ``CameraInfo`` that holds for the frame that
     ``capture`` has just filled, the same object as long as nothing changes (else what ``open`` returned
-    holds for all). ``lost``: a dict of how many pictures it lost, by kind in one word.
+    holds for all). ``lost``: a dict of how many pictures it lost, by kind in one word. ``picture()`` and
+    ``wants_picture`` (a plain bool): while somebody wants pictures in colour the latter is set before each
+    ``capture``, and the former asked after it, once the frame is on its way, for a ``FullPicture`` of that
+    very frame (None where there is none). Of other cameras people see what the network sees.
 
     Its constructor takes an instance of its ``Options`` (an attrs class).
 

@@ -1,5 +1,8 @@
 """Cameras of the Raspberry Pi by picamera2: one small stream, cropped and scaled by the ISP.
 
+A second one is larger, where pictures for people are switched on. It costs the processor nothing until
+somebody wants them.
+
 picamera2 and libcamera are imported when a camera object is made: only a Pi has them. Nothing of a
 frame's size is copied but the one strided copy into the frame; of the metadata only the time is
 read.
@@ -22,7 +25,8 @@ import numpy as np
 from ..config import option
 from ..errors import AbsentError, CameraStalled, PermanentError, TransientError
 from ..text import clean
-from . import CameraInfo, CaptureRequest
+from . import CameraInfo, CaptureRequest, pyav
+from .full_picture import FullPicture
 from .geometry import Fit, Rect, View, check_pair, fit, region
 from .planes import GREY, planes_of, rows_of
 from .tracebacks import forget_locals
@@ -31,7 +35,7 @@ from .turn import UPRIGHT, Turn, turned_rect
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..frame import Frame
+    from ..frame import Frame, Geometry
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +78,7 @@ class Picamera2Camera:
     """A camera of the Pi. ``sensor_timestamp_ns`` is libcamera's SensorTimestamp."""
 
     Options: ClassVar[type[Any]] = Picamera2Options
+    makes_pictures: ClassVar[bool] = True
 
     def __init__(self, options: Picamera2Options | None = None) -> None:
         """``PermanentError`` (69) where picamera2 is not installed, or does not fit."""
@@ -86,6 +91,11 @@ class Picamera2Camera:
         #: All that makes the picture upright; the ISP mirrors and turns by 180 degrees, the rest is ours.
         self._turn = UPRIGHT
         self._stride = 0
+        #: The stream that the network's pictures come in; beside "lores", "main" has those for people.
+        self._stream = "main"
+        self.wants_picture = False
+        self._kept: Any = None  # the request of the last frame, whose picture may be asked for
+        self._shown: Geometry | None = None  # what pictures for people show
         self._frame_us = 0  # 0 while the camera may choose its own rate
         self._sequence = -1
         self._buffer_sequence = 0
@@ -113,6 +123,7 @@ class Picamera2Camera:
         picam2, wanted = self._picam2, self._request
         if picam2 is None or wanted is None:
             raise TransientError("picamera2: the camera is not open")
+        self._give_back()
         try:
             job = picam2.capture_request(wait=False)
             completed = picam2.wait(job, timeout=wanted.timeout_s)
@@ -133,15 +144,42 @@ class Picamera2Camera:
             raise TransientError(
                 f"camera {self._options.camera_num}: unreadable buffer: {_words(error)}"
             ) from error
+        self._kept = completed
+        if not (self.wants_picture and self._shown):
+            self._give_back()
+
+    def picture(self) -> FullPicture | None:
+        """That of the stream for people, of the last frame, if ``wants_picture`` was set."""
+        kept, shown = self._kept, self._shown
+        if kept is None or shown is None:
+            return None
         try:
-            completed.release()  # before this the camera cannot use the buffer again
+            buffer = kept.request.buffers[self._picam2.stream_map["main"]]
+            config = self._picam2.camera_config["main"]
+            image = _copied(self._picam2.allocator.mapped_buffers[buffer], config)
         except Exception as error:
-            raise TransientError(f"camera {self._options.camera_num}: {_words(error)}") from error
+            forget_locals(error)  # else close() could not unmap what they are views of
+            raise
+        finally:
+            self._give_back()
+        left = self._turn.rotation % 180  # the rest was turned by the ISP
+        return FullPicture(image, shown, View(Turn(left)), "full", "bt601")
+
+    def _give_back(self) -> None:
+        """Before this the camera cannot use the last frame's buffers again."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            try:
+                kept.release()
+            except Exception as error:
+                raise TransientError(f"camera {self._options.camera_num}: {_words(error)}") from error
 
     def close(self) -> None:
         """Never raises; what fails is logged, and does not keep the rest from being freed."""
+        with contextlib.suppress(TransientError):
+            self._give_back()
         picam2, self._picam2 = self._picam2, None
-        self._request = None
+        self._request = self._shown = None
         if picam2 is None:
             return
         # A job still waiting for a frame would never end.
@@ -169,21 +207,23 @@ class Picamera2Camera:
         controls: dict[str, Any] = {"FrameDurationLimits": self._durations(picam2, request.fps)}
         # Where libcamera knows ScalerCrops, picamera2 has already set it, and it outweighs the other.
         if "ScalerCrops" in picam2.camera_controls:
-            controls["ScalerCrops"] = [tuple(crop)]
+            controls["ScalerCrops"] = [tuple(crop)] * (1 if self._shown is None else 2)
         else:
             controls["ScalerCrop"] = tuple(crop)
         picam2.set_controls(controls)
         picam2.start()
         self._request, self._inner = request, inner
         self._sequence = -1
-        self._stride = int(picam2.camera_config["main"]["stride"])
+        self._stride = int(picam2.camera_config[self._stream]["stride"])
         fps = US_PER_S / controls["FrameDurationLimits"][0]
         model = clean(str(picam2.camera_properties.get("Model", "camera")))
         description = f"{model} {inner.width}x{inner.height} stride {self._stride} at {fps:.4g} frames/s"
+        if self._shown is not None:
+            description += ", pictures of {}x{}".format(*picam2.camera_config["main"]["size"])
         return CameraInfo(fps, geometry, description)
 
     def _configure(self, libcamera: Any, request: CaptureRequest) -> Fit:
-        """Configure the one stream; what the ISP cuts out of the sensor, and where it goes."""
+        """Configure the stream, or two; what the ISP cuts out of the sensor, and where it goes."""
         picam2, spec, options = self._picam2, request.spec, self._options
         turn = self._turn = _own_turn(options).then(request.turn)
         by_isp = Turn(turn.rotation // 180 * 180, turn.mirrored)
@@ -195,9 +235,15 @@ class Picamera2Camera:
         pixel_format = "BGR888" if spec.pixel_format == "RGB" else "YUV420"
         size = _lying(turn, spec.width, spec.height)
         for _ in range(2):
+            streams = {"main": {"format": pixel_format, "size": size}}
+            large = _large(size, request.picture_width, turn)
+            # The ISP of a Pi 4 or older gives a second stream in YUV only, and no larger than the first.
+            if pixel_format == "YUV420" and large is not None:
+                streams = {"main": streams["main"] | {"size": large}, "lores": streams["main"]}
+            self._stream = "lores" if "lores" in streams else "main"
             picam2.configure(
                 picam2.create_video_configuration(
-                    main={"format": pixel_format, "size": size},
+                    **streams,
                     raw=None,  # the raw stream would only cost memory
                     transform=libcamera.Transform(hflip=by_isp.mirrored != vflip, vflip=vflip),
                     colour_space=libcamera.ColorSpace.Sycc(),  # BT.601, full range
@@ -208,10 +254,10 @@ class Picamera2Camera:
                     sensor=sensor,
                 )
             )
-            main = picam2.camera_config["main"]
-            if main["format"] != pixel_format or tuple(main["size"]) != size:
+            given = picam2.camera_config[self._stream]
+            if given["format"] != pixel_format or tuple(given["size"]) != size:
                 raise PermanentError(
-                    f"camera {options.camera_num} offers {clean(str(main['format']))} {main['size']} "
+                    f"camera {options.camera_num} offers {clean(str(given['format']))} {given['size']} "
                     f"instead of {pixel_format} {size}; use a model with another input size"
                 )
             left, top, width, height = picam2.camera_controls["ScalerCrop"][1]
@@ -225,6 +271,13 @@ class Picamera2Camera:
         upright = Rect(*turned_rect(turn, crop, array))
         geometry = region(request.geometry, upright, inner, _lying(turn, *array), (spec.width, spec.height))
         geometry = dataclasses.replace(geometry, rotation=turn.rotation, mirrored=turn.mirrored)
+        if self._stream == "lores":
+            # Without the padding of a letterbox.
+            across, down = _lying(turn, *array)
+            self._shown = dataclasses.replace(
+                geometry, x=upright.x / across, y=upright.y / down,
+                width=upright.width / across, height=upright.height / down,
+            )  # fmt: skip
         return Fit(crop, inner, geometry)
 
     def _durations(self, picam2: Any, fps: float) -> tuple[int, int]:
@@ -238,7 +291,7 @@ class Picamera2Camera:
 
     def _read(self, completed: Any, frame: Frame) -> None:
         """Copy the picture of a completed request, and number it."""
-        buffer = completed.request.buffers[self._picam2.stream_map["main"]]
+        buffer = completed.request.buffers[self._picam2.stream_map[self._stream]]
         # The request was synchronised for reading when it completed; MappedArray would do it again.
         self._copy(self._picam2.allocator.mapped_buffers[buffer], frame.pixels)
         timestamp_ns = _sensor_timestamp_ns(completed.request.metadata)
@@ -293,6 +346,24 @@ def _own_turn(options: Picamera2Options) -> Turn:
 def _lying(turn: Turn, width: int, height: int) -> tuple[int, int]:
     """An upright size, as it is before ``turn``; and the other way round."""
     return (height, width) if turn.on_its_side else (width, height)
+
+
+def _large(size: tuple[int, int], wanted_width: int, turn: Turn) -> tuple[int, int] | None:
+    """How large pictures for people lie in memory, in the proportions of ``size``; None: no larger."""
+    factor = wanted_width / (size[1] if turn.on_its_side else size[0])
+    return (2 * round(size[0] * factor / 2), 2 * round(size[1] * factor / 2)) if factor > 1 else None
+
+
+def _copied(memory: Any, stream: Any) -> Any:
+    """An ``av.VideoFrame`` with a copy of a YUV420 stream's picture."""
+    (width, height), stride = stream["size"], int(stream["stride"])
+    image, offset = pyav.load().VideoFrame(width, height, "yuv420p"), 0
+    for plane, part in zip(image.planes, (1, 2, 2), strict=True):
+        across, down = width // part, height // part
+        source = rows_of(memory, offset, stride // part, across, down)
+        np.copyto(rows_of(plane, 0, plane.line_size, across, down), source)
+        offset += stride // part * down
+    return image
 
 
 def _words(error: BaseException) -> str:

@@ -12,13 +12,13 @@ from .geometry import View
 from .turn import UPRIGHT, Turn, from_display_matrix, nearest_quarter
 
 
-def load() -> Any:
+def load(for_what: str = "this camera") -> Any:
     """The module ``av``; ``PermanentError`` that says how to install it."""
     try:
         av: Any = import_module("av")
     except Exception as error:  # with a numpy or FFmpeg that it was not made for: not ImportError alone
         raise PermanentError(
-            "PyAV is needed for this camera and cannot be imported "
+            f"PyAV is needed for {for_what} and cannot be imported "
             f"({clean(str(error)) or type(error).__name__}): "
             "apt install python3-av, or pip install av"
         ) from None

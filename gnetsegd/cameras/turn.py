@@ -55,6 +55,11 @@ def from_exif(orientation: int) -> Turn:
     return _BY_EXIF.get(orientation, UPRIGHT)
 
 
+def exif_of(turn: Turn) -> int:
+    """EXIF's orientation, 1 to 8, that turns a picture in the same way."""
+    return next((number for number, known in _BY_EXIF.items() if known == turn), 1)
+
+
 def from_display_matrix(matrix: bytes) -> Turn:
     """FFmpeg's display matrix (9 numbers of 16.16, 36 bytes), to the nearest quarter; UPRIGHT if none."""
     if len(matrix) != _DISPLAY_MATRIX.size:

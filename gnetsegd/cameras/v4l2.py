@@ -23,6 +23,7 @@ from ..text import clean
 from . import CameraInfo, CaptureRequest
 from . import v4l2_ioctl as v4l2
 from .addresses import refuse_address
+from .full_picture import FullPicture
 from .geometry import Fit, check_pair
 from .losses import DRIVER, Losses
 from .pacing import NS_PER_S, Clock, MonotonicClock
@@ -111,6 +112,8 @@ class V4l2Camera:
         self.lost = self._losses.counts
         self.info: CameraInfo | None = None
         self._fit: Fit | None = None  # what ``info`` tells
+        self.wants_picture = False
+        self._kept: Any = None  # the buffer of the last frame, which the driver has not got back yet
 
     def open(self, request: CaptureRequest) -> CameraInfo:
         """Start the stream.
@@ -154,6 +157,7 @@ class V4l2Camera:
         deadline_ns = self._clock.now_ns() + int(request.timeout_s * NS_PER_S)
         late = 0
         try:
+            self._give_back()
             while True:
                 left_s = (deadline_ns - self._clock.now_ns()) / NS_PER_S
                 if left_s <= 0 or not device.wait(left_s):
@@ -164,7 +168,9 @@ class V4l2Camera:
                 # Of pictures that are made from others none may be passed over.
                 buffer = self._dequeue(device) if reader.needs_all else self._newest(device)
                 damage = self._read(reader, buffer, frame)
-                device.ioctl(v4l2.QBUF, buffer)
+                self._kept = buffer
+                if damage != "" or not (self.wants_picture and reader.needs_buffer):
+                    self._give_back()
                 if damage is None:
                     continue
                 if not damage:
@@ -188,7 +194,7 @@ class V4l2Camera:
         """Never raises; a part that cannot be freed does not keep the others."""
         device, self._device = self._device, None
         memory, self._memory = self._memory, []
-        self._request = self._reader = None
+        self._request = self._reader = self._kept = None
         if device is None:
             return
         with contextlib.suppress(OSError):  # it was not streaming, or is gone
@@ -198,6 +204,26 @@ class V4l2Camera:
                 free()
             except Exception as error:
                 log.warning("%s: closing it failed: %s", self._options.device, _words(error))
+
+    def picture(self) -> FullPicture | None:
+        """The webcam's own picture of the last frame, if ``wants_picture`` was set."""
+        reader, kept = self._reader, self._kept
+        if reader is None or self.info is None:
+            return None
+        try:
+            return reader.full_picture(self._memory[kept.index] if kept is not None else None)
+        except Exception as error:
+            forget_locals(error)
+            raise
+        finally:
+            with contextlib.suppress(OSError):  # the next capture tells what is wrong
+                self._give_back()
+
+    def _give_back(self) -> None:
+        """Let the driver have the last frame's buffer again."""
+        kept, self._kept = self._kept, None
+        if kept is not None and self._device is not None:
+            self._device.ioctl(v4l2.QBUF, kept)
 
     def _tell_geometry(self, fitted: Fit) -> None:
         self._fit = fitted

@@ -10,12 +10,22 @@ import numpy as np
 
 from . import CaptureRequest, losses, pyav
 from . import v4l2_ioctl as v4l2
+from .full_picture import FullPicture, whole_sensor
 from .geometry import Fit, View, fit
 from .holes import has_hole
 from .planes import GREY, rows_of
 from .scale import Scaler
 from .turn import UPRIGHT
-from .v4l2_formats import COMPRESSED, GREYS, LAYOUTS, PlaneInMemory, matrix_of, planes_in_memory, range_of
+from .v4l2_formats import (
+    COMPRESSED,
+    GREYS,
+    LAYOUTS,
+    Layout,
+    PlaneInMemory,
+    matrix_of,
+    planes_in_memory,
+    range_of,
+)
 from .whole import Whole
 
 if TYPE_CHECKING:
@@ -52,6 +62,10 @@ class Reader:
         #: Of H.264: whole pictures, and the number and time of each that went in, by its number.
         self._whole: Whole | None = None
         self._held: dict[int, tuple[int, int]] = {}
+        #: The picture that was read last, where it is not in the driver's buffer: a JPEG or a decoded one.
+        self._last: Any = None
+        self._wanted_range = wanted_range
+        self._layout: Layout | None = None
         name = v4l2.fourcc_name(pix.pixelformat)
         #: Whether each buffer must be read, since pictures are made from those before them.
         self.needs_all = name == "H264"
@@ -64,7 +78,7 @@ class Reader:
             if self.needs_all:
                 self._whole = Whole(self._decoder, is_live=True)
             return
-        layout = LAYOUTS[name]
+        self._layout = layout = LAYOUTS[name]
         self._planes = planes_in_memory(layout, pix.width, pix.height, pix.bytesperline)
         self.size_bytes = max(p.offset + p.stride * (p.height - 1) + p.width_bytes for p in self._planes)
         if layout.luma is None:  # RGB
@@ -85,6 +99,28 @@ class Reader:
         self._picture = pyav.load().VideoFrame(*size, av_name)
         for plane in self._picture.planes:
             np.frombuffer(plane, np.uint8)[:] = GREY
+
+    @property
+    def needs_buffer(self) -> bool:
+        """Does ``full_picture`` need the driver's buffer?"""
+        return self._layout is not None
+
+    def full_picture(self, memory: Any) -> FullPicture | None:
+        """The whole picture that was read last; ``memory`` is its buffer, where that is needed."""
+        whole, layout = whole_sensor(self.fit.geometry), self._layout
+        if layout is None:
+            last, self._last = self._last, None
+            return None if last is None else FullPicture(last, whole, self._view, self._wanted_range)
+        if memory is None:
+            return None
+        picture = pyav.load().VideoFrame(self._pix.width, self._pix.height, layout.av_name)
+        for (offset, stride, row_bytes, rows), plane in zip(self._planes, picture.planes, strict=True):
+            source = rows_of(memory, offset, stride, row_bytes, rows)
+            np.copyto(rows_of(plane, 0, plane.line_size, row_bytes, rows), source)
+        if layout.luma is None or layout.av_name == "gray":
+            return FullPicture(picture, whole, self._view)
+        is_full = (range_of(self._pix) if self._wanted_range == "auto" else self._wanted_range) == "full"
+        return FullPicture(picture, whole, self._view, "full" if is_full else "limited", matrix_of(self._pix))
 
     def missed(self) -> None:
         """Buffers were lost on their way, and counted."""
@@ -142,6 +178,7 @@ class Reader:
                 assert self._scaler is not None
                 frame.sequence, frame.sensor_timestamp_ns = self._held.pop(item.pts)
                 self._scaler.scale(item, frame.pixels, self._view)
+                self._last = item
                 self.fit = self._scaler.fit(item, self._view)
                 damage = ""
         return damage
@@ -161,6 +198,7 @@ class Reader:
                 if picture.is_corrupt:
                     break
                 self._scaler.scale(picture, pixels, self._view)
+                self._last = coded
                 # A camera may change its size, and the header of its pictures is what holds.
                 self.fit = self._scaler.fit(picture, self._view)
                 return ""

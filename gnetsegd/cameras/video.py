@@ -14,6 +14,7 @@ from ..errors import CameraStalled, EndOfVideo, NotYet, PermanentError, Transien
 from ..text import clean
 from . import OPEN_EXTRA_S, CameraInfo, CaptureRequest, pyav
 from .clips import Clip, Gap, Picture, named
+from .full_picture import FullPicture, whole_sensor
 from .geometry import Fit, View
 from .losses import DAMAGED, Losses
 from .pacing import NS_PER_S, Clock, MonotonicClock
@@ -81,6 +82,8 @@ class VideoCamera:
         self.lost = self._losses.counts
         self.info: CameraInfo | None = None
         self._fit: Fit | None = None  # what ``info`` tells
+        self.wants_picture = False
+        self._shown: Picture | None = None  # that of the last frame, while pictures are wanted
         self._begun_ns = 0  # when the present call of open or capture began
         self._limit_s = 0.0  # and how long it may take
 
@@ -139,19 +142,27 @@ class VideoCamera:
                 if self._late():
                     raise NotYet(str(_not_converted(picture, error))) from None
         self._tell_geometry(picture)
+        self._shown = picture if self.wants_picture else None
         frame.sequence = sequence
         frame.sensor_timestamp_ns = due_ns if self._period_ns else self._clock.now_ns()
 
     def close(self) -> None:
         """Never raises."""
         pictures, self._pictures = self._pictures, None
-        self._request = self._scaler = self._waiting = self._ready = self._clip = None
+        self._request = self._scaler = self._waiting = self._ready = self._clip = self._shown = None
         close = getattr(pictures, "close", None)
         if close is not None:
             try:
                 close()  # a generator: this closes the file it holds
             except Exception as error:
                 log.warning("%s: closing it failed: %s", named(Path(self._options.path)), clean(str(error)))
+
+    def picture(self) -> FullPicture | None:
+        """The film's own picture of the last frame, if ``wants_picture`` was set."""
+        shown, self._shown = self._shown, None
+        if shown is None or self.info is None:
+            return None
+        return FullPicture(shown.image, whole_sensor(self.info.geometry), self._view(shown))
 
     def _view(self, picture: Picture) -> View:
         assert self._request is not None

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ..frame import Geometry, MaskFormat
-from ..message import MaskHeader, unpack_mask
-from . import shapes
+from ..message import ImageHeader, MaskHeader, Region, unpack_mask
+from . import pictures, shapes
 from .no_data import NoInfoError
 from .shapes import Blob, Box
 from .zone import Zone
@@ -60,6 +60,7 @@ class ReceivedMask:
     _payload: memoryview = field(repr=False)
     _find_info: Callable[[float], dict[str, Any] | None] = field(default=_unknown, repr=False)
     _frame: tuple[MaskFormat, memoryview] | None = field(default=None, repr=False)
+    _image: tuple[ImageHeader, memoryview] | None = field(default=None, repr=False)
 
     # -- the page's names -------------------------------------------------------------------------
 
@@ -228,6 +229,34 @@ class ReceivedMask:
         Its size may differ from the mask's. None where it did not come, or without ``frames=True``.
         """
         return None if self._frame is None else _frozen(unpack_mask(self._frame[1], self._frame[0]))
+
+    @property
+    def jpeg(self) -> memoryview | None:
+        """The picture in colour as it came, a JPEG. None where none came, or without ``picture=True``."""
+        return None if self._image is None else self._image[1].toreadonly()
+
+    @functools.cached_property
+    def picture(self) -> NDArray[np.uint8] | None:
+        """The picture in colour, upright: RGB, uint8 of shape (height, width, 3). Needs Pillow.
+
+        Decoded when it is asked for. None as for ``jpeg``. ``MessageError`` for a JPEG that is damaged.
+        """
+        return None if self._image is None else _frozen(pictures.decode(*self._image))
+
+    @property
+    def picture_region(self) -> Region | None:
+        """The part of the sensor's picture that ``picture`` shows, in fractions; None as for ``jpeg``."""
+        return None if self._image is None else self._image[0].region
+
+    def on_picture(self, values: NDArray[Pixel]) -> NDArray[Pixel]:
+        """``values`` of the mask's pixels, shape (height, width), for each pixel of the picture.
+
+        ``mask.on_picture(mask.person)`` is where a person is in ``picture``: the value of the nearest pixel,
+        0 beside the mask. ``ValueError`` where there is no picture. Needs ``info``.
+        """
+        if self._image is None:
+            raise ValueError(f"mask {self.sequence} has no picture; see picture=True and publish.images")
+        return pictures.stretched(values, self.geometry, self._image[0])
 
     # -- of persons -------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from ..errors import MessageError
-from ..message import STATES, TEXT_CHARACTERS, MaskHeader, parse_header
+from ..message import STATES, TEXT_CHARACTERS, MaskHeader, parse_header, parse_image
 from ..text import clean
 from .connect import DEFAULT_ENDPOINT, QUEUE_MESSAGES, out_of_reach
 from .losses import LossCounter
@@ -62,6 +62,8 @@ class MaskSubscriber(StatusSubscriber):
     camera : its name, ``camera.name`` of the configuration
     newest_only : False for every mask
     frames : put each mask's picture with it, ``mask.frame``; the daemon's ``publish.frames`` must be on
+    picture : put the picture in colour with it, ``mask.picture``; its ``publish.images`` must be on. In
+        newest-only mode masks then come as often as pictures do
     server_key, public_key, secret_key : CURVE keys in Z85, see ``subscribe``
     context : a ZeroMQ context to use; by default the process's own
     alive_limit_s : how long ago the newest mask or status may have been sent
@@ -85,6 +87,7 @@ class MaskSubscriber(StatusSubscriber):
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
         alive_limit_s: float = ALIVE_LIMIT_S,
         frames: bool = False,
+        picture: bool = False,
         max_age_s: float = MAX_AGE_S,
         start_timeout_s: float = START_TIMEOUT_S,
         rate_tolerance: float = RATE_TOLERANCE,
@@ -108,13 +111,14 @@ class MaskSubscriber(StatusSubscriber):
         self._newest: ReceivedMask | None = None
         #: Why ``latest`` gave None, the last time that it did; None if it gave a mask.
         self.no_data: NoData | None = None
-        self._pairs = Pairs(newest_only) if frames else None
+        kinds = ("frame",) * frames + ("image",) * picture
+        self._pairs = Pairs(newest_only, kinds) if kinds else None
         try:
             self.max_age_s = _positive(max_age_s)
         except ValueError:
             self.close()
             raise
-        for kind in ("mask", "frame") if frames else ("mask",):
+        for kind in ("mask", *kinds):
             self._subscribe(kind, newest_only)
 
     def __iter__(self) -> Iterator[ReceivedMask]:
@@ -232,28 +236,39 @@ class MaskSubscriber(StatusSubscriber):
                 return None
 
     def _next_pair(self, pairs: Pairs, deadline: float) -> ReceivedMask | None:
+        kinds = ("mask", *pairs.kinds)  # masks first: a picture comes behind its mask
         while True:
-            # Masks first: a picture comes behind its mask.
-            for kind in ("mask", "frame"):
+            for kind in kinds:
                 for _ in range(WAITING_MAX):
                     if kind == "mask" and pairs.full:
                         break
                     data = self._read(kind, 0.0)
                     if data is None:
                         break
-                    header = self._header(data, kind)
-                    if header is None:
-                        continue
-                    payload = data[header.payload_offset :]
-                    if kind == "mask":
-                        pairs.add_mask(self._accept(header, payload), time.monotonic())
-                    else:
-                        pairs.add_frame(header, payload)
+                    self._add_to(pairs, kind, data)
             now = time.monotonic()
             mask = pairs.take(now)
             if mask is not None or now >= deadline:
                 return mask
-            self._wait_for(("mask", "frame"), min(deadline, pairs.due) - now)
+            self._wait_for(kinds, min(deadline, pairs.due) - now)
+
+    def _add_to(self, pairs: Pairs, kind: str, data: memoryview) -> None:
+        if kind == "image":
+            try:
+                image = parse_image(data)
+            except MessageError as error:
+                self._count_bad(error)
+            else:
+                pairs.add(kind, image.session, image.sequence, (image, data[image.payload_offset :]))
+            return
+        header = self._header(data, kind)
+        if header is None:
+            return
+        payload = data[header.payload_offset :]
+        if kind == "mask":
+            pairs.add_mask(self._accept(header, payload), time.monotonic())
+        else:
+            pairs.add(kind, header.session, header.sequence, (header.format, payload))
 
     def _header(self, data: memoryview, kind: str) -> MaskHeader | None:
         """The header of a message of ``kind``; None, and counted, where it is none."""

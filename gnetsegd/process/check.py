@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..cameras import CaptureRequest
+from ..cameras import CaptureRequest, pyav
 from ..config import Config, find_file
 from ..config import load as load_config
 from ..errors import GnetsegError, TransientError
@@ -15,7 +15,7 @@ from ..road.camera_loop import DRIVER_SHARE
 from ..road.zmq_socket import load_keys
 from .daemon import warnings
 from .networks import choices
-from .parts import Setup, make_network, make_setup, make_source
+from .parts import Setup, make_network, make_setup, make_source, picture_width
 from .prove import prove
 
 
@@ -35,6 +35,8 @@ def check(path: Path | None, settings: tuple[str, ...], *, load: bool, in_use: b
     if load:
         for setup in setups:
             prove(setup.bundles.fallback, config.accelerator, _stay_while_asked)
+        if config.publish.images:
+            pyav.load("publish.images")
         if not in_use:
             for table in config.publish.all_endpoints():
                 if table.curve_secret_key_file:
@@ -64,10 +66,10 @@ def _stay_while_asked() -> None:
 def _open_camera(config: Config, bundle: ModelBundle) -> list[str]:
     """Open the camera and close it again; what may come back is a warning only."""
     section = config.camera
-    camera = make_source(section).make_camera()
+    camera = make_source(config).make_camera()
     wait_s = DRIVER_SHARE * section.stall_timeout_s
     try:
-        camera.open(CaptureRequest.of(bundle.input, section, wait_s))
+        camera.open(CaptureRequest.of(bundle.input, section, wait_s, picture_width(config)))
     except TransientError as error:
         return [f"warning: camera {section.name}: {error}"]
     finally:

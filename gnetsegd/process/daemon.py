@@ -82,7 +82,7 @@ class Daemon:
             prove(setup.bundles.fallback, config.accelerator, self._while_proving)
             self._publisher.open(config.publish)
             road = self._road = Road(
-                make_source(config.camera), make_network(setup), self._publisher,
+                make_source(config), make_network(setup), self._publisher,
                 # New parts that cannot work are taken back by the reload, at whatever time it comes.
                 lambda: not (self._ready or reloader.busy), self._wake.set,
             )  # fmt: skip

@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 import attrs
 
 from ..accelerators import Accelerator
-from ..config import CameraConfig, Config
+from ..config import Config
 from ..errors import PermanentError
 from ..plugins import find
 from ..road.road import Network, Source
 from .networks import Bundles, choose, load
+
+#: Where ``publish.image_width`` leaves it to the camera.
+OWN_WIDTH = 1280
 
 
 class Setup(NamedTuple):
@@ -31,9 +34,20 @@ def make_setup(config: Config, accelerator_seen: bool) -> Setup:
     return Setup(config, load(choice), choice.until_one_comes)
 
 
-def make_source(section: CameraConfig) -> Source:
-    """The camera of ``section``, looked up when it is opened, since its package may be slow to import."""
-    return Source(section, lambda: find("gnetsegd.cameras", section.driver)(section.options[section.driver]))
+def make_source(config: Config) -> Source:
+    """The camera of ``config``, looked up when it is opened, since its package may be slow to import."""
+    section = config.camera
+    return Source(
+        section,
+        lambda: find("gnetsegd.cameras", section.driver)(section.options[section.driver]),
+        picture_width(config),
+    )
+
+
+def picture_width(config: Config) -> int:
+    """How wide a camera that makes pictures for people itself is to make them; 0 for none."""
+    makes_them = getattr(find("gnetsegd.cameras", config.camera.driver), "makes_pictures", False)
+    return (config.publish.image_width or OWN_WIDTH) if makes_them and config.publish.images else 0
 
 
 def make_network(setup: Setup) -> Network:

@@ -22,7 +22,7 @@ from ..model import ModelBundle
 from ..road.road import Network, Road, Source
 from . import logs
 from .networks import finder
-from .parts import Setup, in_use, make_network, make_setup, make_source
+from .parts import Setup, in_use, make_network, make_setup, make_source, picture_width
 from .prove import check_in_child
 
 log = logging.getLogger(__name__)
@@ -100,9 +100,7 @@ class Reloader:
             raise GnetsegError("camera.name is part of the topics and changes only with a restart")
         _check_rebind(new.config, old.config)
         change = _Change(
-            make_source(new.config.camera)
-            if in_use(new.config.camera) != in_use(old.config.camera)
-            else None,
+            make_source(new.config) if _other_camera(new.config, old.config) else None,
             make_network(new) if _other_network(new, old) else None,
         )
         source, network = self._road.parts
@@ -117,7 +115,7 @@ class Reloader:
             self.setup = old
             raise
         logs.set_level(new.config.log.level)
-        self._road.publisher.set_frames(new.config.publish.frames)
+        self._road.publisher.set_pictures(new.config.publish)
 
     def _change(self, change: _Change) -> None:
         if change.source is None and change.network is None:
@@ -144,6 +142,10 @@ class Reloader:
             time.sleep(VERDICT_LOOK_S)
 
 
+def _other_camera(new: Config, old: Config) -> bool:
+    return in_use(new.camera) != in_use(old.camera) or picture_width(new) != picture_width(old)
+
+
 def _other_network(new: Setup, old: Setup) -> bool:
     return (
         in_use(new.config.accelerator) != in_use(old.config.accelerator)
@@ -158,8 +160,7 @@ def _promise(bundle: ModelBundle) -> tuple[object, ...]:
 
 
 def _check_rebind(new: Config, old: Config) -> None:
-    same = attrs.evolve(
-        old.publish, frames=new.publish.frames, status_interval_s=new.publish.status_interval_s
-    )
+    free = ("frames", "images", "image_width", "image_fps", "image_quality", "status_interval_s")
+    same = attrs.evolve(old.publish, **{name: getattr(new.publish, name) for name in free})
     if same != new.publish:
         raise GnetsegError("publish: endpoints, modes and keys change only with a restart")

@@ -6,6 +6,7 @@ second thread would never get it. So a call that does not return ends the proces
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import threading
@@ -15,11 +16,13 @@ from collections.abc import Callable
 from typing import Any
 
 from ..cameras import Camera, CameraInfo, CaptureRequest
+from ..cameras.full_picture import FullPicture, of_frame
 from ..cameras.pacing import check_rate
 from ..config import CameraConfig
 from ..errors import CameraStalled, EndOfVideo, NotYet, as_fatal
 from ..frame import Frame
 from ..text import clean
+from .images import Images
 from .mailbox import Mailbox, Pool
 from .supervisor import BEAT_S, REST_BEAT_S, Supervised
 
@@ -50,6 +53,8 @@ class CameraLoop(Supervised):
         wake: Callable[[], None],
         first_sequence: int = 0,
         dropped: int = 0,
+        images: Images | None = None,
+        picture_width: int = 0,
     ) -> None:
         what = f"camera {config.name} ({config.driver})"
         super().__init__(log, what, config.backoff_max_s, may_fail_hard, wake, "camera")
@@ -57,6 +62,8 @@ class CameraLoop(Supervised):
         self._make_camera = make_camera
         self._pool = pool
         self._mailbox = mailbox
+        self._images = images
+        self._picture_width = picture_width
         self.info: CameraInfo | None = None
         self.frames = 0
         self.dropped = dropped
@@ -115,7 +122,7 @@ class CameraLoop(Supervised):
         wait_s = DRIVER_SHARE * stall_s
         # A webcam that hangs is no library that does: another process would not open it any sooner.
         kernel_s = getattr(camera, "request_limit_s", 0.0)
-        request = CaptureRequest.of(self._pool.spec, config, wait_s)
+        request = CaptureRequest.of(self._pool.spec, config, wait_s, self._picture_width)
         live = may_begin_anew = True
         lost = getattr(camera, "lost", None)
         self._losing = lost if isinstance(lost, dict) else {}
@@ -162,7 +169,8 @@ class CameraLoop(Supervised):
         # What it told when it was opened is known.
         tells, told = hasattr(camera, "info"), getattr(camera, "info", None)
         slot: Frame | None = None
-        pool, mailbox = self._pool, self._mailbox
+        pool, mailbox, images = self._pool, self._mailbox, self._images
+        picture = getattr(camera, "picture", None)
         try:
             while self._goes_on:
                 if not live and not mailbox.wait_empty(BEAT_S):
@@ -173,6 +181,9 @@ class CameraLoop(Supervised):
                     self._stop.wait(0.001)
                     self.beats += 1
                     continue
+                wanted = images is not None and images.wanted
+                if picture is not None and camera.wants_picture is not wanted:
+                    camera.wants_picture = wanted
                 try:
                     camera.capture(slot)
                 except NotYet:
@@ -195,13 +206,22 @@ class CameraLoop(Supervised):
                 self.next_sequence = sequence + 1
                 slot.dropped_camera = self.dropped
                 self.frames += 1
-                displaced = mailbox.put(slot)
-                slot = None
+                filled, slot = slot, None
+                displaced = mailbox.put(filled)
                 if displaced is not None:
                     pool.give(displaced)
+                    if images is not None and wanted:
+                        images.forget(displaced.sequence)
+                if images is not None and wanted:
+                    # Only after the frame is on its way; its pixels stay until this thread takes a slot.
+                    images.look(sequence, picture or functools.partial(self._own_picture, filled))
         finally:
             if slot is not None:
                 pool.give(slot)
+
+    def _own_picture(self, frame: Frame) -> FullPicture | None:
+        """What the network sees, of cameras that have no other picture."""
+        return None if self.info is None else of_frame(frame, self.info.geometry)
 
 
 def _clean(info: CameraInfo) -> CameraInfo:

@@ -20,14 +20,29 @@ import numpy as np
 import zmq
 import zmq.backend
 
+from ..cameras import pyav
 from ..frame import Mask, ModelInfo
-from ..message import FLAG_FALLBACK, HEADER, HEADER_SIZE, MAGIC, MAJOR, MINOR, new_session, pack_json, topic
+from ..message import (
+    FLAG_FALLBACK,
+    HEADER,
+    HEADER_SIZE,
+    MAGIC,
+    MAJOR,
+    MINOR,
+    Region,
+    image_header,
+    new_session,
+    pack_json,
+    topic,
+)
 from ..quiet import Quiet
 from . import zmq_endpoints as endpoints
+from .images import Images
 from .zmq_peers import Peers, raise_descriptor_limit
 from .zmq_socket import PublishSocket
 
 if TYPE_CHECKING:
+    from ..cameras.jpeg import Jpeg
     from ..config import EndpointConfig, PublishConfig
 
 #: pyzmq's own ``send`` without the one around it, which looks for options that are not used here.
@@ -74,10 +89,15 @@ class Publisher:
         self._changed = False
         self._mask_topic = topic("mask", camera)
         self._frame_topic = topic("frame", camera)
+        self._image_topic = topic("image", camera)
+        #: Makes pictures in colour while somebody wants them.
+        self.images = Images(self._send_image)
         self._frames = False
+        self._images = False
         self.watched = False
         self._mask_sockets: list[zmq.Socket[bytes]] = []
         self._frame_sockets: list[zmq.Socket[bytes]] = []
+        self._image_sockets: list[zmq.Socket[bytes]] = []
         self._info: ModelInfo | None = None
         self._before = self._after = b""
         self._message_size = 0
@@ -107,7 +127,7 @@ class Publisher:
         except Exception:
             self.close()
             raise
-        self._frames = config.frames
+        self._set_pictures(config)
         self._door = threading.Thread(target=self._mind_the_door, name="connections", daemon=True)
         self._door.start()
         self._update_wants()
@@ -158,13 +178,24 @@ class Publisher:
         sockets = [] if self.watched else [outlet.descriptor for outlet in self._outlets]
         return [*sockets, self._pending]
 
-    def set_frames(self, frames: bool) -> None:
-        """Publish the pictures too, or no longer."""
+    def set_pictures(self, config: PublishConfig) -> None:
+        """Publish pictures too, or no longer, as ``frames``, ``images`` and what goes with them say.
+
+        ``PermanentError`` for ``images`` where PyAV is missing.
+        """
         with self._lock:
-            self._frames = frames
+            self._set_pictures(config)
             self._update_wants()
         if self._outlets:
             os.eventfd_write(self._pending, 1)
+
+    def _set_pictures(self, config: PublishConfig) -> None:
+        if config.images:
+            pyav.load("publish.images")
+        self._frames, self._images = config.frames, config.images
+        self.images.configure(config)
+        if config.images:
+            self.images.start()
 
     def publish(self, mask: Mask, losses: int) -> None:
         """Send one mask, and its picture if that is wanted. ``losses``: frames lost before it."""
@@ -188,6 +219,9 @@ class Publisher:
                 self._send_frame(mask)
         finally:
             self._lock.release()
+        if self.images.wanted:
+            header = bytes(frame.reply_view[:HEADER_SIZE])
+            self.images.masked(frame.sequence, frame.sensor_timestamp_ns, header)
 
     def _send_frame(self, mask: Mask) -> None:
         """The luminance of the mask's own picture, under the mask's own header (so: after it)."""
@@ -206,6 +240,16 @@ class Publisher:
         message = HEADER.pack(*fields) + luminance
         for bound in self._frame_sockets:
             bound.send(message)
+
+    def _send_image(self, mask_header: bytes, jpeg: Jpeg, region: Region) -> None:
+        """By the thread of pictures."""
+        header = image_header(
+            mask_header, jpeg.width, jpeg.height, region, time.monotonic_ns(), len(jpeg.data)
+        )
+        message = header + jpeg.data
+        with self._lock:
+            for bound in self._image_sockets:
+                bound.send(message)
 
     def _remember(self, info: ModelInfo) -> None:
         mask = info.mask
@@ -244,15 +288,18 @@ class Publisher:
                 self._update_wants()
 
     def _update_wants(self) -> None:
-        masks, frames = [], []
+        masks, frames, images = [], [], []
         for outlet in self._outlets:
             prefixes = outlet.topics()
             if "mask" in outlet.kinds and any(map(self._mask_topic.startswith, prefixes)):
                 masks.append(outlet.xpub)
             if self._frames and "frame" in outlet.kinds and any(map(self._frame_topic.startswith, prefixes)):
                 frames.append(outlet.xpub)
-        self._mask_sockets, self._frame_sockets = masks, frames
-        self.watched = bool(masks or frames)
+            if self._images and "image" in outlet.kinds and any(map(self._image_topic.startswith, prefixes)):
+                images.append(outlet.xpub)
+        self._mask_sockets, self._frame_sockets, self._image_sockets = masks, frames, images
+        self.watched = bool(masks or frames or images)
+        self.images.want(bool(images))
 
     def send_info(self, body: dict[str, Any]) -> None:
         """Send ``info`` and make it the welcome of those who come later."""
@@ -276,6 +323,7 @@ class Publisher:
 
     def close(self) -> None:
         """Deliver what is on its way (at most ``zmq_socket.LINGER_MS``) and free the endpoints."""
+        self.images.stop()
         if self._door is not None:
             self._closing = True
             os.eventfd_write(self._bell, 1)

@@ -35,6 +35,8 @@ class Source(NamedTuple):
 
     config: CameraConfig
     make_camera: Callable[[], Camera]
+    #: How wide pictures for people are wanted, in pixels; 0 where they are switched off.
+    picture_width: int = 0
 
 
 class Network(NamedTuple):
@@ -94,7 +96,7 @@ class Road:
         source = self._source
         made = CameraLoop(
             source.config, source.make_camera, self.pool, self.mailbox, self._may_fail_hard, self._wake,
-            sequence, dropped,
+            sequence, dropped, self.publisher.images, source.picture_width,
         )  # fmt: skip
         made.set_awake(self.awake)
         return made

@@ -186,6 +186,8 @@ class FakePicamera2:
         self.stream_map: dict[str, Any] = {}
         self.allocator = SimpleNamespace(mapped_buffers={})
         self.free: list[Buffer] = []
+        #: The buffer of the small stream that is filled together with one of the main stream.
+        self._mates: dict[Buffer, Buffer] = {}
         self.started = False
         self.is_open = True
         self.controls: dict[str, Any] = {}
@@ -268,8 +270,22 @@ class FakePicamera2:
         self.stream_map = {"main": object(), "lores": None, "raw": None}
         self.free = [Buffer() for _ in range(config["buffer_count"])]
         self.allocator.mapped_buffers = {buffer: mmap.mmap(-1, size) for buffer in self.free}
+        if config["lores"] is not None:
+            self._configure_lores(config)
         self.camera_config = config
         self.controls = dict(config["controls"])
+
+    def _configure_lores(self, config: dict[str, Any]) -> None:
+        lores = config["lores"] = dict(config["lores"])
+        (width, height), (main_width, main_height) = lores["size"], config["main"]["size"]
+        if lores["format"] != "YUV420" or width > main_width or height > main_height:
+            raise RuntimeError("lores stream dimensions may not exceed main stream, and it must be YUV")
+        pad = self.rig.pad_stride_to
+        lores |= {"stride": -(-width // pad) * pad}
+        self.stream_map["lores"] = object()
+        self._mates = {buffer: Buffer() for buffer in self.free}
+        size = lores["stride"] * height * 3 // 2
+        self.allocator.mapped_buffers |= {mate: mmap.mmap(-1, size) for mate in self._mates.values()}
 
     def set_controls(self, controls: Any) -> None:
         self._check("set_controls")
@@ -361,15 +377,19 @@ class FakePicamera2:
             self.rig.unusable -= 1
             self.allocator.mapped_buffers[buffer] = mmap.mmap(-1, 64)
         else:
-            self._paint(self.allocator.mapped_buffers[buffer])
+            self._paint(self.allocator.mapped_buffers[buffer], self.camera_config["main"])
         timestamp = {
             ControlId("ExposureTime"): 8000,
             ControlId("SensorTimestamp"): self._last_ns,
         }
-        return SimpleNamespace(buffers={self.stream_map["main"]: buffer}, metadata=timestamp)
+        buffers = {self.stream_map["main"]: buffer}
+        if self.stream_map["lores"] is not None:
+            buffers[self.stream_map["lores"]] = mate = self._mates[buffer]
+            mate.metadata.sequence = self._isp_sequence
+            self._paint(self.allocator.mapped_buffers[mate], self.camera_config["lores"])
+        return SimpleNamespace(buffers=buffers, metadata=timestamp)
 
-    def _paint(self, memory: mmap.mmap) -> None:
-        main = self.camera_config["main"]
+    def _paint(self, memory: mmap.mmap, main: dict[str, Any]) -> None:
         (width, height), stride = main["size"], main["stride"]
         luma = luminance(self._sensor_sequence, width, height)
         flat = np.frombuffer(memory, np.uint8)

@@ -7,6 +7,7 @@ By hand it publishes a moving person, for trying readers out:
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 import threading
 import time
@@ -15,14 +16,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zmq
+from PIL import Image
 
 from gnetsegd.frame import MaskFormat
-from gnetsegd.message import HEADER_SIZE, MaskHeader, pack_header, pack_json, pack_mask, topic
+from gnetsegd.message import (
+    HEADER_SIZE,
+    MaskHeader,
+    Region,
+    image_header,
+    pack_header,
+    pack_json,
+    pack_mask,
+    topic,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 HASH = bytes(range(16))
+WHOLE = Region(0, 0, 1, 1)
 
 
 def person(width: int = 64, height: int = 48, shift: float = 0.0) -> NDArray[np.uint8]:
@@ -128,6 +140,27 @@ class FakePublisher:
         header = self.header(luminance, sequence, kind="frame", **changes)
         self.raw(pack_header(header) + luminance.tobytes())
 
+    def image_message(
+        self,
+        sequence: int,
+        colours: NDArray[np.uint8],
+        orientation: int = 1,
+        size: tuple[int, int] | None = None,
+        region: Region = WHOLE,
+    ) -> bytes:
+        """``colours``: RGB of shape (height, width, 3) as it lies in the JPEG; ``size``: of it upright."""
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        file = io.BytesIO()
+        Image.fromarray(colours).save(file, "JPEG", quality=95, subsampling=0, exif=exif)
+        jpeg = file.getvalue()
+        width, height = size or (colours.shape[1], colours.shape[0])
+        of_mask = pack_header(self.header(person(8, 6), sequence))
+        return image_header(of_mask, width, height, region, time.monotonic_ns(), len(jpeg)) + jpeg
+
+    def image(self, sequence: int, colours: NDArray[np.uint8], **changes: Any) -> None:
+        self.raw(self.image_message(sequence, colours, **changes))
+
     def info_body(self) -> dict[str, Any]:
         return {
             "schema": 1,
@@ -199,6 +232,7 @@ class FakeDaemon(threading.Thread):
         *,
         fps: float = 30.0,
         frames: bool = False,
+        images: bool = False,
         masks: bool = True,
         lose_every: int = 0,
         width: int = 64,
@@ -211,6 +245,7 @@ class FakeDaemon(threading.Thread):
         self.endpoint = self.publisher.endpoint
         self._fps = fps
         self._frames = frames
+        self._images = images
         self._masks = masks
         self._lose_every = lose_every
         self._size = width, height
@@ -250,6 +285,9 @@ class FakeDaemon(threading.Thread):
             self.publisher.mask(sequence, labels)
             if self._frames:
                 self.publisher.frame(sequence, (90 + 100 * labels + noise).astype(np.uint8))
+            if self._images:
+                grey = (90 + 100 * labels + noise).astype(np.uint8)
+                self.publisher.image(sequence, np.dstack([grey, grey // 2, 255 - grey]))
 
 
 def main() -> None:
@@ -257,12 +295,14 @@ def main() -> None:
     parser.add_argument("endpoint")
     parser.add_argument("--fps", type=float, default=30.0)
     parser.add_argument("--frames", action="store_true")
+    parser.add_argument("--images", action="store_true")
     parser.add_argument("--lose-every", type=int, default=0)
     arguments = parser.parse_args()
     daemon = FakeDaemon(
         arguments.endpoint,
         fps=arguments.fps,
         frames=arguments.frames,
+        images=arguments.images,
         lose_every=arguments.lose_every,
         width=224,
         height=224,

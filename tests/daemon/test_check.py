@@ -58,7 +58,7 @@ def test_a_camera_that_a_person_has_to_mend_is_no_good_unless_it_is_for_another_
 
 
 def camera(monkeypatch: pytest.MonkeyPatch, script: Script) -> Script:
-    monkeypatch.setattr(module, "make_source", lambda section: Source(section, lambda: script(None)))
+    monkeypatch.setattr(module, "make_source", lambda config: Source(config.camera, lambda: script(None)))
     return script
 
 

@@ -50,14 +50,14 @@ def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A road that runs, its reloader, and what the next reload will find."""
     found = SimpleNamespace(config=config(), camera=camera(), accelerator=EchoAccelerator(), checked=0)
     publisher: Any = Published()
-    publisher.set_frames = lambda frames: setattr(found, "frames", frames)
+    publisher.set_pictures = lambda publish: setattr(found, "frames", publish.frames)
 
     def check(*_: Any) -> None:
         found.checked += 1
 
-    def source(section: Any) -> Source:
+    def source(config: Any) -> Source:
         script = found.camera
-        return Source(section, lambda: script(None))
+        return Source(config.camera, lambda: script(None))
 
     def network(*_: Any) -> Network:
         return Network(found.accelerator, SPEC, MASK.size_bytes, 0.2)
@@ -67,7 +67,7 @@ def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(module, "make_source", source)
     monkeypatch.setattr(module, "make_network", network)
     bundle = load_bundle(found.config.model.bundle)
-    road = Road(source(found.config.camera), network(), publisher, lambda: False, lambda: None)
+    road = Road(source(found.config), network(), publisher, lambda: False, lambda: None)
     found.road = road
     found.reloader = Reloader(Setup(found.config, Bundles(bundle, bundle)), None, (), road, lambda: None)
     road.start()

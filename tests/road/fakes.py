@@ -164,6 +164,7 @@ class Published:
         self.masks = 0
         self.watched = True
         self.session = 7
+        self.images = None
         self.seen: list[tuple[int, int, int]] = []
         self.infos: list[dict[str, Any]] = []
         self.statuses: list[dict[str, Any]] = []

@@ -102,7 +102,7 @@ def test_the_picture_goes_out_only_where_it_is_switched_on_and_wanted(
     publisher.publish(mask(1), 0)
     assert parse_header(receive(masks)).sequence == 1
     assert not pictures.poll(50)
-    publisher.set_frames(True)
+    publisher.set_pictures(PublishConfig(frames=True))
     publisher.publish(mask(2), 0)
     picture = receive(pictures)
     header = parse_header(picture)
@@ -391,7 +391,7 @@ def test_a_subscription_to_what_an_endpoint_does_not_serve_wakes_nothing(
     reader = subscribe(context, ipc_endpoint, b"mask/", b"frame/")
     wait_until(lambda: publisher.poll_subscriptions() or len(subscribed(publisher)) == 2)
     assert not publisher.watched
-    publisher.set_frames(True)
+    publisher.set_pictures(PublishConfig(frames=True))
     assert publisher.watched
     publisher.publish(mask(4), 0)
     assert receive(reader)[:6] == b"frame/"

@@ -7,6 +7,7 @@ agree is what tests/test_message.py checks.
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,11 @@ def packed(rows: list[list[int]], bits: int) -> bytes:
     return out
 
 
+#: 16x8 pixels, the left half red and the right half blue.
+PICTURE = (Path(__file__).parent / "picture.jpg").read_bytes()
+REGION = [0.125, 0.0, 0.75, 1.0]
+
+
 def header_bytes(kind: str, header: dict[str, Any], payload_size: int) -> bytes:
     """The header, one field after the other as in docs/messages.md."""
 
@@ -162,6 +168,18 @@ class Writer:
             data = changed(data, offset, new)
         if later:
             meaning["later"] = True
+        return self.write(name, data, meaning)
+
+    def image(self, name: str, what: str, later: int = 0, **changes: Any) -> bytes:
+        """``later``: bytes that a later version would append to the header."""
+        header = HEADER | {"bits": 0, "classes": 0, "width": 16, "height": 8, "payload_offset": 160} | changes
+        header["payload_offset"] += later
+        region = b"".join(struct.pack("<d", value) for value in REGION)
+        data = header_bytes("image", header | {"payload_offset": 128}, len(PICTURE))
+        data = changed(data, 22, header["payload_offset"].to_bytes(2, "little"))
+        data += region + bytes([0xEE]) * later + PICTURE
+        header |= {"payload_size": len(PICTURE), "region": REGION}
+        meaning = {"what": what, "kind": "image", "header": header}
         return self.write(name, data, meaning)
 
     def json(self, name: str, what: str, kind: str, body: dict[str, Any]) -> bytes:
@@ -234,6 +252,9 @@ def generate(folder: Path) -> None:
     luminance = [[16, 32, 64, 128], [255, 0, 1, 2]]
     to.mask("frame", "the luminance that a mask belongs to", luminance, "frame", classes=0)
 
+    image = to.image("image", "the JPEG that a mask belongs to: 16x8 pixels, left red, right blue")
+    to.image("image-minor-3", "a later minor version: skip what it appended", later=24, minor=3)
+
     info = to.json("info", "what the masks are", "info", INFO)
     to.json(
         "info-more",
@@ -299,6 +320,18 @@ def generate(folder: Path) -> None:
         changed(mask, 80, b"\x1b[31m"),
         "not printable",
     )
+
+    short = changed(image, 22, b"\x80\0")
+    to.malformed("image-header", "a mask's header size", short, "a header of 128 bytes", "image")
+    to.malformed("image-cut", "cut inside the header", image[:150], "shorter than the header's 160", "image")
+    to.malformed("image-size", "a byte too many", image + b"\0", "its header promises", "image")
+    to.malformed("image-bits", "8 bits a pixel", changed(image, 28, b"\x08"), "8 bits is none", "image")
+    to.malformed("image-flat", "no rows", changed(image, 32, bytes(2)), "of 16x0 pixels", "image")
+    to.malformed("image-png", "another kind of file", changed(image, 160, b"\x89PNG"), "is no JPEG", "image")
+    nan = changed(image, 128, b"\xff" * 8)
+    to.malformed("image-region", "a part of the sensor that is no number", nan, "is no part of it", "image")
+    frame = changed(image, 0, b"frame")
+    to.malformed("image-topic", "another kind's topic", frame, "no picture's header", "image")
 
     to.malformed("json-cut", "cut inside the JSON", info[:-1], "is not JSON", "json")
     to.malformed("json-array", "JSON, but not an object", status[:16] + b"[1]", "status is list", "json")
