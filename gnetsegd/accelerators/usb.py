@@ -30,7 +30,7 @@ from ..text import clean
 from . import Accelerator, usb_port
 from .usb_labels import WHOLE, largest
 from .usb_patience import Patience
-from .usb_port import Attachments, UsbFault, UsbPort
+from .usb_port import Attachments, UsbFault, UsbPort, list_devices
 from .usb_session import ANSWERS, Session
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def usb_id(options: UsbOptions) -> tuple[int, int]:
 
 def usb_finder(options: UsbOptions, backend: Any = None) -> Callable[[], bool]:
     """Tells whether one is plugged in that ``options`` would take; no where pyusb or libusb cannot tell."""
-    attachments = Attachments(usb_id(options), backend)
+    attachments = Attachments(usb_id(options), backend, list_devices)
 
     def is_there() -> bool:
         try:

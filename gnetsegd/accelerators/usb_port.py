@@ -12,9 +12,9 @@ import errno
 import os
 import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import GnetsegError, PermanentError, TransientError
 from ..frame import Memory
@@ -41,6 +41,8 @@ SPEEDS = {1: "1.5 Mbit/s", 2: "12 Mbit/s", 3: "480 Mbit/s", 4: "5 Gbit/s", 5: "1
 
 #: Where the kernel makes a node for each device, in a folder for each bus.
 DEVICES = Path("/dev/bus/usb")
+#: Where it lists them with their numbers.
+SYSFS = Path("/sys/bus/usb/devices")
 #: libusb hears of a device from udev, which may be busy: so long after a change each look asks it anew.
 SETTLE_S = 10.0
 
@@ -124,9 +126,16 @@ class Attachments:
     libusb is asked each time, and so is a system that has no such folder.
     """
 
-    def __init__(self, usb_id: tuple[int, int], backend: Any = None) -> None:
+    def __init__(
+        self,
+        usb_id: tuple[int, int],
+        backend: Any = None,
+        find_them: Callable[[tuple[int, int], Any], Iterable[Any]] | None = None,
+    ) -> None:
+        """``find_them``: what lists them, in place of libusb."""
         self._usb_id = usb_id
         self._backend = backend
+        self._find = find_them or find
         self._changes: dict[str, int] = {}
         self._found: frozenset[tuple[int, int]] = frozenset()
 
@@ -134,7 +143,9 @@ class Attachments:
         """(bus, address) of each. Raises as ``find``."""
         changes = self._read_changes() if self._backend is None else {}
         if not changes or changes != self._changes:
-            found = frozenset((device.bus, device.address) for device in find(self._usb_id, self._backend))
+            found = frozenset(
+                (device.bus, device.address) for device in self._find(self._usb_id, self._backend)
+            )
             self._found = found
             age_s = time.time() - max(changes.values(), default=0) / 1e9
             # In the future after the clock was set back: then it is asked until that time has come.
@@ -150,6 +161,32 @@ class Attachments:
             return changes | {"": DEVICES.stat().st_mtime_ns}
         except OSError:
             return {}
+
+
+class Listed(NamedTuple):
+    """A device that the kernel lists."""
+
+    bus: int
+    address: int
+
+
+def list_devices(usb_id: tuple[int, int], backend: Any = None) -> list[Any]:
+    """The matching devices as the kernel lists them, without libusb, which would start a thread.
+
+    On a system without sysfs, or for another ``backend``: as ``find``, and raises as that.
+    """
+    if backend is not None or not SYSFS.is_dir():
+        return list(find(usb_id, backend))
+    found = []
+    for folder in SYSFS.iterdir():
+        try:
+            numbers = [int((folder / name).read_text("ascii"), 16) for name in ("idVendor", "idProduct")]
+            if tuple(numbers) == usb_id:
+                place = [int((folder / name).read_text("ascii")) for name in ("busnum", "devnum")]
+                found.append(Listed(*place))
+        except (OSError, ValueError):  # an interface, or one that has just gone
+            continue
+    return found
 
 
 Transfer = Callable[[Memory, int], int]

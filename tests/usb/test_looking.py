@@ -16,7 +16,7 @@ from gnetseg_device.device import MockDevice
 from gnetseg_device.pyusb_backend import Host, PyusbBackend
 
 from gnetsegd.accelerators import usb_port
-from gnetsegd.accelerators.usb import UsbAccelerator, UsbOptions
+from gnetsegd.accelerators.usb import UsbAccelerator, UsbOptions, usb_finder
 from gnetsegd.accelerators.usb_port import SETTLE_S
 from gnetsegd.errors import AbsentError, GnetsegError, TransientError
 
@@ -230,3 +230,44 @@ def test_an_opening_can_be_interrupted_from_another_thread(monkeypatch: pytest.M
     accelerator.close()
     accelerator.open()
     accelerator.close()
+
+
+@pytest.fixture
+def sysfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """``sysfs(NAME, vendor, product)`` lists a device; libusb may not be asked."""
+    root = tmp_path / "sysfs"
+    root.mkdir()
+    monkeypatch.setattr(usb_port, "SYSFS", root)
+    monkeypatch.setattr(usb_port, "DEVICES", tmp_path / "no devices")
+    monkeypatch.setattr(usb_port, "find", lambda *_: pytest.fail("libusb was asked"))
+
+    def listed(name: str, **files: str) -> None:
+        (root / name).mkdir()
+        for file, content in files.items():
+            (root / name / file).write_text(f"{content}\n")
+
+    return listed
+
+
+def test_before_there_is_an_accelerator_the_kernels_own_list_is_enough(sysfs: Any) -> None:
+    is_there = usb_finder(UsbOptions(id="1209:0001"))
+    assert not is_there()
+    sysfs("usb1", idVendor="1d6b", idProduct="0002", busnum="1", devnum="1")
+    sysfs("1-0:1.0")  # an interface has no such numbers
+    sysfs("1-2", idVendor="1209", idProduct="0002", busnum="1", devnum="4")
+    sysfs("1-3", idVendor="broken", idProduct="", busnum="1", devnum="5")
+    assert not is_there()
+    sysfs("1-1", idVendor="1209", idProduct="0001", busnum="1", devnum="6")
+    assert is_there()
+    assert not usb_finder(UsbOptions(id="dead:beef"))()
+
+
+def test_where_nothing_can_tell_no_accelerator_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def failing(*_: Any) -> Any:
+        raise usb_port.PermanentError("no libusb here")
+
+    monkeypatch.setattr(usb_port, "SYSFS", tmp_path / "none")
+    monkeypatch.setattr(usb_port, "find", failing)
+    assert usb_finder(UsbOptions())() is False
