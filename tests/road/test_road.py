@@ -66,7 +66,8 @@ def masks(road: Road, count: int) -> None:
 
 
 def test_another_camera_goes_on_with_the_numbers_and_the_counters(start: Make) -> None:
-    road = start(camera(), EchoAccelerator(fate={3: "the cable says so"}))
+    # One of these at least is taken, however busy the machine.
+    road = start(camera(), EchoAccelerator(fate=dict.fromkeys(range(3, 13), "the cable says so")))
     masks(road, 20)
     other = camera(first=5000)
     road.change(source(other), None)
@@ -77,7 +78,7 @@ def test_another_camera_goes_on_with_the_numbers_and_the_counters(start: Make) -
     assert road.counters()["dropped_camera"] == 0, "another camera's own numbers are no gap"
     assert road.stop(2, 1, 2)
     check_that_all_is_counted(road)
-    assert road.counters()["losses"] == 1
+    assert 1 <= road.counters()["losses"] <= 10
 
 
 def test_another_network_of_the_same_size_leaves_the_camera_as_it_is(start: Make) -> None:

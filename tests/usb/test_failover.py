@@ -37,7 +37,7 @@ Words = Callable[[], str]
 @pytest.fixture(autouse=True)
 def _standin_that_computes_what_the_device_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     class Network:
-        runtime = Runtime("fake", "", None)
+        runtime, host_s = Runtime("fake", "", None), 0.0
 
         def __init__(self, bundle: Any, *_: Any) -> None:
             self._real = FakeNetwork(ModelRecord.of(bundle), bundle.content)
