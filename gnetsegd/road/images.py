@@ -29,7 +29,7 @@ WAITING_MAX = 8
 #: Other threads of this machine go first.
 NICENESS = 10
 #: For the thread to end.
-STOP_S = 1.0
+STOP_S = 0.5
 
 
 class _Task(NamedTuple):
@@ -123,9 +123,11 @@ class Images:
             # Masks come in order: frames before this one will get none any more.
             for earlier in [number for number in self._pictures if number < sequence]:
                 del self._pictures[earlier]
-            if sensor_timestamp_ns < self._due_ns:
+            # Twice the period: a camera whose clock goes back is not waited for.
+            if 0 < self._due_ns - sensor_timestamp_ns <= 2 * self._period_ns:
                 return
-            self._due_ns = max(self._due_ns + self._period_ns, sensor_timestamp_ns)
+            late_ns = min(max(0, sensor_timestamp_ns - self._due_ns), self._period_ns // 2)
+            self._due_ns = sensor_timestamp_ns + self._period_ns - late_ns
             if picture is not None:
                 self._take(_Task(header, picture))
                 return
