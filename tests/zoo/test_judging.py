@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -121,11 +127,47 @@ def test_the_command_ends_in_one_object_with_the_headline_and_the_domains(mixed,
         ("mediapipe-y", "npm pack @mediapipe/selfie"),
     ],
 )
-def test_a_peer_that_is_not_here_is_said_with_the_way_to_get_it(mixed, capsys, monkeypatch, beside, sentence):
+def test_a_peer_that_is_not_here_is_said_with_the_way_to_get_it(
+    mixed, tmp_path, capsys, monkeypatch, beside, sentence
+):
     monkeypatch.delenv(peers.ENVIRONMENT, raising=False)
+    monkeypatch.setattr(peers, "FETCHED", tmp_path / "peers")
+    monkeypatch.setenv("PATH", str(tmp_path))  # without npm
     arguments = ["--model", "gnetseg-tiny", "--data", str(mixed), "--split", "test", "--beside", beside]
     assert evaluate.main(arguments) != 0
     assert sentence in capsys.readouterr().err
+
+
+@pytest.fixture
+def npm(tmp_path, monkeypatch):
+    """An npm that has a package with this content; ``npm.calls`` are the packages that it was asked for."""
+    monkeypatch.delenv(peers.ENVIRONMENT, raising=False)
+    monkeypatch.setattr(peers, "FETCHED", tmp_path / "peers")
+    here = SimpleNamespace(content=b"the network", calls=[])
+
+    def run(command, *, cwd, **_):
+        here.calls.append(command[-1])
+        with tarfile.open(Path(cwd) / "a.tgz", "w:gz") as archive:
+            member = tarfile.TarInfo("package/selfie_segmentation.tflite")
+            member.size = len(here.content)
+            archive.addfile(member, io.BytesIO(here.content))
+
+    monkeypatch.setattr(peers.subprocess, "run", run)
+    return here
+
+
+def test_mediapipes_file_is_fetched_once_and_only_if_it_is_the_one(npm):
+    peer = replace(peers.PEERS["mediapipe-rgb"], sha256=hashlib.sha256(b"the network").hexdigest())
+    for _ in range(2):
+        assert peers.find(peer, ()).read_bytes() == b"the network"
+    assert npm.calls == ["@mediapipe/selfie_segmentation@0.1.1675465747"]
+
+
+def test_another_file_under_that_name_is_not_taken(npm):
+    npm.content = b"something else"
+    with pytest.raises(ModelError, match="could not be fetched .* has another file than expected"):
+        peers.find(peers.PEERS["mediapipe-rgb"], ())
+    assert not list(peers.FETCHED.iterdir()), "nothing of it stays"
 
 
 def test_a_peer_whose_file_is_broken_ends_in_a_sentence(tmp_path, monkeypatch):

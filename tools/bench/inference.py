@@ -10,7 +10,7 @@ network alone, and those of a busy machine are worthless.
     .venv/bin/python tools/bench/inference.py --json
 
 The first run downloads Debian packages and wheels into build/ (some 200 MB); later ones take some
-minutes. MediaPipe's own file is measured beside them where ``GNETSEG_PEERS`` names its folder.
+minutes. MediaPipe's own file is measured beside them: ``GNETSEG_PEERS`` names its folder, or npm fetches it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -27,8 +26,10 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+from gnetseg_zoo.judging import peers
 from harness import finish
 
+from gnetsegd.errors import ModelError
 from gnetsegd.model import SHIPPED, load_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +45,6 @@ PLATFORMS = tuple(f"manylinux_2_{minor}_aarch64" for minor in (34, 28, 27, 17))
 TOOLS = {"qemu-system-aarch64": "qemu-system-arm", "mmdebstrap": "mmdebstrap", "cpio": "cpio"}
 MODULES = {"litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
 ENVIRONMENTS = {"litert": (".venv-litert", ".venv-train"), "tflite-runtime": (".venv", ".venv-bookworm")}
-MEDIAPIPE = "selfie_segmentation.tflite"
 BARS = {"person": 60e6, "person-gray": 33e6, "person-fast": 31e6}
 BOOT_LIMIT_S = 1800
 X86_RUNS = 30
@@ -176,9 +176,12 @@ def x86_ms(runtime: str, file: Path) -> float | None:
 
 
 def mediapipe() -> Path | None:
-    """MediaPipe's own file, where the environment names its folder."""
-    folders = [Path(part) for part in os.environ.get("GNETSEG_PEERS", "").split(os.pathsep) if part]
-    return next((folder / MEDIAPIPE for folder in folders if (folder / MEDIAPIPE).is_file()), None)
+    """MediaPipe's own file, where it is or can be fetched."""
+    try:
+        return peers.find(peers.PEERS["mediapipe-rgb"], ())
+    except ModelError as error:
+        print(error, file=sys.stderr)
+        return None
 
 
 def measure(names: list[str], emulated: bool) -> dict[str, Any]:

@@ -106,8 +106,9 @@ def judge_bundle(
     ``folders``: where the peers' files lie. Raises :class:`ModelError` and :class:`DataError`.
     """
     photos = load_photos(indices, split)
+    places = [*folders, *(index.parent / "teachers" for index in indices)]  # some data come with them
     with ExitStack() as peers:
-        networks = [of_bundle(bundle), *(peers.enter_context(open_peer(n, folders)) for n in beside)]
+        networks = [of_bundle(bundle), *(peers.enter_context(open_peer(n, places)) for n in beside)]
         own, *others = judge(networks, photos, list(dict.fromkeys(index.parent for index in indices)))
     return {**own, "beside": dict(zip(beside, others, strict=True))}
 

@@ -1,15 +1,19 @@
 """Networks of other projects as labellers, each in a process of its own. Needs numpy.
 
-They are found in the folders that :data:`ENVIRONMENT` names (several parted by ``:``), and run
-under LiteRT, in whichever of the environments that ``make`` makes has it. The process reads pictures
+They are found in the folders that :data:`ENVIRONMENT` names (several parted by ``:``) or, where npm has
+it, fetched once into ``build/peers``, and run under LiteRT, in whichever of the environments that
+``make`` makes has it. The process reads pictures
 from its standard input and writes masks: ``python -m gnetseg_zoo.judging.peers KIND FILE``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
+import tarfile
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,12 +25,15 @@ import numpy.typing as npt
 
 from gnetseg_zoo.datasets.pictures import Pixels
 from gnetseg_zoo.exporting.runtimes import LITERT, REPOSITORY, python_with
+from gnetseg_zoo.files import write_whole
 from gnetseg_zoo.scoring.labeller import PERSON, Labeller
 from gnetseg_zoo.scoring.runtime import interpreter_class
 from gnetsegd.errors import ModelError
 from gnetsegd.frame import FrameSpec
 
 ENVIRONMENT = "GNETSEG_PEERS"
+FETCHED = REPOSITORY / "build" / "peers"
+FETCH_LIMIT_S = 120
 MEDIAPIPE, DEEPLAB = "mediapipe", "deeplab"
 PERSON_FROM = 0.5
 DEEPLAB_PERSON = 15
@@ -36,13 +43,18 @@ LONGEST_ANSWER_S = 60
 
 @dataclass(frozen=True)
 class Peer:
-    """A network of others: its file, what makes masks of its output, and how to get it."""
+    """A network of others: its file, what makes masks of its output, and how to get it.
+
+    ``npm``: the package that has the file, of this ``sha256``.
+    """
 
     kind: str
     file: str
     size: int
     pixel_format: str
     remedy: str
+    npm: str = ""
+    sha256: str = ""
 
 
 _SELFIE = (
@@ -50,10 +62,15 @@ _SELFIE = (
     "selfie_segmentation.tflite",
     256,
 )
-_SELFIE_FROM = "npm pack @mediapipe/selfie_segmentation@0.1.1675465747, unpack it"
+_PACKAGE = "@mediapipe/selfie_segmentation@0.1.1675465747"
+_SELFIE_FROM = (
+    f"npm pack {_PACKAGE}, unpack it",
+    _PACKAGE,
+    "8d13b7fae74af625c641226813616a2117bd6bca19eb3b75574621fc08557f27",
+)
 PEERS = {
-    "mediapipe-rgb": Peer(*_SELFIE, "RGB", _SELFIE_FROM),
-    "mediapipe-y": Peer(*_SELFIE, "Y", _SELFIE_FROM),
+    "mediapipe-rgb": Peer(*_SELFIE, "RGB", *_SELFIE_FROM),
+    "mediapipe-y": Peer(*_SELFIE, "Y", *_SELFIE_FROM),
     "deeplab": Peer(
         DEEPLAB,
         "deeplabv3_mnv2_pascal_quant.tflite",
@@ -65,18 +82,41 @@ PEERS = {
 
 
 def find(peer: Peer, folders: Sequence[Path]) -> Path:
-    """The peer's file in one of ``folders`` or of those that the environment names.
+    """The peer's file in one of ``folders`` or of those that the environment names, or fetched.
 
     Raises :class:`ModelError` with the way to get it.
     """
     named = [Path(part) for part in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if part]
-    for folder in (*folders, *named):
+    for folder in (*folders, *named, FETCHED):
         if (folder / peer.file).is_file():
             return folder / peer.file
+    why = _fetch(peer) if peer.npm else ""
+    if not why and (FETCHED / peer.file).is_file():
+        return FETCHED / peer.file
+    missing = f"{peer.file} is not here" + (f" and could not be fetched ({why})" if why else "")
     raise ModelError(
-        f"{peer.file} is not here; {peer.remedy} and name its folder by --peers or in {ENVIRONMENT}",
+        f"{missing}; {peer.remedy} and name its folder by --peers or in {ENVIRONMENT}",
         os.EX_NOINPUT,
     )
+
+
+def _fetch(peer: Peer) -> str:
+    """Put the file of the peer's package into :data:`FETCHED`; why not, or nothing."""
+    FETCHED.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=FETCHED) as folder:
+        try:
+            command = ["npm", "pack", "--silent", peer.npm]
+            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=FETCH_LIMIT_S)
+            (package,) = Path(folder).glob("*.tgz")
+            with tarfile.open(package) as archive:
+                member = archive.extractfile(f"package/{peer.file}")
+                content = member.read() if member is not None else b""
+        except (OSError, ValueError, KeyError, tarfile.TarError, subprocess.SubprocessError) as error:
+            return f"npm pack {peer.npm}: {error}"
+        if hashlib.sha256(content).hexdigest() != peer.sha256:
+            return f"{peer.npm} has another file than expected"
+        write_whole(FETCHED / peer.file, content)
+    return ""
 
 
 @contextmanager
