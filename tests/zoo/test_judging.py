@@ -165,7 +165,7 @@ def test_mediapipes_file_is_fetched_once_and_only_if_it_is_the_one(npm):
 
 def test_another_file_under_that_name_is_not_taken(npm):
     npm.content = b"something else"
-    with pytest.raises(ModelError, match="could not be fetched .* has another file than expected"):
+    with pytest.raises(ModelError, match=r"could not be fetched .* has another file than expected"):
         peers.find(peers.PEERS["mediapipe-rgb"], ())
     assert not list(peers.FETCHED.iterdir()), "nothing of it stays"
 
