@@ -6,6 +6,8 @@ Sixteen squares along the top are the bits of its number; the rest moves and has
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 BITS = 16
-#: A decoded picture may differ so much from what was sent (mean of 0 to 255, at an eighth of its size).
-SAME_PICTURE = 1.0
+
+
+@lru_cache(maxsize=8)
+def _noise(number: int, width: int, height: int) -> NDArray[np.float64]:
+    """So a picture takes several packets."""
+    return np.random.default_rng(number).normal(0, 6, (height, width))
 
 
 def picture(number: int, width: int, height: int) -> NDArray[np.uint8]:
     """Luminance, uint8 (height, width)."""
     y, x = np.mgrid[0:height, 0:width]
     made = 118 + 50 * np.sin((x + 5 * number) / 23) + 40 * np.cos((y - 3 * number) / 17)
-    # Noise that repeats itself: so a picture takes several packets.
-    made += np.random.default_rng(number % 7).normal(0, 6, (height, width))
+    made += _noise(number % 7, width, height)
     side = width // 12
     left, top = (number * 13) % (width - side), height // 4 + (number * 7) % (height // 2)
     made[top : top + side, left : left + side] = 230
@@ -43,13 +48,6 @@ def number_of(luma: NDArray[np.uint8]) -> int:
             centre[:, bit * square + square // 4 : bit * square + 3 * square // 4].mean() > 125
         )
     return found
-
-
-def small(luma: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """An eighth of the size, by means."""
-    height, width = luma.shape[0] // 8 * 8, luma.shape[1] // 8 * 8
-    blocks = luma[:height, :width].reshape(height // 8, 8, width // 8, 8)
-    return blocks.mean(axis=(1, 3)).astype(np.int16)
 
 
 def encode(
@@ -77,10 +75,12 @@ def encode(
     return units
 
 
-def write_film(path: Path, units: list[bytes], size: tuple[int, int], fps: int, repeat: int) -> None:
+def write_film(
+    path: Path, units: list[bytes], size: tuple[int, int], fps: int, repeat: int, codec: str = "libx264"
+) -> None:
     """MPEG-TS of the units, again and again, with times that go on."""
     with av.open(str(path), "w", format="mpegts") as container:
-        stream: Any = container.add_stream("libx264", rate=fps)
+        stream: Any = container.add_stream(codec, rate=fps)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for number in range(len(units) * repeat):
             packet = av.Packet(units[number % len(units)])
@@ -89,13 +89,18 @@ def write_film(path: Path, units: list[bytes], size: tuple[int, int], fps: int, 
             container.mux(packet)
 
 
-def references(units: list[bytes], codec: str = "h264") -> list[NDArray[np.int16]]:
-    """What each picture is when nothing was lost, small."""
+def read_film(path: Path, count: int) -> list[bytes]:
+    """Its first ``count`` access units."""
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in islice(container.demux(video=0), count)]
+
+
+def decoded(units: list[bytes], codec: str = "h264") -> list[Any]:
+    """Each picture (``av.VideoFrame``) as it is when nothing was lost."""
     decoder: Any = av.CodecContext.create(codec, "r")
     decoder.options = {"flags": "low_delay"}
     images = [image for unit in units for image in decoder.decode(av.Packet(unit))]
-    images += decoder.decode(None)
-    return [small(luma_of(image)) for image in images]
+    return images + decoder.decode(None)
 
 
 def luma_of(image: Any) -> NDArray[np.uint8]:
