@@ -12,6 +12,7 @@ from ..config import option
 from ..errors import CameraStalled, NotYet, PermanentError, TransientError
 from ..text import clean
 from . import OPEN_EXTRA_S, CameraInfo, CaptureRequest, pyav
+from .full_picture import FullPicture, whole_sensor
 from .geometry import Fit, View
 from .losses import DAMAGED, Losses
 from .network_address import Address, read_address
@@ -81,6 +82,8 @@ class NetworkCamera:
         self.lost = self._losses.counts
         self.info: CameraInfo | None = None
         self._fit: Fit | None = None  # what ``info`` tells
+        self.wants_picture = False
+        self._last: Any = None  # the picture of the last frame, where it is wanted
 
     def open(self, request: CaptureRequest) -> CameraInfo:
         """``ConfigError``: an address or password that can be none. ``AccessRefused``: they are wrong.
@@ -129,12 +132,20 @@ class NetworkCamera:
                 words = f"{self._shown}: a picture cannot be converted ({clean(str(error))})"
                 self._losses.add(DAMAGED, words)
         self._tell_geometry(scaler.fit(found.image, self._view(found.image)), found.image)
+        self._last = found.image if self.wants_picture else None
         frame.sequence, frame.sensor_timestamp_ns = found.sequence, found.stamp_ns
+
+    def picture(self) -> FullPicture | None:
+        """The camera's own picture of the last frame, if ``wants_picture`` was set."""
+        last, self._last = self._last, None
+        if last is None or self.info is None:
+            return None
+        return FullPicture(last, whole_sensor(self.info.geometry), self._view(last))
 
     def close(self) -> None:
         """Never raises, and waits for nothing: the connection ends by its own limit."""
         stream, self._stream = self._stream, None
-        self._request = self._decoder = self._scaler = self._waiting = None
+        self._request = self._decoder = self._scaler = self._waiting = self._last = None
         if stream is not None:
             stream.stop()
 

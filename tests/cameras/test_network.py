@@ -133,6 +133,21 @@ def test_a_stream_that_changes_its_size_tells_a_new_geometry(frame):
     assert "96x48" in camera.info.description
 
 
+def test_the_whole_picture_of_a_frame_is_given_to_who_wants_it(frame):
+    with Http(lambda handler: send_parts(handler, endless(lambda number: jpeg(number, (96, 72))))) as server:
+        camera = camera_of(f"http://127.0.0.1:{server.port}/")
+        camera.open(wanted())
+        take(camera, frame)
+        assert camera.picture() is None
+        camera.wants_picture = True
+        take(camera, frame)
+        picture = camera.picture()
+        camera.close()
+    assert (picture.image.width, picture.image.height) == (96, 72)
+    assert (picture.geometry.x, picture.geometry.width) == (0.0, 1.0)
+    assert camera.picture() is None
+
+
 @pytest.fixture(scope="module")
 def playlist(tmp_path_factory):
     """A folder with HLS of 60 pictures, 20 a second."""
