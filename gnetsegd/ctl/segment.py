@@ -141,9 +141,7 @@ def segment(files: list[Path], out: Path, wish: Wish) -> list[Result]:
     segmenter = Segmenter(wish)
     try:
         record = _Record(out, wish, segmenter.info)
-        with click.progressbar(
-            list(sources), file=click.get_text_stream("stderr"), item_show_func=_named
-        ) as bar:
+        with click.progressbar(list(sources), file=sys.stderr, item_show_func=_named) as bar:
             return [_one(path, out, wish, segmenter, record) for path in bar]
     finally:
         segmenter.close()

@@ -91,6 +91,7 @@ class Collector:
 
     watched = True
     session = 1
+    images = None  # nobody wants pictures in colour
 
     def __init__(self, references: list[NDArray[np.uint8]]) -> None:
         self._references = references
@@ -293,6 +294,7 @@ def main() -> int:
         again += ["--loss", str(given.loss)]
         inside = subprocess.run([shutil.which("unshare") or "unshare", "-rn", *again], stdout=subprocess.PIPE)
         if inside.returncode:
+            finish(result, given.json)
             raise RuntimeError("the part over UDP failed; are there user namespaces, nftables and iproute2?")
         result |= json.loads(inside.stdout.splitlines()[-1])
     result["concealed_masks"] += concealed

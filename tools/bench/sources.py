@@ -76,6 +76,7 @@ class Collector:
 
     watched = True
     session = 1
+    images = None  # nobody wants pictures in colour
 
     def __init__(self) -> None:
         self.masks = 0
