@@ -1,6 +1,8 @@
 # make demo    set everything up and watch person masks arrive (DEMO_SECONDS=10)
 # make test    set everything up and run every test
 # make test-train   the tests of training and export: needs PyTorch and TensorFlow, 3 GB
+# make test-services   the tests that talk to real servers of Debian's packages: RTSP, RTMP
+# make fuzz    hostile input for a minute
 # make hil     checks on real kernels, in an emulated machine
 # make hil-pi  checks on an emulated Raspberry Pi 3B
 # make check   the linters alone
@@ -13,7 +15,7 @@ DEMO_SECONDS ?= 10
 SIDE_BY_SIDE = -n 2 --dist loadfile
 PIP_INSTALL = bin/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-train soak hil hil-shell hil-pi hil-pi-shell check docs venv clean
+.PHONY: demo test test-train test-services fuzz soak hil hil-shell hil-pi hil-pi-shell check docs venv clean
 
 demo: .venv/.done
 	@.venv/bin/python tools/demo/demo.py --seconds $(DEMO_SECONDS)
@@ -29,6 +31,15 @@ test: .venv/.done .venv-litert/.done .venv-bookworm/.done examples/node_modules/
 # what they export under the other TFLite runtime, which is in .venv.
 test-train: .venv-train/.done .venv/.done
 	.venv-train/bin/python -m pytest tests/zoo
+
+# Hostile films, photos, streams and webcams for a minute.
+fuzz: .venv/.done
+	.venv/bin/python tools/fuzz/inputs.py --seconds 60 --json
+
+# Against real servers (GStreamer's RTSP server, ffmpeg), which Debian's packages bring along: docs/testing.md.
+test-services: .venv/.done
+	@tools/setup/services-packages.sh
+	GNETSEGD_SERVICES=1 .venv/bin/python -m pytest tests/services
 
 # The USB road over a mock device that fails at random.
 soak: .venv/.done

@@ -93,6 +93,7 @@ setup(
             "picamera2 = gnetsegd.cameras.picamera2:Picamera2Camera",
             "v4l2 = gnetsegd.cameras.v4l2:V4l2Camera",
             "video = gnetsegd.cameras.video:VideoCamera",
+            "network = gnetsegd.cameras.network:NetworkCamera",
         ],
         "gnetsegd.accelerators": [
             "auto = gnetsegd.accelerators.auto:AutoAccelerator",

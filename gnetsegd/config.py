@@ -69,7 +69,7 @@ class CameraConfig:
     """Where the frames come from."""
 
     driver: str = option(
-        "picamera2", "which camera: picamera2, v4l2, video, pattern, or one that a package adds"
+        "picamera2", "which camera: picamera2, v4l2, video, network, pattern, or one that a package adds"
     )
     name: str = option(
         "cam0", "name in the topics (mask/NAME)", pattern=f"{CAMERA_NAME.pattern} (at most 8 characters)"

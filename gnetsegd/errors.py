@@ -23,6 +23,8 @@ class GnetsegError(Exception):
     """Base of every error that is raised on purpose. ``exit_code`` is one of sysexits.h."""
 
     exit_code: int = os.EX_SOFTWARE
+    #: The shortest pause before it is tried again, in s.
+    retry_after_s: float = 0.0
 
     def __init__(self, message: str, exit_code: int | None = None) -> None:
         super().__init__(message)
@@ -56,6 +58,13 @@ class ModelError(PermanentError):
     """A model bundle is missing, damaged or not what it claims to be."""
 
     exit_code = os.EX_DATAERR
+
+
+class AccessRefused(TransientError):
+    """A camera does not take this user or password: tried rarely, for some then lock everybody out."""
+
+    exit_code = os.EX_NOPERM
+    retry_after_s = 60.0
 
 
 class CameraStalled(TransientError):

@@ -17,6 +17,7 @@ _OWN = {
         "picamera2": "gnetsegd.cameras.picamera2:Picamera2Camera",
         "v4l2": "gnetsegd.cameras.v4l2:V4l2Camera",
         "video": "gnetsegd.cameras.video:VideoCamera",
+        "network": "gnetsegd.cameras.network:NetworkCamera",
         "pattern": "gnetsegd.cameras.pattern:PatternCamera",
     },
     "gnetsegd.accelerators": {

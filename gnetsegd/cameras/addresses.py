@@ -18,6 +18,6 @@ def refuse_address(key: str, path: str, remedy: str) -> None:
     found = _ADDRESS.match(path)
     if found:
         raise ConfigError(
-            f"{key} is an address ({clean(found[1], 20)}://...), and network cameras cannot be read yet; "
-            f"{remedy}"
+            f"{key} is an address ({clean(found[1], 20)}://...); {remedy}, or set camera.driver to network "
+            "and camera.network.url to it"
         )

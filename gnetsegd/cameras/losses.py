@@ -16,6 +16,8 @@ DEPENDENT = "dependent"
 UNREADABLE = "unreadable"
 #: What the driver itself says is bad.
 DRIVER = "driver"
+#: Passed over, because the decoder was too slow for them.
+BEHIND = "behind"
 
 
 class Losses:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import PermanentError
 from ..text import clean
@@ -77,9 +77,18 @@ def frame_rate(stream: Any) -> float:
     return 0.0
 
 
+class Seen(NamedTuple):
+    """What ``view_of`` reads of a stream, once that itself is out of reach."""
+
+    sample_aspect_ratio: Any
+    side_data: Any
+
+
 def view_of(image: Any, stream: Any) -> View:
     """How this ``av.VideoFrame`` is meant to be seen, by its own data and its stream's."""
-    aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+    aspect = stream.sample_aspect_ratio
+    if not aspect and not isinstance(stream, Seen):
+        aspect = stream.codec_context.sample_aspect_ratio
     square = not aspect or not 1 / _MAX_PIXEL_ASPECT <= aspect <= _MAX_PIXEL_ASPECT
     return View(_turn_of(image, stream), 1.0 if square else float(aspect))
 

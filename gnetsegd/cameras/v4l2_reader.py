@@ -117,7 +117,7 @@ class Reader:
         for (offset, stride, row_bytes, rows), plane in zip(self._planes, picture.planes, strict=True):
             source = rows_of(memory, offset, stride, row_bytes, rows)
             np.copyto(rows_of(plane, 0, plane.line_size, row_bytes, rows), source)
-        if layout.luma is None or layout.av_name == "gray":
+        if layout.luma is None or layout.av_name.startswith("gray"):
             return FullPicture(picture, whole, self._view)
         is_full = (range_of(self._pix) if self._wanted_range == "auto" else self._wanted_range) == "full"
         return FullPicture(picture, whole, self._view, "full" if is_full else "limited", matrix_of(self._pix))

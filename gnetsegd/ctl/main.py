@@ -137,6 +137,33 @@ def keygen(folder: Path, name: str) -> None:
     make(folder, name)
 
 
+@cli.command()
+@click.argument("files", type=FILE, nargs=-1, required=True)
+@click.option("--out", type=FILE, required=True, help="Folder of the masks; it is made if it is not there.")
+@click.option("--model", "bundle", default="person", show_default=True, help="A bundle, as model.bundle.")
+@click.option("--format", "form", type=click.Choice(["png", "npz"]), default="png", show_default=True)
+@click.option("--full-size", is_flag=True, help="Masks of the picture's size, not of the network's.")
+@click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True, help="For the network.")
+@click.option("--json", "as_json", is_flag=True, help="What came of each file, as JSON.")
+def segment(
+    files: tuple[Path, ...], out: Path, bundle: str, form: str, full_size: bool, threads: int, as_json: bool
+) -> None:
+    """Make the mask of every picture of FILES: films, photos, or folders of photos. Needs no daemon.
+
+    Goes on where it stopped when it is called again. Ends with 0, or with the code of the first file that
+    could not be read to its end.
+    """
+    from . import segment as implementation
+
+    results = implementation.segment(list(files), out, implementation.Wish(bundle, form, full_size, threads))
+    if as_json:
+        click.echo(json.dumps([result._asdict() for result in results]))
+    else:
+        for result in results:
+            click.echo(implementation.told(result))
+    sys.exit(next((result.exit for result in results if result.exit), 0))
+
+
 @cli.group(cls=command_line.Commands)
 def model() -> None:
     """Networks of your own."""

@@ -16,12 +16,14 @@ class Backoff:
         self.failures = 0
         self._next = 0.0
 
-    def failed(self, served_s: float, *, slow: bool = False) -> None:
-        """Count a failure after ``served_s`` of service and set the pause; ``slow`` takes the longest."""
+    def failed(self, served_s: float, *, slow: bool = False, least_s: float = 0.0) -> None:
+        """Count a failure after ``served_s`` of service and set the pause, ``least_s`` at least; ``slow``
+        takes the longest.
+        """
         self.served(served_s)
         self.failures += 1
         pause = self.max_s if slow else min(self.max_s, FIRST_S * 2.0 ** min(self.failures - 1, 16))
-        self._next = time.monotonic() + pause
+        self._next = time.monotonic() + max(pause, least_s)
 
     def served(self, served_s: float) -> None:
         """Service has ended. If it lasted as long as the longest pause, the failures before are forgotten."""

@@ -177,7 +177,8 @@ class Supervised(ABC):
             self._wake()
             return True
         self._failed = True
-        self._backoff.failed(self._served_s(), slow=isinstance(error, PermanentError))
+        least_s = getattr(error, "retry_after_s", 0.0)
+        self._backoff.failed(self._served_s(), slow=isinstance(error, PermanentError), least_s=least_s)
         reason = clean(str(error) or type(error).__name__, REASON_CHARACTERS)
         if self._quiet.may_say(again=reason == self._said):
             self._said = reason

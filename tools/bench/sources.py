@@ -36,12 +36,11 @@ from gnetsegd.cameras import CameraInfo, CaptureRequest
 from gnetsegd.cameras.turn import Turn, configured, from_exif
 from gnetsegd.cameras.v4l2 import V4l2Camera, V4l2Options
 from gnetsegd.cameras.video import VideoCamera, VideoOptions
-from gnetsegd.config import AcceleratorConfig, CameraConfig, from_dict
+from gnetsegd.config import CameraConfig, from_dict
 from gnetsegd.errors import EndOfVideo, GnetsegError
 from gnetsegd.frame import Frame, Mask
 from gnetsegd.message import unpack_mask
-from gnetsegd.model import load_bundle
-from gnetsegd.process.parts import make_network
+from gnetsegd.process.parts import make_network, make_setup
 from gnetsegd.road.road import Network, Road, Source
 from gnetsegd.testing.fake_v4l2 import FakeWebcam
 
@@ -77,6 +76,7 @@ class Collector:
 
     watched = True
     session = 1
+    images = None  # nobody wants pictures in colour
 
     def __init__(self) -> None:
         self.masks = 0
@@ -502,7 +502,8 @@ def main() -> int:
         print("\n".join(chosen))
         return 0
     chosen = {name: chosen[name] for name in given.only} if given.only else chosen
-    network = make_network(AcceleratorConfig(driver="standin", options=_standin()), load_bundle(BUNDLE))
+    config = from_dict({"accelerator": {"driver": "standin"}, "model": {"bundle": BUNDLE}}, "sources")
+    network = make_network(make_setup(config, False))
     result: dict[str, Any] = {"cases": {}, "passed": 0, "failed": 0}
     with tempfile.TemporaryDirectory(prefix="gnetseg-sources-") as root:
         plain_folder = Path(root) / "plain"
@@ -525,12 +526,6 @@ def main() -> int:
                 print(f"{'ok ' if good else 'BAD'} {name:32} {figures}", file=sys.stderr, flush=True)
     finish(result, given.json)
     return 1 if result["failed"] else 0
-
-
-def _standin() -> dict[str, Any]:
-    """The stand-in's own options, as they are by default."""
-    options: dict[str, Any] = from_dict({"accelerator": {"driver": "standin"}}, "sources").accelerator.options
-    return options
 
 
 if __name__ == "__main__":
