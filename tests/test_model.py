@@ -192,5 +192,14 @@ def test_a_person_that_is_no_class_is_refused(bundle: Path) -> None:
         load_bundle(str(bundle))
 
 
+@pytest.mark.parametrize("key", ["scale = 0.5", "offset = -1"])
+def test_a_scale_of_bytes_is_for_networks_that_give_scores(bundle: Path, key: str) -> None:
+    edit('format = "Y"', f'format = "Y"\n{key}')(bundle)
+    with pytest.raises(ModelError, match=r"input.scale and input.offset are for mask.encoding 'scores'"):
+        load_bundle(str(bundle))
+    edit('encoding = "u8"', 'encoding = "scores"')(bundle)
+    assert load_bundle(str(bundle)).gives_scores
+
+
 def test_the_driving_bundles_take_no_building_for_a_person() -> None:
     assert load_bundle("gnetseg-driving").persons == ("person", "bicyclist")

@@ -77,7 +77,8 @@ class Daemon:
         for words in warnings(config, self._notifier.watchdog_s):
             log.warning("%s", words)
         try:
-            setup = make_setup(config, networks.finder(config.accelerator)())
+            seen = networks.finder(config.accelerator)()
+            setup = make_setup(config, seen)
             # Before there are threads: the trial is a fork.
             prove(setup.bundles.fallback, config.accelerator, self._while_proving)
             self._publisher.open(config.publish)
@@ -87,7 +88,7 @@ class Daemon:
                 lambda: not (self._ready or reloader.busy), self._wake.set,
             )  # fmt: skip
             road.set_wanted(not config.idle.rest)  # nobody has had the time to come
-            reloader = Reloader(setup, self._path, self._settings, road, self._wake.set)
+            reloader = Reloader(setup, self._path, self._settings, road, self._wake.set, seen)
             self._reporter = Reporter(road, self._notifier, lambda: reloader.setup)
             road.start()
             return self._loop(road, reloader, self._reporter)
@@ -132,7 +133,6 @@ class Daemon:
                 arrival.follow(reloader.setup)
                 if arrival.take():
                     log.info("accelerator: the first one has come; the networks for it are taken")
-                    reloader.accelerator_seen = True
                     reloader.request()
             self._publisher.poll_subscriptions()
             attention.follow(reloader.setup.config.idle, now)

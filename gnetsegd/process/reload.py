@@ -43,11 +43,17 @@ class Reloader:
     """``setup`` is what runs now. ``fatal`` is set where an old part does not let go: no way leads back."""
 
     def __init__(
-        self, setup: Setup, path: Path | None, settings: tuple[str, ...], road: Road, wake: Callable[[], None]
+        self,
+        setup: Setup,
+        path: Path | None,
+        settings: tuple[str, ...],
+        road: Road,
+        wake: Callable[[], None],
+        accelerator_seen: bool = False,
     ) -> None:
         self.setup = setup
         #: An accelerator is there, or was once: ``model.bundle = "auto"`` takes the pair from then on.
-        self.accelerator_seen = not setup.until_one_comes
+        self._accelerator_seen = accelerator_seen
         self.fatal: GnetsegError | None = None
         self._path = path
         self._settings = settings
@@ -84,8 +90,8 @@ class Reloader:
             path = find_file(self._path)
             check_in_child(str(path) if path else None, self._settings)
             config = load_config(path, self._settings)
-            seen = self.accelerator_seen or finder(config.accelerator)()
-            self._apply(make_setup(config, seen))
+            self._accelerator_seen = self._accelerator_seen or finder(config.accelerator)()
+            self._apply(make_setup(config, self._accelerator_seen))
         except GnetsegError as error:
             log.error("reload: %s; the running configuration stays", error)
         except Exception as error:

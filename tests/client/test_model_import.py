@@ -63,6 +63,12 @@ def test_bytes_go_in_as_they_are_where_the_network_takes_bytes(bring: Any) -> No
     assert bundle.input.pixel_format == "Y"
 
 
+def test_signed_bytes_go_in_from_minus_128_on(bring: Any) -> None:
+    _, bundle = bring(FOREIGN.parent / "signed" / "model.tflite")
+    # Its own scale is 1 and its zero point -128: what it takes for the byte 0 is 0.
+    assert (bundle.scale, bundle.offset) == (1.0, 0.0)
+
+
 def test_without_a_person_among_the_labels_that_is_said(bring: Any) -> None:
     words, bundle = bring(FOREIGN / "labels.tflite", "--labels", "r,g,b")
     assert bundle.persons == ()

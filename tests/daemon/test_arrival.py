@@ -67,8 +67,11 @@ def test_after_a_reload_that_no_longer_wants_it_an_arrival_is_nothing(found: Any
 
 def test_the_same_setup_starts_no_second_look(found: Any) -> None:
     arrival, same = Arrival(found.woken.set), setup(True)
-    before = threading.active_count()
-    for _ in range(5):
-        arrival.follow(same)
-    assert threading.active_count() == before + 1
-    arrival.stop()
+    found.there.set()
+    arrival.follow(same)
+    assert found.woken.wait(10)
+    arrival.follow(same)
+    assert arrival.take(), "what was found is not forgotten"
+    found.woken.clear()
+    arrival.follow(same)
+    assert not found.woken.wait(0.05), "and not found again"

@@ -49,6 +49,14 @@ def test_a_network_or_a_delegate_that_would_not_run_here_is_no_good_unless_it_is
         checked(setting, in_use=True)
 
 
+def test_every_network_that_may_come_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+    monkeypatch.setattr(module, "prove", lambda bundle, *_: tried.append(bundle.id))
+    told = check(None, ("camera.driver=pattern",), load=True, in_use=True)
+    assert tried == ["person", "person-gray"]
+    assert told[-1].endswith("person, or with one gnetseg-large-224y and person-gray in its stead)")
+
+
 def test_a_camera_that_a_person_has_to_mend_is_no_good_unless_it_is_for_another_machine() -> None:
     settings = ("camera.driver=video", "camera.video.path=/nowhere/clip.mp4")
     with pytest.raises(PermanentError, match=r"/nowhere/clip\.mp4"):

@@ -100,6 +100,25 @@ def test_what_changed_is_taken_over_and_the_rest_goes_on(running: Any, words: Wo
     masks(running.road)
 
 
+def test_a_new_accelerator_is_told_of_the_one_whose_place_it_takes(
+    running: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former, succeeded = running.road.pipeline.accelerator, []
+    monkeypatch.setattr(EchoAccelerator, "succeed", lambda _self, former: succeeded.append(former))
+    running.accelerator, running.config = EchoAccelerator(), config("accelerator.standin.threads=2")
+    reload(running)
+    assert succeeded == [former]
+
+
+def test_who_named_a_network_and_then_leaves_the_choice_gets_no_pair_without_an_accelerator(
+    running: Any,
+) -> None:
+    running.config = config("model.bundle=auto", "accelerator.driver=auto", "accelerator.usb.id=dead:beef")
+    reload(running)
+    assert running.reloader.setup.until_one_comes
+    assert running.reloader.setup.bundles.main.id == "person"
+
+
 def test_a_request_during_a_reload_makes_another_one_after_it_and_both_together_are_finished_once(
     running: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
