@@ -89,6 +89,7 @@ setup(
         ],
         "pytest11": ["gnetsegd = gnetsegd.testing.pytest_plugin"],
         "gnetsegd.cameras": [
+            "auto = gnetsegd.cameras.auto:AutoCamera",
             "pattern = gnetsegd.cameras.pattern:PatternCamera",
             "picamera2 = gnetsegd.cameras.picamera2:Picamera2Camera",
             "v4l2 = gnetsegd.cameras.v4l2:V4l2Camera",

@@ -14,6 +14,7 @@ from .text import clean
 
 _OWN = {
     "gnetsegd.cameras": {
+        "auto": "gnetsegd.cameras.auto:AutoCamera",
         "picamera2": "gnetsegd.cameras.picamera2:Picamera2Camera",
         "v4l2": "gnetsegd.cameras.v4l2:V4l2Camera",
         "video": "gnetsegd.cameras.video:VideoCamera",

@@ -73,7 +73,8 @@ class Camera(Protocol):
     ``capture``, and the former asked after it, once the frame is on its way, for a ``FullPicture`` of that
     very frame (None where there is none). Of other cameras people see what the network sees.
 
-    Its constructor takes an instance of its ``Options`` (an attrs class).
+    Its constructor takes an instance of its ``Options`` (an attrs class). One that is made of others
+    names them in ``uses``, and ``from_options(driver, options)`` makes it from all their tables.
 
     The constructor imports what the driver always needs, which may take seconds (``PermanentError``
     where it is missing), and touches no device: that is for ``open``, which has a limit.

@@ -21,7 +21,7 @@ class Links:
 
     def remember(self, path: str, found: str) -> None:
         """The webcam of the configured ``path`` has just been opened at ``found``."""
-        links = _links_to(found)
+        links = links_to(found)
         if links:
             self._seen[path] = links
 
@@ -36,7 +36,8 @@ class Links:
         return path
 
 
-def _links_to(path: str) -> list[str]:
+def links_to(path: str) -> list[str]:
+    """The links of udev to the webcam at ``path``, those by its name first; none without udev."""
     target = os.path.realpath(path)
     links: list[Path] = []
     for folder in FOLDERS:

@@ -164,6 +164,15 @@ def segment(
     sys.exit(next((result.exit for result in results if result.exit), 0))
 
 
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def cameras(as_json: bool) -> None:
+    """List the cameras that are here, and the lines that choose each."""
+    from .cameras import show
+
+    show(as_json)
+
+
 @cli.group(cls=command_line.Commands)
 def model() -> None:
     """Networks of your own."""

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import attrs
 
 from ..accelerators import Accelerator
-from ..config import Config
+from ..cameras import Camera
+from ..config import CameraConfig, Config
 from ..errors import PermanentError
 from ..plugins import find
 from ..road.road import Network, Source
@@ -39,9 +40,18 @@ def make_source(config: Config) -> Source:
     section = config.camera
     return Source(
         section,
-        lambda: find("gnetsegd.cameras", section.driver)(section.options[section.driver]),
+        lambda: _make_camera(section),
         picture_width(config),
     )
+
+
+def _make_camera(section: CameraConfig) -> Camera:
+    kind = find("gnetsegd.cameras", section.driver)
+    if hasattr(kind, "from_options"):  # one that is made of others
+        made: Camera = kind.from_options(section.driver, section.options)
+    else:
+        made = kind(section.options[section.driver])
+    return made
 
 
 def picture_width(config: Config) -> int:

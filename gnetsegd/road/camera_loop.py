@@ -124,11 +124,11 @@ class CameraLoop(Supervised):
         kernel_s = getattr(camera, "request_limit_s", 0.0)
         request = CaptureRequest.of(self._pool.spec, config, wait_s, self._picture_width)
         live = may_begin_anew = True
-        lost = getattr(camera, "lost", None)
-        self._losing = lost if isinstance(lost, dict) else {}
         try:
             self._enter("opening the camera", stall_s + OPEN_EXTRA_S + kernel_s)
             self.info = info = _clean(camera.open(request))
+            lost = getattr(camera, "lost", None)
+            self._losing = lost if isinstance(lost, dict) else {}
             live, may_begin_anew = info.live, info.may_sleep
             if not info.rests:
                 check_rate(config.fps, wait_s, f"camera {config.name}")

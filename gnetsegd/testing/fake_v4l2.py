@@ -66,7 +66,7 @@ class FakeWebcam:
     stamp : the time in ns that the driver tells, from the true one
     counts : whether the driver counts frames; False gives 0 for each
     open_errno, format_errno, buffers_errno : errors of open, S_FMT, REQBUFS (0: none)
-    capabilities : as QUERYCAP gives them
+    capabilities, driver, card : as QUERYCAP gives them
     inputs, input : how many inputs it has, and the one that is selected
     stalled : no frame comes
     vanished : unplugged; descriptors that were open then stay dead after it came back
@@ -108,6 +108,7 @@ class FakeWebcam:
         self.capabilities = v4l2.CAP_VIDEO_CAPTURE | v4l2.CAP_STREAMING
         self.stalled = self._vanished = False
         self.node: str | None = None
+        self.driver, self.card = b"fake", b"Fake webcam"
         self.held = False
         self.flap_after_frames = self.absent_opens = 0
         self.hang = Hang()
@@ -275,7 +276,7 @@ class FakeDevice:
         return OSError(errno.EINVAL, "Invalid argument")
 
     def _capability(self, capability: Any) -> None:
-        capability.driver, capability.card = b"fake", b"Fake webcam"
+        capability.driver, capability.card = self._cam.driver, self._cam.card
         capability.capabilities = self._cam.capabilities | v4l2.CAP_DEVICE_CAPS
         capability.device_caps = self._cam.capabilities
 
