@@ -97,7 +97,7 @@ class CameraConfig:
         maximum=60,
     )
     backoff_max_s: float = option(
-        4.0, "the longest pause between two attempts to reopen it", unit="s", minimum=0.1, maximum=600
+        2.0, "the longest pause between two attempts to reopen it", unit="s", minimum=0.1, maximum=600
     )
     options: Any = attrs.field(factory=dict, metadata={"table": "gnetsegd.cameras"})
 

@@ -147,8 +147,10 @@ class Stream:
         opened = self._opener()
         with opened.container as container:
             stream = pyav.video_stream(container)
-            if stream is None:
-                raise TransientError(f"{self._shown}: sends no video; name another of the camera's addresses")
+            if stream is None or stream.codec_context is None:
+                raise TransientError(
+                    f"{self._shown}: sends no video that FFmpeg knows; name another of the camera's addresses"
+                )
             with self._changed:
                 self.about = _about(container, stream, opened.in_bursts)
                 self._changed.notify_all()

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 BITS = 16
+#: As cameras have it: 6 Mbit/s of 1080p.
+BITS_PER_S_MIN = 2_000_000
 
 
 @lru_cache(maxsize=8)
@@ -57,8 +59,9 @@ def encode(
     encoder: Any = av.CodecContext.create(codec, "w")
     encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
     encoder.time_base, encoder.framerate = Fraction(1, fps), Fraction(fps)
+    encoder.bit_rate = max(BITS_PER_S_MIN, 3 * width * height)
     encoder.options = {
-        "tune": "zerolatency", "preset": "ultrafast", "g": str(group), "keyint_min": str(group), "crf": "24",
+        "tune": "zerolatency", "preset": "ultrafast", "g": str(group), "keyint_min": str(group),
         "threads": "1", "sc_threshold": "0", "slices": str(slices),
     }  # fmt: skip
     units = []

@@ -1,7 +1,7 @@
 """Films, photos, streams and webcams with hostile bytes: no crash, no hang, bounded memory, only sentences.
 
     .venv/bin/python tools/fuzz/inputs.py --seconds 60 --json
-    .venv/bin/python tools/fuzz/inputs.py --case 12345      one again
+    .venv/bin/python tools/fuzz/inputs.py --case 12345   one again
 
 Each case is made from its number. Cases run in child processes with a limit of memory; one that dies,
 outlasts its limit, or raises anything that is no sentence of the daemon's own is a failure, and its number
