@@ -91,7 +91,8 @@ class Stream:
         """``TransientError``, or what the opener raised, where there is no connection by then."""
         with self._changed:
             self._changed.wait_for(lambda: self.about is not None or self._error is not None, timeout_s)
-            if self._error is not None:
+            # One that is short may have come to its end already: its pictures are still to be taken.
+            if self.about is None and self._error is not None:
                 raise self._error
             if self.about is None:
                 raise TransientError(

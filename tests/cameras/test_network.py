@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import logging
@@ -23,7 +24,15 @@ from gnetsegd.cameras import CaptureRequest, pyav
 from gnetsegd.cameras.losses import Losses
 from gnetsegd.cameras.network import NetworkCamera, NetworkOptions
 from gnetsegd.cameras.network_decoder import Decoder
-from gnetsegd.cameras.network_stream import About, Arrived
+from gnetsegd.cameras.network_stream import (
+    PACKET_MAX_BYTES,
+    QUEUE_MAX_BYTES,
+    QUEUE_MAX_PACKETS,
+    About,
+    Arrived,
+    Opened,
+    Stream,
+)
 from gnetsegd.errors import (
     AccessRefused,
     CameraStalled,
@@ -487,6 +496,73 @@ def test_a_film_or_webcam_that_is_an_address_is_told_of_this_driver(request_of):
 
     with pytest.raises(ConfigError, match=r"set camera\.driver to network and camera\.network\.url to it"):
         VideoCamera(VideoOptions(path="rtsp://user:hush@host/x")).open(request_of())
+
+
+def flowing(packets, in_bursts=False):
+    """A real ``Stream`` whose container gives these packets (size, is it a key frame)."""
+    made = []
+    for size, is_key in packets:
+        packet = av.Packet(bytes(size))
+        packet.is_keyframe = is_key
+        made.append(packet)
+    context = SimpleNamespace(name="h264", extradata=None, width=64, height=48, sample_aspect_ratio=None)
+    video = SimpleNamespace(
+        codec_context=context, sample_aspect_ratio=None, average_rate=30, base_rate=30, disposition=0
+    )  # fmt: skip
+    container = SimpleNamespace(
+        streams=SimpleNamespace(video=[video]),
+        format=SimpleNamespace(name="rtsp"),
+        demux=lambda _: iter(made),
+    )
+    opened = Opened(contextlib.nullcontext(container), in_bursts, lambda: None)
+    stream = Stream("cam", lambda: opened, lambda error: TransientError(str(error)))
+    stream.start()
+    return stream
+
+
+def rest_of(stream):
+    taken = []
+    with contextlib.suppress(TransientError):
+        while (arrived := stream.take(5.0)) is not None:
+            taken.append(arrived.packet)
+    return taken
+
+
+def test_what_a_slow_decoder_leaves_gives_way_and_the_memory_stays_bounded():
+    count = 3 * QUEUE_MAX_PACKETS
+    stream = flowing([(100, number % 50 == 0) for number in range(count)])
+    assert stream.ended(10)
+    taken = rest_of(stream)
+    assert len(taken) <= QUEUE_MAX_PACKETS
+    assert taken[0].is_keyframe
+    assert len(taken) + stream.passed_over() == count
+    stream = flowing([(4 << 20, number == 0) for number in range(20)])
+    assert stream.ended(10)
+    taken = rest_of(stream)
+    assert sum(packet.size for packet in taken) <= QUEUE_MAX_BYTES + (4 << 20)
+    assert len(taken) + stream.passed_over() == 20
+
+
+def test_what_comes_in_bursts_waits_for_the_decoder_and_nothing_gives_way():
+    count = 2 * QUEUE_MAX_PACKETS
+    stream = flowing([(100, number % 50 == 0) for number in range(count)], in_bursts=True)
+    assert not stream.ended(0.2)
+    assert len(rest_of(stream)) == count
+    assert stream.passed_over() == 0
+
+
+def test_a_stream_that_is_told_to_stop_ends_though_nobody_takes_its_packets():
+    stream = flowing([(100, True)] * (2 * QUEUE_MAX_PACKETS), in_bursts=True)
+    assert not stream.ended(0.1)
+    stream.stop()
+    assert stream.ended(10)
+
+
+def test_a_packet_that_is_no_picture_ends_the_stream_with_a_sentence():
+    stream = flowing([(100, True), (PACKET_MAX_BYTES + 1, True)])
+    assert stream.take(5.0) is not None
+    with pytest.raises(TransientError, match="cam: sends a picture of 16 MiB"):
+        stream.take(5.0)
 
 
 class Line:

@@ -36,6 +36,15 @@ def test_what_a_person_has_to_mend_is_tried_at_the_slowest_rate_at_once() -> Non
 
 
 @pytest.mark.usefixtures("clock")
+def test_what_must_be_tried_rarely_is_whatever_the_longest_pause_is() -> None:
+    pauses = Backoff(1.0)
+    pauses.failed(0.0, least_s=60.0)
+    assert pauses.remaining_s() == 60.0
+    pauses.failed(0.0)
+    assert round(pauses.remaining_s(), 3) == 0.2
+
+
+@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize(("served_s", "pause_s"), [(0.0, 0.8), (0.99, 0.8), (1.0, 0.1), (60.0, 0.1)])
 def test_one_good_frame_is_no_stable_service(served_s: float, pause_s: float) -> None:
     pauses = Backoff(1.0)

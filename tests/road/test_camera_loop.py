@@ -13,7 +13,7 @@ import pytest
 
 from gnetsegd import plugins
 from gnetsegd.config import CameraConfig
-from gnetsegd.errors import CameraStalled, EndOfVideo, NotYet, PermanentError, TransientError
+from gnetsegd.errors import AccessRefused, CameraStalled, EndOfVideo, NotYet, PermanentError, TransientError
 from gnetsegd.road.camera_loop import CameraLoop
 from gnetsegd.road.mailbox import Mailbox, Pool
 
@@ -354,6 +354,14 @@ def test_without_a_taker_the_camera_still_gets_slots_and_the_newest_frame_waits(
     frame = mailbox.take(1)
     assert frame is not None
     assert (frame.sequence, frame.dropped_daemon) == (499, 499)
+
+
+def test_a_wrong_password_is_tried_again_only_after_a_minute(start: Make) -> None:
+    script = Script(AccessRefused("user or password is wrong"), [0])
+    loop, _, _, _ = start(script, hard=True)
+    wait_until(lambda: loop.state == "lost")
+    assert loop.fatal is None
+    assert loop._backoff.remaining_s() > 50
 
 
 def test_the_projects_own_names_are_those_of_its_entry_points() -> None:
