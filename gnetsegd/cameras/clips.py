@@ -142,6 +142,8 @@ class Clip:
             with self._av.open(BytesIO(data)) as container:
                 stream = container.streams.video[0]
                 codec = stream.codec_context.name
+                if large := pyav.too_large(stream.codec_context):
+                    raise _damaged(file, large)
                 stream.codec_context.options = pyav.options_of(codec)
                 if has_hole(codec, data):
                     raise _damaged(file, "there are zeros in the picture")
@@ -202,6 +204,8 @@ class Clip:
                         os.EX_DATAERR,
                     )
                 self._codec = stream.codec_context.name
+                if large := pyav.too_large(stream.codec_context):
+                    raise _damaged(file, large)
                 if not self.fps:
                     self.fps = self._checked_rate(file, pyav.frame_rate(stream))
                 film = Film(container, stream, self._threads, options)

@@ -152,6 +152,8 @@ class Stream:
                 raise TransientError(
                     f"{self._shown}: sends no video that FFmpeg knows; name another of the camera's addresses"
                 )
+            if large := pyav.too_large(stream.codec_context):
+                raise TransientError(f"{self._shown}: {large}; use the camera's second stream")
             with self._changed:
                 self.about = _about(container, stream, opened.in_bursts)
                 self._changed.notify_all()

@@ -77,6 +77,14 @@ def frame_rate(stream: Any) -> float:
     return 0.0
 
 
+def too_large(context: Any) -> str:
+    """In words, that the pictures of this stream are larger than is read; empty where they are not."""
+    width, height = int(context.width or 0), int(context.height or 0)
+    if width * height <= MAX_PIXELS:
+        return ""
+    return f"its pictures of {width}x{height} have more than {MAX_PIXELS >> 20} million pixels"
+
+
 class Seen(NamedTuple):
     """What ``view_of`` reads of a stream, once that itself is out of reach."""
 

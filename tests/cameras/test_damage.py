@@ -374,6 +374,18 @@ def test_a_folder_without_one_good_picture_is_an_error(tmp_path, request_of):
     assert caught.value.exit_code == os.EX_DATAERR
 
 
+def test_pictures_that_are_too_large_are_called_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(pyav, "MAX_PIXELS", 128 * 96 - 1)
+    film, photo = make_film(tmp_path / "film.mp4"), tmp_path / "photo.jpg"
+    photo.write_bytes(jpeg((128, 96)))
+    for path in (film, photo):
+        with pytest.raises(PermanentError, match=r"its pictures of 128x96 have more than \d+ million pixels"):
+            list(Clip(str(path)).pictures())
+    monkeypatch.setattr(pyav, "MAX_PIXELS", 128 * 96)
+    for path in (film, photo):
+        assert any(isinstance(item, Picture) for item in Clip(str(path)).pictures())
+
+
 def test_an_animated_webp_is_called_what_it_is(tmp_path, monkeypatch):
     pictures = [Image.new("RGB", (32, 32), (40 * index, 0, 0)) for index in range(3)]
     path = tmp_path / "moves.webp"
