@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import platform
+import struct
 from collections.abc import Mapping
 from importlib import import_module, metadata
 from typing import Any, NamedTuple
@@ -17,6 +20,8 @@ LITERT, TFLITE_RUNTIME = RUNTIMES
 #: The package of each, the better one first: LiteRT takes half the instructions for depthwise networks.
 PACKAGES = {LITERT: "ai_edge_litert", TFLITE_RUNTIME: "tflite_runtime"}
 AUTO = "auto"
+#: A well-formed file of a version that there never was, without graphs: any runtime refuses it in its own words.
+_REFUSED = struct.pack("<I4s5H2xiII", 20, b"TFL3", 10, 8, 0, 0, 4, 12, 4, 0)
 
 
 class Runtime(NamedTuple):
@@ -51,8 +56,12 @@ def find_runtime(wanted: str = AUTO, cheaper: Mapping[str, str] | None = None) -
     for name in names:
         package = PACKAGES[name]
         try:
-            import_module(package)
-            return Runtime(name, _version(package), import_module(f"{package}.interpreter"))
+            # What numpy has to say of a runtime that was made for another one is a traceback.
+            with contextlib.redirect_stderr(io.StringIO()):
+                import_module(package)
+                module = import_module(f"{package}.interpreter")
+                _try_with_numpy(module)
+            return Runtime(name, _version(package), module)
         except ModuleNotFoundError as error:
             if not (error.name or "").startswith(package):
                 broken.append(f"{package} with numpy {np.__version__}: {error}")
@@ -60,7 +69,7 @@ def find_runtime(wanted: str = AUTO, cheaper: Mapping[str, str] | None = None) -
             broken.append(f"{package} with numpy {np.__version__}: {type(error).__name__}: {error}")
     if broken:
         raise PermanentError(
-            f"the TFLite runtime cannot be imported ({clean('; '.join(broken))}); "
+            f"the TFLite runtime cannot be used ({clean('; '.join(broken))}); "
             "install a runtime and a numpy that fit each other, such as ai-edge-litert with numpy 2 or "
             "tflite-runtime with numpy below 2"
         )
@@ -73,6 +82,20 @@ def find_runtime(wanted: str = AUTO, cheaper: Mapping[str, str] | None = None) -
         "the stand-in needs ai-edge-litert or tflite-runtime, and neither can be imported; "
         "install gnetsegd[standin]"
     )
+
+
+def _try_with_numpy(module: Any) -> None:
+    """Raises ``ImportError`` where ``module`` can be imported beside this numpy, and not be used with it.
+
+    One that was made for numpy 1 looks for numpy only when it makes its first interpreter.
+    """
+    try:
+        module.Interpreter(model_content=_REFUSED)
+    except (SystemError, ImportError, AttributeError) as error:
+        raise ImportError(str(error.__cause__ or error)) from None
+    except Exception as error:
+        if isinstance(error.__cause__, ImportError):
+            raise ImportError(str(error.__cause__)) from None
 
 
 def _version(package: str) -> str:

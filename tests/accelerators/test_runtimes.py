@@ -15,22 +15,36 @@ from gnetsegd.errors import PermanentError
 from gnetsegd.model import load_bundle
 
 
+def refuse(**_: Any) -> None:
+    """As a runtime that works says that a file is none of its own."""
+    raise ValueError("Model provided is schema version 0 not equal to supported version 3.")
+
+
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Both runtimes, made up; ``installed(NAME, ERROR)`` makes one fail when it is imported."""
+    """Both runtimes, made up; ``installed(NAME, ERROR)`` makes one fail when it is imported.
+
+    With ``interpreter``, what is called for one, in place of an error: it is imported and fails then.
+    """
     faults: dict[str, Exception] = {}
+    interpreters: dict[str, Any] = {}
 
     def bring(name: str) -> ModuleType:
         package = name.removesuffix(".interpreter")
         if package in faults:
             raise faults[package]
-        return ModuleType(name)
+        module = ModuleType(name)
+        module.Interpreter = interpreters.get(package, refuse)  # type: ignore[attr-defined]
+        return module
 
     monkeypatch.setattr(runtimes, "import_module", bring)
     monkeypatch.setattr(runtimes.metadata, "version", lambda package: f"1.0-{package}")
 
-    def fail(name: str, error: Exception) -> None:
-        faults[PACKAGES[name]] = error
+    def fail(name: str, error: Exception | None = None, interpreter: Any = None) -> None:
+        if error is not None:
+            faults[PACKAGES[name]] = error
+        else:
+            interpreters[PACKAGES[name]] = interpreter
 
     return fail
 
@@ -72,6 +86,44 @@ def test_one_that_cannot_be_imported_is_no_trap_where_the_other_can(installed: A
     assert find_runtime().name == "tflite-runtime"
 
 
+def of_another_numpy(**_: Any) -> None:
+    """As tflite-runtime 2.14 behaves beside numpy 2: its import passes, its first interpreter does not."""
+    sys.stderr.write("A module that was compiled using NumPy 1.x cannot be run in NumPy 2\n")
+    raise SystemError("returned a result with an exception set") from ImportError(
+        "numpy.core.multiarray failed to import"
+    )
+
+
+def of_another_numpy_in_its_own_words(**_: Any) -> None:
+    raise ValueError("Model provided is schema version 0") from ImportError(
+        "numpy.core.multiarray failed to import"
+    )
+
+
+@pytest.mark.parametrize("interpreter", [of_another_numpy, of_another_numpy_in_its_own_words])
+def test_one_that_is_imported_and_cannot_work_with_this_numpy_is_passed_over_without_a_word(
+    installed: Any, interpreter: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed("tflite-runtime", interpreter=interpreter)
+    assert find_runtime("auto", {platform.machine(): "tflite-runtime"}).name == "litert"
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("interpreter", [of_another_numpy, of_another_numpy_in_its_own_words])
+def test_where_it_is_the_only_one_that_is_one_sentence(
+    installed: Any, interpreter: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed("litert", absent("litert"))
+    installed("tflite-runtime", interpreter=interpreter)
+    with pytest.raises(
+        PermanentError, match=r"numpy\.core\.multiarray failed to import\); install"
+    ) as raised:
+        find_runtime()
+    assert "tflite_runtime with numpy" in str(raised.value)
+    assert raised.value.exit_code == 69
+    assert capsys.readouterr().err == ""
+
+
 def test_where_both_fail_each_is_named(installed: Any) -> None:
     installed("litert", ImportError("libstdc++ is too old"))
     installed("tflite-runtime", SystemError("made for another numpy"))
@@ -104,6 +156,17 @@ def test_the_real_one_of_this_environment_is_found() -> None:
     assert found.module.Interpreter is not None
     assert found.version
     assert PACKAGES[found.name] in sys.modules
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_each_that_is_in_this_environment_refuses_the_file_that_it_is_tried_with(name: str) -> None:
+    try:
+        module = find_runtime(name).module
+    except PermanentError as error:
+        assert "install it, or set auto" in str(error), "it is not here"
+        return
+    with pytest.raises(ValueError, match="schema version 0"):
+        module.Interpreter(model_content=runtimes._REFUSED)
 
 
 @pytest.mark.parametrize("name", ["person", "person-gray", "person-fast"])
