@@ -20,7 +20,7 @@ LITERT, TFLITE_RUNTIME = RUNTIMES
 #: The package of each, the better one first: LiteRT takes half the instructions for depthwise networks.
 PACKAGES = {LITERT: "ai_edge_litert", TFLITE_RUNTIME: "tflite_runtime"}
 AUTO = "auto"
-#: A well-formed file of a version that there never was, without graphs: any runtime refuses it in its own words.
+#: A well-formed file of a version that there never was, without graphs: any runtime refuses it.
 _REFUSED = struct.pack("<I4s5H2xiII", 20, b"TFL3", 10, 8, 0, 0, 4, 12, 4, 0)
 
 

@@ -141,6 +141,8 @@ class Clip:
             # As bytes, because FFmpeg would take a % in a picture's name for a number.
             with self._av.open(BytesIO(data)) as container:
                 stream = container.streams.video[0]
+                if stream.codec_context is None:
+                    raise _undecodable(file)
                 codec = stream.codec_context.name
                 if large := pyav.too_large(stream.codec_context):
                     raise _damaged(file, large)
@@ -203,6 +205,8 @@ class Clip:
                         f"{named(file)}: holds no video (a cover picture is none); name a video file",
                         os.EX_DATAERR,
                     )
+                if stream.codec_context is None:
+                    raise _undecodable(file)
                 self._codec = stream.codec_context.name
                 if large := pyav.too_large(stream.codec_context):
                     raise _damaged(file, large)
@@ -258,6 +262,13 @@ def _not_opened(path: Path, error: OSError | ValueError) -> PermanentError:
             os.EX_NOPERM,
         )
     return PermanentError(f"{named(path)}: cannot be read: {error.strerror or error}", os.EX_NOINPUT)
+
+
+def _undecodable(file: Path) -> PermanentError:
+    return PermanentError(
+        f"{named(file)}: FFmpeg has no decoder for its pictures; convert it, to H.264 for example",
+        os.EX_DATAERR,
+    )
 
 
 def _damaged(path: Path, reason: object) -> PermanentError:

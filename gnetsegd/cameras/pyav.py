@@ -66,7 +66,9 @@ def _is_attached(stream: Any) -> bool:
         return bool(int(getattr(disposition, "value", disposition)) & _ATTACHED_PICTURE)
     # Old PyAV does not tell: a picture without a rate, on a clock that no film has.
     has_rate = bool(stream.average_rate)
-    return not has_rate and stream.codec_context.name in _PICTURE_CODECS and frame_rate(stream) == 0
+    codec = stream.codec_context  # None where FFmpeg has no decoder
+    name = codec.name if codec is not None else ""
+    return not has_rate and name in _PICTURE_CODECS and frame_rate(stream) == 0
 
 
 def frame_rate(stream: Any) -> float:

@@ -162,8 +162,7 @@ def test_the_real_one_of_this_environment_is_found() -> None:
 def test_each_that_is_in_this_environment_refuses_the_file_that_it_is_tried_with(name: str) -> None:
     try:
         module = find_runtime(name).module
-    except PermanentError as error:
-        assert "install it, or set auto" in str(error), "it is not here"
+    except PermanentError:  # it is not here
         return
     with pytest.raises(ValueError, match="schema version 0"):
         module.Interpreter(model_content=runtimes._REFUSED)

@@ -85,6 +85,7 @@ def test_a_reload_switches_pictures_on_and_off_and_loses_no_mask(start: Start, f
         bundle = "{MODELS / "threshold-32"}"
         [publish]
         status_interval_s = 0.1
+        send_hwm_messages = 1000
         image_fps = 30
         """
     daemon = start(config=text)
