@@ -1,4 +1,4 @@
-"""Checks against real servers, of Debian's packages, and a real browser: `make test-services` alone runs them."""
+"""Checks against real servers and a browser, of Debian's packages: `make test-services` alone runs them."""
 
 from __future__ import annotations
 

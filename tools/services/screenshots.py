@@ -10,7 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True, "device_scale_factor": 1.5}
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "device_scale_factor": 1.5}
 DESK = {"viewport": {"width": 1000, "height": 900}}
 #: For the plot to have something to show, in ms.
 WAIT_MS = 30_000
@@ -25,7 +25,7 @@ def main() -> None:
             page.goto(address)
             page.locator(".picture").first.wait_for()
             page.wait_for_timeout(WAIT_MS)
-            page.screenshot(path=str(folder / f"{name}.png"), full_page=True)
+            page.screenshot(path=str(folder / f"{name}.jpg"), full_page=True, quality=85)
         browser.close()
 
 
