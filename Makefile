@@ -13,6 +13,7 @@ PYTHON ?= $(shell for p in python3.11 python3.13 python3.12 python3; do \
 DEMO_SECONDS ?= 10
 # Tests wait more than they compute: two files at a time use two cores.
 SIDE_BY_SIDE = -n 2 --dist loadfile
+SERVICES = view,presence,exporter
 PIP_INSTALL = bin/pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test test-train test-services fuzz soak hil hil-shell hil-pi hil-pi-shell check docs venv clean
@@ -36,7 +37,8 @@ test-train: .venv-train/.done .venv/.done
 fuzz: .venv/.done
 	.venv/bin/python tools/fuzz/inputs.py --seconds 60 --json
 
-# Against real servers (GStreamer's RTSP server, ffmpeg), which Debian's packages bring along: docs/testing.md.
+# Against real servers (GStreamer's RTSP server, ffmpeg, mosquitto, Prometheus) and a browser, which Debian's packages
+# bring along: docs/testing.md.
 test-services: .venv/.done
 	@tools/setup/services-packages.sh
 	GNETSEGD_SERVICES=1 .venv/bin/python -m pytest tests/services
@@ -77,19 +79,19 @@ venv: .venv/.done
 .venv/.done: setup.py tools/setup/system-packages.sh
 	@tools/setup/system-packages.sh
 	@tools/setup/new-venv.sh .venv "$(PYTHON)"
-	.venv/$(PIP_INSTALL) -e '.[standin,tflite-runtime,video,usb,systemd,dev]'
+	.venv/$(PIP_INSTALL) -e '.[standin,tflite-runtime,video,usb,systemd,$(SERVICES),services,dev]'
 	@touch $@
 
 .venv-litert/.done: setup.py tools/setup/system-packages.sh
 	@tools/setup/system-packages.sh
 	@tools/setup/new-venv.sh .venv-litert "$(PYTHON)"
-	.venv-litert/$(PIP_INSTALL) -e '.[standin,video,usb,systemd,dev]'
+	.venv-litert/$(PIP_INSTALL) -e '.[standin,video,usb,systemd,$(SERVICES),dev]'
 	@touch $@
 
 .venv-bookworm/.done: setup.py tools/setup/system-packages.sh tools/setup/bookworm.txt
 	@tools/setup/system-packages.sh
 	@tools/setup/new-venv.sh .venv-bookworm python3.11
-	.venv-bookworm/$(PIP_INSTALL) -c tools/setup/bookworm.txt -e '.[tflite-runtime,video,usb,systemd,dev]'
+	.venv-bookworm/$(PIP_INSTALL) -c tools/setup/bookworm.txt -e '.[tflite-runtime,video,usb,systemd,$(SERVICES),dev]'
 	@touch $@
 
 .venv-train/.done: setup.py tools/setup/system-packages.sh

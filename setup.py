@@ -22,6 +22,12 @@ EXTRAS = {
     "video": ["av>=10.0"],
     "usb": ["pyusb>=1.2.1"],
     "systemd": ["systemd-python>=235"],
+    # The services, each a process of its own: gnetsegctl view, presence and exporter.
+    "view": ["aiohttp>=3.8.4", "pillow>=9.4", "segno>=1.5.2"],
+    "presence": ["paho-mqtt>=1.6.1"],
+    "exporter": ["prometheus-client>=0.16.0"],
+    # To test them: a browser, which Debian brings along, is driven by this.
+    "services": ["playwright>=1.40"],
     "dev": [
         "hypothesis>=6.100",
         "mypy>=1.11",
@@ -65,7 +71,7 @@ setup(
     packages=[*find_packages(include=["gnetsegd", "gnetsegd.*"]), *ZOO, *DEVICE],
     package_dir={"gnetseg_zoo": "tools/gnetseg_zoo", **{name: f"firmware/{name}" for name in FIRMWARE}},
     package_data={
-        "gnetsegd": ["py.typed", "models/*/*"],
+        "gnetsegd": ["py.typed", "models/*/*", "services/view/static/*"],
         # Links to docs/ and tests/vectors/: a package has copies of what they point to.
         "gnetseg_conform": ["protocol.md", "transcripts/*.jsonl"],
         "gnetseg_zoo": ["configs/*.toml", "selfie/configs/*.toml"],

@@ -128,6 +128,41 @@ def snapshot(target: Target, file: Path) -> None:
 
 
 @cli.command()
+@click.option(
+    "--endpoint",
+    "endpoints",
+    multiple=True,
+    help="Of a daemon; again for more. Without it, all of this machine.",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True)
+@click.option(
+    "--share", is_flag=True, help="Open it to the network, for whoever has the address that is printed."
+)
+@click.option(
+    "--new-token", is_flag=True, help="With --share: addresses printed before do not work any more."
+)
+@click.option(
+    "--viewers", type=click.IntRange(1, 150), default=64, show_default=True, help="Of each camera, at most."
+)
+@click.option("--state", type=FILE, help="Folder for zones and the token; by default the user's own.")
+def view(
+    endpoints: tuple[str, ...], port: int, share: bool, new_token: bool, viewers: int, state: Path | None
+) -> None:
+    """Serve the page: see yourself in a browser, whether all is well, and draw zones."""
+    from ..errors import PermanentError
+
+    try:
+        from ..services.view import run
+    except ImportError as error:
+        raise PermanentError(
+            f"the page needs aiohttp and Pillow ({clean(str(error))}): "
+            "apt install python3-aiohttp python3-pil, or pip install 'gnetsegd[view]'"
+        ) from None
+    folder = state if state is not None else run.default_state_folder()
+    run.serve(run.Options(endpoints, port, share, new_token, viewers, folder))
+
+
+@cli.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("name", default="gnetsegd", callback=_key_name)
 def keygen(folder: Path, name: str) -> None:

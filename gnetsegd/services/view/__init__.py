@@ -1,0 +1,1 @@
+"""The page: see yourself, whether it is well, and draw zones. ``gnetsegctl view`` starts it."""
