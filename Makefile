@@ -16,7 +16,7 @@ SIDE_BY_SIDE = -n 2 --dist loadfile
 SERVICES = view,presence,exporter
 PIP_INSTALL = bin/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-train test-services fuzz soak hil hil-shell hil-pi hil-pi-shell check docs venv clean
+.PHONY: demo test test-train test-services test-browser fuzz soak hil hil-shell hil-pi hil-pi-shell check docs venv clean
 
 demo: .venv/.done
 	@.venv/bin/python tools/demo/demo.py --seconds $(DEMO_SECONDS)
@@ -37,11 +37,15 @@ test-train: .venv-train/.done .venv/.done
 fuzz: .venv/.done
 	.venv/bin/python tools/fuzz/inputs.py --seconds 60 --json
 
-# Against real servers (GStreamer's RTSP server, ffmpeg, mosquitto, Prometheus) and a browser, which Debian's packages
-# bring along: docs/testing.md.
+# Against real servers (GStreamer's RTSP server, ffmpeg), which Debian's packages bring along: docs/testing.md.
 test-services: .venv/.done
 	@tools/setup/services-packages.sh
-	GNETSEGD_SERVICES=1 .venv/bin/python -m pytest tests/services
+	GNETSEGD_SERVICES=1 .venv/bin/python -m pytest tests/services/test_network_camera.py
+
+# The page in a real browser.
+test-browser: .venv/.done
+	@tools/setup/services-packages.sh chromium
+	GNETSEGD_SERVICES=1 .venv/bin/python -m pytest tests/services/test_browser.py
 
 # The USB road over a mock device that fails at random.
 soak: .venv/.done
