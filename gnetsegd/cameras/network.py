@@ -105,7 +105,7 @@ class NetworkCamera:
             about = stream.wait_about(request.timeout_s + OPEN_EXTRA_S)
             self._refuse_what_is_not_seen(address, about)
             self._request, self._about = request, about
-            self._views = pyav.Views(about.stream)
+            self._views = pyav.Views(about.stream, is_live=True)
             self._scaler = Scaler(request.spec, request.geometry)
             self._decoder = Decoder(shown, stream, about, options, self._losses, request.timeout_s)
             self._waiting = first = self._first()

@@ -113,8 +113,9 @@ class Views:
     collector alone, and late: dozens of megabytes would wait. So it is read of few, and cleared away at once.
     """
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+    def __init__(self, stream: Any, is_live: bool = False) -> None:
+        """``is_live``: it comes from a camera, which does not turn itself: the first picture tells."""
+        self._stream, self._is_live = stream, is_live
         self._view: View | None = None
         self._size = (0, 0)
         self._since = 0  # pictures
@@ -123,9 +124,9 @@ class Views:
         """Of this ``av.VideoFrame``; as often as is wanted, until the next one."""
         size, self._since = (image.width, image.height), self._since + 1
         # It changes with a key frame; where each picture is one, a few may pass.
-        may_differ = image.key_frame and self._since > _VIEW_AGE_MAX
+        may_differ = image.key_frame and self._since > _VIEW_AGE_MAX and not self._is_live
         if self._view is None or size != self._size or may_differ:
-            gc.collect(0)
+            gc.collect(1)  # of two generations, for the last one may have outlived the first
             self._view, self._size, self._since = view_of(image, self._stream), size, 0
         return self._view
 
