@@ -212,6 +212,7 @@ class Clip:
                     raise _damaged(file, large)
                 if not self.fps:
                     self.fps = self._checked_rate(file, pyav.frame_rate(stream))
+                views = pyav.Views(stream)
                 film = Film(container, stream, self._threads, options)
                 for item in film.images():
                     if isinstance(item, tuple):
@@ -220,7 +221,7 @@ class Clip:
                     elif item is None:
                         yield None
                     else:
-                        yield Picture(item, item.time, file, pyav.view_of(item, stream))
+                        yield Picture(item, item.time, file, views.of(item))
                 self._end_is_missing = film.end_is_missing
         except (self._av.FFmpegError, IndexError, ValueError) as error:
             raise _damaged(file, error) from None

@@ -74,6 +74,7 @@ class NetworkCamera:
         self._request: CaptureRequest | None = None
         self._stream: Stream | None = None
         self._about: About | None = None
+        self._views: pyav.Views | None = None
         self._decoder: Decoder | None = None
         self._scaler: Scaler | None = None
         self._waiting: Found | None = None  # read by ``open``, not yet delivered
@@ -104,6 +105,7 @@ class NetworkCamera:
             about = stream.wait_about(request.timeout_s + OPEN_EXTRA_S)
             self._refuse_what_is_not_seen(address, about)
             self._request, self._about = request, about
+            self._views = pyav.Views(about.stream, is_live=True)
             self._scaler = Scaler(request.spec, request.geometry)
             self._decoder = Decoder(shown, stream, about, options, self._losses, request.timeout_s)
             self._waiting = first = self._first()
@@ -169,8 +171,8 @@ class NetworkCamera:
 
     def _view(self, image: Any) -> View:
         assert self._request is not None
-        assert self._about is not None
-        own = pyav.view_of(image, self._about.stream)
+        assert self._views is not None
+        own = self._views.of(image)
         return View(own.turn.then(self._request.turn), own.pixel_aspect)
 
     def _tell_geometry(self, fitted: Fit, image: Any) -> None:

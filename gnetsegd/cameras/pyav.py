@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from importlib import import_module
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -51,6 +52,8 @@ MAX_FPS = 1000.0
 _MAX_PIXEL_ASPECT = 16.0
 #: The times of so many pictures are looked at for a rate.
 _TIMES_MAX = 48
+#: A view is looked up again at the first key frame after so many pictures.
+_VIEW_AGE_MAX = 8
 _ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 _PICTURE_CODECS = ("bmp", "gif", "mjpeg", "png", "webp")
 
@@ -101,6 +104,31 @@ def view_of(image: Any, stream: Any) -> View:
         aspect = stream.codec_context.sample_aspect_ratio
     square = not aspect or not 1 / _MAX_PIXEL_ASPECT <= aspect <= _MAX_PIXEL_ASPECT
     return View(_turn_of(image, stream), 1.0 if square else float(aspect))
+
+
+class Views:
+    """How the pictures of one stream are meant to be seen, in order; looked up where it may change.
+
+    In PyAV a picture whose side data was read refers to itself, so that its memory is freed by the garbage
+    collector alone, and late: dozens of megabytes would wait. So it is read of few, and cleared away at once.
+    """
+
+    def __init__(self, stream: Any, is_live: bool = False) -> None:
+        """``is_live``: it comes from a camera, which does not turn itself: the first picture tells."""
+        self._stream, self._is_live = stream, is_live
+        self._view: View | None = None
+        self._size = (0, 0)
+        self._since = 0  # pictures
+
+    def of(self, image: Any) -> View:
+        """Of this ``av.VideoFrame``; as often as is wanted, until the next one."""
+        size, self._since = (image.width, image.height), self._since + 1
+        # It changes with a key frame; where each picture is one, a few may pass.
+        may_differ = image.key_frame and self._since > _VIEW_AGE_MAX and not self._is_live
+        if self._view is None or size != self._size or may_differ:
+            gc.collect(1)  # of two generations, for the last one may have outlived the first
+            self._view, self._size, self._since = view_of(image, self._stream), size, 0
+        return self._view
 
 
 def _turn_of(image: Any, stream: Any) -> Turn:

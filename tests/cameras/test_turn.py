@@ -5,11 +5,12 @@ from __future__ import annotations
 import struct
 from fractions import Fraction
 from io import BytesIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from gnetsegd.cameras import CaptureRequest, exif
+from gnetsegd.cameras import CaptureRequest, exif, pyav
 from gnetsegd.cameras.geometry import View, fit
 from gnetsegd.cameras.pattern import PatternCamera, read_sequence
 from gnetsegd.cameras.picamera2 import Picamera2Camera, Picamera2Options
@@ -438,3 +439,24 @@ def test_a_scaler_serves_views_that_change() -> None:
         results.append(frame.pixels.copy())
     assert np.array_equal(results[0], results[2])
     assert not np.array_equal(results[0], results[1])
+
+
+def test_side_data_is_read_of_few_pictures_and_a_change_is_seen_at_the_next_key_frame(monkeypatch) -> None:
+    looked: list[int] = []
+    turns = [Turn(90), Turn(180)]
+
+    def look(image, stream):
+        assert stream == "stream"
+        looked.append(image.number)
+        return View(turns[image.number >= 45], 1.0)
+
+    monkeypatch.setattr(pyav, "view_of", look)
+    views, seen = pyav.Views("stream"), []
+    for number in range(90):
+        image = SimpleNamespace(number=number, width=64, height=48, key_frame=number % 15 == 0)
+        seen.append(views.of(image).turn)
+        assert views.of(image).turn == seen[-1]
+    assert looked == [0, 15, 30, 45, 60, 75]
+    assert seen == [Turn(90)] * 45 + [Turn(180)] * 45
+    # Another size is another picture, whether it is a key frame or not.
+    assert views.of(SimpleNamespace(number=0, width=48, height=64, key_frame=False)).turn == Turn(90)
