@@ -43,6 +43,11 @@ class Accelerator(ABC):
     #: Grows with every sign that a long ``open`` or ``collect`` gets on, such as a piece of a model uploaded.
     progress: int = 0
 
+    @property
+    def was_there(self) -> bool:
+        """Of one that falls back: the preferred one has served, if only once."""
+        return False
+
     def signs_of_life(self) -> int:
         """A number that changes while a long call gets on."""
         return self.progress

@@ -126,6 +126,10 @@ class AutoAccelerator(Accelerator):
             self._reason = former._reason
 
     @property
+    def was_there(self) -> bool:
+        return self._was_there
+
+    @property
     def _device(self) -> object:
         """Which one is preferred, to compare."""
         return getattr(self._preferred, "wanted_device", None)

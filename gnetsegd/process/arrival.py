@@ -43,8 +43,11 @@ class Arrival:
         self._found.clear()
 
     def _look(self, is_there: Callable[[], bool], stop: threading.Event) -> None:
+        was_there = False
         while not stop.wait(LOOK_S):
-            if is_there():
+            there = is_there()
+            # Where its networks could not be taken, the next one that comes is another attempt.
+            if there and not was_there:
                 self._found.set()
                 self._wake()
-                return
+            was_there = there

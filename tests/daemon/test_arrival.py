@@ -75,3 +75,21 @@ def test_the_same_setup_starts_no_second_look(found: Any) -> None:
     found.woken.clear()
     arrival.follow(same)
     assert not found.woken.wait(0.05), "and not found again"
+    arrival.stop()
+
+
+def test_where_the_first_one_could_not_be_taken_the_next_that_comes_is_another_attempt(found: Any) -> None:
+    arrival = Arrival(found.woken.set)
+    arrival.follow(setup(True))
+    found.there.set()
+    assert found.woken.wait(10)
+    assert arrival.take()
+    found.woken.clear()
+    assert looks(found)
+    assert not arrival.take(), "the same one is not told again"
+    found.there.clear()
+    assert looks(found)
+    found.there.set()
+    assert found.woken.wait(10)
+    assert arrival.take()
+    arrival.stop()
