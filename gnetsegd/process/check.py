@@ -13,7 +13,7 @@ from ..road import zmq_endpoints
 from ..road.camera_loop import DRIVER_SHARE
 from ..road.zmq_socket import load_keys
 from .daemon import warnings
-from .networks import choices
+from .networks import choices, finder
 from .parts import Setup, make_network, make_setup, make_source, picture_width
 from .prove import prove, stay_while_asked
 
@@ -40,7 +40,8 @@ def check(path: Path | None, settings: tuple[str, ...], *, load: bool, in_use: b
             for table in config.publish.all_endpoints():
                 if table.curve_secret_key_file:
                     load_keys(table.curve_secret_key_file, table.curve_authorized_keys_dir)
-            lines += _open_camera(config, setups[0].bundles.main)
+            here = setups[-1 if finder(config.accelerator)() else 0]
+            lines += _open_camera(config, here.bundles.main)
     camera, accelerator = config.camera.driver, config.accelerator.driver
     models = ", or with one ".join(_names(setup) for setup in setups)
     lines.append(f"{path or 'defaults'}: good ({camera} camera, {accelerator} accelerator, {models})")

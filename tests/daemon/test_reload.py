@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -170,6 +172,30 @@ def test_a_network_that_does_not_pass_its_trial_is_not_taken_for_it(
     assert waiting.road.pipeline.accelerator is accelerator
     assert "it crashes; export it again; the running configuration stays" in words()
     masks(waiting.road)
+
+
+@pytest.mark.parametrize(
+    ("line", "other", "network_is_made_anew"),
+    [
+        ('title = "', 'title = "Now ', False),
+        ("[mask]", '[runtime]\nx86_64 = "tflite-runtime"\n[mask]', True),
+        ('encoding = "u8"', 'encoding = "scores"\nthreshold = 0.25', True),
+    ],
+)
+def test_whatever_of_a_bundle_changes_what_runs_is_taken_over(
+    running: Any, tmp_path: Path, line: str, other: str, network_is_made_anew: bool
+) -> None:
+    shutil.copytree(MODELS / "threshold-32", tmp_path / "own")
+    running.config = config(f"model.bundle={tmp_path / 'own'}")
+    reload(running)
+    before, running.accelerator = running.road.pipeline.accelerator, EchoAccelerator()
+    manifest = tmp_path / "own" / "model.toml"
+    text = manifest.read_text()
+    assert text.count(line) == 1
+    manifest.write_text(text.replace(line, other))
+    reload(running)
+    assert (running.road.pipeline.accelerator is not before) is network_is_made_anew
+    masks(running.road)
 
 
 def test_a_request_during_a_reload_makes_another_one_after_it_and_both_together_are_finished_once(
