@@ -70,7 +70,6 @@ INFO_FIELDS: dict[str, Any] = {
     "session": int,
     "backend": str,
     "model": {"id": str, "sha256": str, "title": str, "licence": str},
-    "runtime": str,
     "labels": [str],
     "persons": [int],
     "input": {"width": int, "height": int, "pixel_format": str},

@@ -40,6 +40,10 @@ class Accelerator(ABC):
     #: How long the answer to the oldest frame in flight may take, in s: declared, or measured by ``open``.
     #: After three times that without a mask (2 s at least) the accelerator is given up.
     answer_limit_s: float = 1.0
+    #: Which device it wants, to compare: of another setting it is another.
+    wanted_device: object = None
+    #: That device was opened once since this process began, so that its absence is a loss.
+    was_there: bool = False
     #: Grows with every sign that a long ``open`` or ``collect`` gets on, such as a piece of a model uploaded.
     progress: int = 0
 
@@ -59,11 +63,16 @@ class Accelerator(ABC):
 
     @classmethod
     def finder(cls, driver: str, options: dict[str, Any]) -> Callable[[], bool]:
-        """Of one that falls back: tells whether the preferred one is plugged in; cheap, opens nothing."""
+        """Of one that falls back: tells whether there is a preferred one; cheap, opens nothing.
+
+        It is plugged in, or it is named by a setting, so that it is missed where it is not.
+        """
         raise NotImplementedError
 
-    def succeed(self, former: Accelerator) -> None:  # noqa: B027 - most have nothing to remember
+    def succeed(self, former: Accelerator) -> None:
         """Called before ``open`` with the one that it takes the place of: what it should remember of that."""
+        if former.wanted_device == self.wanted_device:
+            self.was_there = former.was_there
 
     @classmethod  # noqa: B027 - most need nothing
     def prepare(cls, bundle: ModelBundle, driver: str, options: dict[str, Any]) -> None:

@@ -70,6 +70,7 @@ class AutoAccelerator(Accelerator):
         self._preferred = preferred
         self._fallback = fallback
         self._options = options
+        self.wanted_device = preferred.wanted_device
         # Where each frame in flight went, oldest first: answers must come back in this order.
         self._order: deque[Accelerator] = deque()
         self._sent = Flag()
@@ -84,7 +85,6 @@ class AutoAccelerator(Accelerator):
         #: Why the stand-in serves in place of one that was there; empty if there was none.
         self._reason = ""
         self._changes = 0
-        self._was_there = False
         self._served_from = 0.0
         self._left_alone_s = 0.0
         self._quiet = Quiet()
@@ -120,15 +120,10 @@ class AutoAccelerator(Accelerator):
         return usb_finder(options["usb"])
 
     def succeed(self, former: Accelerator) -> None:
-        """One that was there before a reload, and is wanted still, was there."""
-        if isinstance(former, AutoAccelerator) and former._device == self._device:
-            self._was_there = former._was_there
+        """Also why the one that is wanted still is missed."""
+        super().succeed(former)
+        if isinstance(former, AutoAccelerator) and former.wanted_device == self.wanted_device:
             self._reason = former._reason
-
-    @property
-    def _device(self) -> object:
-        """Which one is preferred, to compare."""
-        return getattr(self._preferred, "wanted_device", None)
 
     @classmethod
     def prepare(cls, bundle: ModelBundle, driver: str, options: dict[str, Any]) -> None:
@@ -228,7 +223,7 @@ class AutoAccelerator(Accelerator):
 
     def _take_preferred(self) -> None:
         """From now on frames go there."""
-        self._was_there = True
+        self.was_there = True
         self._reason = ""
         self._served_from = time.monotonic()
         self._watch = MaskWatch(self._served_from)
@@ -272,7 +267,7 @@ class AutoAccelerator(Accelerator):
         try:
             return self._preferred.open()
         except AbsentError as error:
-            if self._was_there:
+            if self.was_there:
                 self._miss(self._reason or str(error))
             else:
                 self._reason = ""

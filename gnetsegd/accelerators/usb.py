@@ -88,7 +88,12 @@ def usb_id(options: UsbOptions) -> tuple[int, int]:
 
 
 def usb_finder(options: UsbOptions, backend: Any = None) -> Callable[[], bool]:
-    """Tells whether one is plugged in that ``options`` would take; no where pyusb or libusb cannot tell."""
+    """Tells whether one is plugged in that ``options`` would take; no where pyusb or libusb cannot tell.
+
+    One that is named by its serial number counts as there, since it is missed where it is not.
+    """
+    if options.serial:
+        return lambda: True
     attachments = Attachments(usb_id(options), backend, list_devices)
 
     def is_there() -> bool:
@@ -128,7 +133,6 @@ class UsbAccelerator(Accelerator):
         self.answer_limit_s = options.answer_timeout_s
         self._backend = backend
         self._usb_id = usb_id(options)
-        #: Which one this is: of another setting it is another.
         self.wanted_device = (options.id, options.serial)
         self._attachments = Attachments(self._usb_id, backend)
         #: The device that served last: preferred when several are there.
@@ -179,6 +183,7 @@ class UsbAccelerator(Accelerator):
             )
         self._depth = min(session.capabilities.slots, self._options.frames_in_flight)
         self._last_serial = port.serial
+        self.was_there = True
         if port.attachment != self._served:
             self._served = port.attachment
             self._patience.forget()

@@ -13,7 +13,10 @@ LOOK_S = 0.5
 
 
 class Arrival:
-    """Looks for it in a thread of its own, only while it would change something; ``wake`` is called then."""
+    """Looks for it in a thread of its own, only while it would change something; ``wake`` is called then.
+
+    Where nothing came of it, since the reload failed, the next one that is plugged in is told again.
+    """
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
@@ -28,8 +31,9 @@ class Arrival:
         self.stop()
         self._setup = setup
         if setup.until_one_comes:
-            self._stop = threading.Event()
-            arguments = (networks.finder(setup.config.accelerator), self._stop)
+            # Both of its own: a thread that is just ending tells nobody any more.
+            self._stop, self._found = threading.Event(), threading.Event()
+            arguments = (networks.finder(setup.config.accelerator), self._stop, self._found)
             threading.Thread(target=self._look, args=arguments, name="arrival", daemon=True).start()
 
     def take(self) -> bool:
@@ -40,11 +44,13 @@ class Arrival:
 
     def stop(self) -> None:
         self._stop.set()
-        self._found.clear()
+        self._found = threading.Event()
 
-    def _look(self, is_there: Callable[[], bool], stop: threading.Event) -> None:
+    def _look(self, is_there: Callable[[], bool], stop: threading.Event, found: threading.Event) -> None:
+        was_there = False
         while not stop.wait(LOOK_S):
-            if is_there():
-                self._found.set()
+            there = is_there()
+            if there and not was_there:
+                found.set()
                 self._wake()
-                return
+            was_there = there

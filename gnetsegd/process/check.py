@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ..cameras import CaptureRequest, pyav
 from ..config import Config, find_file
 from ..config import load as load_config
-from ..errors import GnetsegError, TransientError
+from ..errors import TransientError
 from ..model import ModelBundle
 from ..road import zmq_endpoints
 from ..road.camera_loop import DRIVER_SHARE
 from ..road.zmq_socket import load_keys
 from .daemon import warnings
-from .networks import choices
+from .networks import choices, finder
 from .parts import Setup, make_network, make_setup, make_source, picture_width
-from .prove import prove
+from .prove import prove, stay_while_asked
 
 
 def check(path: Path | None, settings: tuple[str, ...], *, load: bool, in_use: bool) -> list[str]:
@@ -34,14 +33,15 @@ def check(path: Path | None, settings: tuple[str, ...], *, load: bool, in_use: b
     lines = [f"warning: {words}" for words in warnings(config, 0.0)]
     if load:
         for setup in setups:
-            prove(setup.bundles.fallback, config.accelerator, _stay_while_asked)
+            prove(setup.bundles.fallback, config.accelerator, stay_while_asked)
         if config.publish.images:
             pyav.load("publish.images")
         if not in_use:
             for table in config.publish.all_endpoints():
                 if table.curve_secret_key_file:
                     load_keys(table.curve_secret_key_file, table.curve_authorized_keys_dir)
-            lines += _open_camera(config, setups[0].bundles.main)
+            here = setups[-1 if finder(config.accelerator)() else 0]
+            lines += _open_camera(config, here.bundles.main)
     camera, accelerator = config.camera.driver, config.accelerator.driver
     models = ", or with one ".join(_names(setup) for setup in setups)
     lines.append(f"{path or 'defaults'}: good ({camera} camera, {accelerator} accelerator, {models})")
@@ -51,16 +51,6 @@ def check(path: Path | None, settings: tuple[str, ...], *, load: bool, in_use: b
 def _names(setup: Setup) -> str:
     main, fallback = setup.bundles
     return main.id if main is fallback else f"{main.id} and {fallback.id} in its stead"
-
-
-#: Whoever asked, as the parent of this process.
-_ASKED_BY = os.getppid()
-
-
-def _stay_while_asked() -> None:
-    """A daemon that ends in the midst of a reload leaves nobody who wants to know."""
-    if os.getppid() != _ASKED_BY:
-        raise GnetsegError("whoever asked for the check has ended")
 
 
 def _open_camera(config: Config, bundle: ModelBundle) -> list[str]:

@@ -133,7 +133,7 @@ class Daemon:
                 arrival.follow(reloader.setup)
                 if arrival.take():
                     log.info("accelerator: the first one has come; the networks for it are taken")
-                    reloader.request()
+                    reloader.take_accelerator()
             self._publisher.poll_subscriptions()
             attention.follow(reloader.setup.config.idle, now)
             if not self._ready and road.pipeline.state == "running" and road.camera.attempts:

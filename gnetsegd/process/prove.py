@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import resource
 import select
 import signal
@@ -142,30 +143,73 @@ def check_in_child(path: str | None, settings: tuple[str, ...]) -> None:
     Raises ``GnetsegError`` with its sentence. The file may be a pipe that nobody writes to, lie in a dead
     network folder or crash a parser: nothing of that touches this process.
     """
-    import subprocess
-
-    command = [sys.executable, "-m", "gnetsegd", "check-config", *([path] if path else []), "--running"]
+    command = ["gnetsegd", "check-config", *([path] if path else []), "--running"]
     for setting in settings:
         command += ["--set", setting]
+    _in_fresh_process(command, b"", f"{path} could not be read and checked", f"checking {path}")
+
+
+def prove_in_fresh_process(bundle: ModelBundle, section: AcceleratorConfig) -> None:
+    """As ``prove``, from a process that has threads, where a fork is no trial.
+
+    Raises ``GnetsegError`` with the sentence.
+    """
+    what = f"model {bundle.id}"
+    given = pickle.dumps((bundle, section))  # for this module's own main, and from nobody else
+    _in_fresh_process([__name__], given, f"{what}: it could not be tried", f"{what}: its trial")
+
+
+def _in_fresh_process(module: list[str], given: bytes, not_done: str, what: str) -> None:
+    """Run ``python -m`` with ``module`` and its arguments, ``given`` on its standard input.
+
+    Raises ``GnetsegError`` with the last line that it said where it fails; ``not_done`` begins the sentence
+    where it takes too long, ``what`` the one where it ends without a word.
+    """
+    import subprocess
+
     environment = {
         name: value for name, value in os.environ.items() if name not in ("NOTIFY_SOCKET", "JOURNAL_STREAM")
     }
     limit_s = PROVE_LIMIT_S + CHECK_EXTRA_S
     try:
         done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", *module],
+            input=given,
             capture_output=True,
             env=environment,
             timeout=limit_s,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise GnetsegError(f"{path} could not be read and checked within {limit_s:g} s") from None
+        raise GnetsegError(f"{not_done} within {limit_s:g} s") from None
     if done.returncode == 0:
         return
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
     sentence = lines[-1].removeprefix("gnetsegd: ") if lines else ""
     if done.returncode < 0:
-        sentence = f"checking {path} ended with {signal.Signals(-done.returncode).name}"
-    raise GnetsegError(sentence or f"checking {path} ended with {done.returncode}", abs(done.returncode))
+        sentence = f"{what} ended with {signal.Signals(-done.returncode).name}"
+    raise GnetsegError(sentence or f"{what} ended with {done.returncode}", abs(done.returncode))
+
+
+#: Whoever wants to know, as the parent of this process.
+_ASKED_BY = os.getppid()
+
+
+def stay_while_asked() -> None:
+    """Raises in a process whose parent has ended: that leaves nobody who wants to know."""
+    if os.getppid() != _ASKED_BY:
+        raise GnetsegError("whoever asked for the check has ended")
+
+
+def _main() -> int:
+    bundle, section = pickle.load(sys.stdin.buffer)
+    try:
+        prove(bundle, section, stay_while_asked)
+    except GnetsegError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

@@ -23,7 +23,7 @@ from ..road.road import Network, Road, Source
 from . import logs
 from .networks import finder
 from .parts import Setup, in_use, make_network, make_setup, make_source, picture_width
-from .prove import check_in_child
+from .prove import check_in_child, prove_in_fresh_process
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,14 @@ class Reloader:
         if self._thread is not None:
             self._again = True
             return
-        self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
+        self._begin(self._reload)
+
+    def take_accelerator(self) -> None:
+        """Begin to take the networks for the first accelerator, which has come; not while ``busy``."""
+        self._begin(self._take_accelerator)
+
+    def _begin(self, work: Callable[[], None]) -> None:
+        self._thread = threading.Thread(target=self._run, args=(work,), name="reload", daemon=True)
         self._thread.start()
 
     def finished(self) -> bool:
@@ -85,13 +92,9 @@ class Reloader:
             return False
         return True
 
-    def _run(self) -> None:
+    def _run(self, work: Callable[[], None]) -> None:
         try:
-            path = find_file(self._path)
-            check_in_child(str(path) if path else None, self._settings)
-            config = load_config(path, self._settings)
-            self._accelerator_seen = self._accelerator_seen or finder(config.accelerator)()
-            self._apply(make_setup(config, self._accelerator_seen))
+            work()
         except GnetsegError as error:
             log.error("reload: %s; the running configuration stays", error)
         except Exception as error:
@@ -99,6 +102,22 @@ class Reloader:
         else:
             log.info("reload: done")
         self._wake()
+
+    def _reload(self) -> None:
+        path = find_file(self._path)
+        check_in_child(str(path) if path else None, self._settings)
+        config = load_config(path, self._settings)
+        was_there = self._road.parts[1].accelerator.was_there
+        self._accelerator_seen = self._accelerator_seen or was_there or finder(config.accelerator)()
+        self._apply(make_setup(config, self._accelerator_seen))
+
+    def _take_accelerator(self) -> None:
+        """With the configuration in force: its file may just be edited."""
+        config = self.setup.config
+        self._accelerator_seen = True
+        new = make_setup(config, self._accelerator_seen)
+        prove_in_fresh_process(new.bundles.fallback, config.accelerator)
+        self._apply(new)
 
     def _apply(self, new: Setup) -> None:
         old = self.setup
@@ -160,9 +179,9 @@ def _other_network(new: Setup, old: Setup) -> bool:
     )
 
 
-def _promise(bundle: ModelBundle) -> tuple[object, ...]:
-    """What a road is built for; titles and licences are words."""
-    return bundle.sha256, bundle.input, bundle.mask, bundle.labels
+def _promise(bundle: ModelBundle) -> ModelBundle:
+    """What a road is built for: all but words, and which labels are persons."""
+    return attrs.evolve(bundle, id="", title="", licence="", path=Path(), content=b"", persons=())
 
 
 def _check_rebind(new: Config, old: Config) -> None:

@@ -104,9 +104,10 @@ class Scripted(EchoAccelerator):
 class Pair:
     """An ``auto`` of two scripted ones, and what a road does with it."""
 
-    def __init__(self, clock: Clock, pauses: list[float]) -> None:
+    def __init__(self, clock: Clock, pauses: list[float], wanted_device: object = None) -> None:
         self.clock = clock
         self.usb, self.standin = Scripted("usb", clock), Scripted("standin", clock)
+        self.usb.wanted_device = wanted_device
         self.auto = AutoAccelerator(self.usb, self.standin, AutoOptions())
         self.auto._stop = clock  # type: ignore[assignment]
         self._pauses = pauses
@@ -187,20 +188,35 @@ def test_on_a_machine_that_never_had_one_there_is_no_flag_no_reason_no_line_and_
     assert len(pair.usb.asked) <= 2, "to look for one costs next to nothing"
 
 
-def test_after_a_reload_one_that_was_lost_is_lost_still_and_another_one_never_was(pair: Pair) -> None:
-    for wanted, missed in (("1209:0001", True), ("1209:0002", False)):
-        pair.usb.wanted_device = ("1209:0001", "")  # type: ignore[attr-defined]
-        pair.usb.plug()
-        pair.auto.open()
-        assert pair.mask().backend == "usb"
-        pair.lose_the_device()
-        after = Pair(pair.clock, pair._pauses)
-        after.usb.wanted_device = (wanted, "")  # type: ignore[attr-defined]
-        after.usb.attached = NOWHERE
-        after.auto.succeed(pair.auto)
-        after.auto.open()
-        assert after.mask().fallback is missed
-        assert bool(after.reason) is missed
+@pytest.mark.parametrize(("wanted", "missed"), [("1209:0001", True), ("1209:0002", False)])
+def test_after_a_reload_one_that_was_lost_is_lost_still_and_another_one_never_was(
+    pair: Pair, wanted: str, missed: bool
+) -> None:
+    before = Pair(pair.clock, pair._pauses, ("1209:0001", ""))
+    before.auto.open()
+    assert before.mask().backend == "usb"
+    before.lose_the_device()
+    after = Pair(pair.clock, pair._pauses, (wanted, ""))
+    after.usb.attached = NOWHERE
+    after.auto.succeed(before.auto)
+    assert bool(after.reason) is missed
+    after.auto.open()
+    assert after.mask().fallback is missed
+    assert ("the device is gone" in after.reason) is missed
+
+
+@pytest.mark.parametrize("was_there", [True, False])
+def test_one_that_was_lost_under_a_driver_of_its_own_is_missed_after_a_reload_to_auto(
+    pair: Pair, was_there: bool
+) -> None:
+    alone = Scripted("usb", pair.clock)
+    alone.wanted_device, alone.was_there = ("1209:0001", ""), was_there
+    after = Pair(pair.clock, pair._pauses, ("1209:0001", ""))
+    after.usb.attached = NOWHERE
+    after.auto.succeed(alone)
+    after.auto.open()
+    assert after.mask().fallback is was_there
+    assert bool(after.reason) is was_there
 
 
 def test_one_that_is_there_and_cannot_be_used_is_flagged_with_its_reason_and_logged_once(

@@ -169,7 +169,6 @@ class FakePublisher:
             "session": self.session,
             "backend": "standin",
             "model": {"id": "fake", "sha256": HASH.hex() * 2, "title": "A fake", "licence": "none"},
-            "runtime": "",
             "labels": self.labels,
             "persons": self.persons,
             "input": {"width": 64, "height": 48, "pixel_format": "Y"},

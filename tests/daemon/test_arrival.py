@@ -45,6 +45,7 @@ def test_it_is_told_once_when_it_comes_and_wakes_the_main_thread(found: Any) -> 
     assert found.woken.wait(10)
     assert arrival.take()
     assert not arrival.take()
+    arrival.stop()
 
 
 def test_nothing_is_looked_for_where_it_would_change_nothing(found: Any) -> None:
@@ -65,6 +66,26 @@ def test_after_a_reload_that_no_longer_wants_it_an_arrival_is_nothing(found: Any
     assert not arrival.take()
 
 
+def test_where_nothing_came_of_it_the_next_one_that_is_plugged_in_is_told_again(found: Any) -> None:
+    arrival, same = Arrival(found.woken.set), setup(True)
+    found.there.set()
+    arrival.follow(same)
+    assert found.woken.wait(10)
+    assert arrival.take()
+    found.woken.clear()
+    arrival.follow(same)  # the reload has failed: the setup is that of before
+    assert looks(found, 20)
+    assert not arrival.take(), "the one that is there was tried"
+    found.there.clear()
+    while found.asked.acquire(blocking=False):
+        pass
+    assert looks(found, 2), "one look at least has seen that it is gone"
+    found.there.set()
+    assert found.woken.wait(10)
+    assert arrival.take()
+    arrival.stop()
+
+
 def test_the_same_setup_starts_no_second_look(found: Any) -> None:
     arrival, same = Arrival(found.woken.set), setup(True)
     found.there.set()
@@ -75,3 +96,4 @@ def test_the_same_setup_starts_no_second_look(found: Any) -> None:
     found.woken.clear()
     arrival.follow(same)
     assert not found.woken.wait(0.05), "and not found again"
+    arrival.stop()

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from gnetsegd.cameras import CameraInfo, CaptureRequest
 from gnetsegd.errors import GnetsegError, PermanentError, TransientError
 from gnetsegd.process import check as module
 from gnetsegd.process.check import check
 from gnetsegd.road.road import Source
 
-from ..road.fakes import Script
+from ..road.fakes import Script, ScriptedCamera
 from .conftest import MODELS
 
 pytestmark = pytest.mark.runtime
@@ -74,6 +75,26 @@ def test_the_camera_is_opened_once_and_closed_again(monkeypatch: pytest.MonkeyPa
     script = camera(monkeypatch, Script([0]))
     assert checked()[-1].startswith("defaults: good")
     assert (script.opened, script.closed) == (1, 1)
+
+
+@pytest.mark.parametrize(("serial", "picture"), [("", "YUV444 256x256"), ("seven", "Y 224x224")])
+def test_the_camera_is_opened_for_the_network_that_would_run_just_now(
+    monkeypatch: pytest.MonkeyPatch, serial: str, picture: str
+) -> None:
+    asked: list[str] = []
+
+    class Noted(ScriptedCamera):
+        def open(self, request: CaptureRequest) -> CameraInfo:
+            asked.append(f"{request.spec.pixel_format} {request.spec.width}x{request.spec.height}")
+            return super().open(request)
+
+    monkeypatch.setattr(
+        module, "make_source", lambda config: Source(config.camera, lambda: Noted(Script([0])))
+    )
+    monkeypatch.setattr(module, "prove", lambda *_: None)
+    settings = ("camera.driver=pattern", "accelerator.usb.id=dead:beef", f"accelerator.usb.serial={serial}")
+    check(None, settings, load=True, in_use=False)
+    assert asked == [picture]
 
 
 def test_a_camera_that_is_busy_or_not_plugged_in_is_a_warning_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,10 @@ import pytest
 
 from gnetsegd.accelerators import Accelerator
 from gnetsegd.config import AcceleratorConfig
-from gnetsegd.errors import ModelError, PermanentError, TransientError
+from gnetsegd.errors import GnetsegError, ModelError, PermanentError, TransientError
 from gnetsegd.model import load_bundle
 from gnetsegd.process import prove as module
-from gnetsegd.process.prove import check_in_child, prove
+from gnetsegd.process.prove import check_in_child, prove, prove_in_fresh_process
 
 from .conftest import MODELS
 
@@ -144,6 +144,14 @@ def test_the_stand_ins_own_trial_finds_what_the_real_network_would_say() -> None
     prove(BUNDLE, config, lambda: None)
     with pytest.raises(PermanentError, match="of its tensors are float"):
         prove(load_bundle(str(MODELS / "float")), config, lambda: None)
+
+
+def test_a_trial_in_a_fresh_process_says_what_one_in_a_forked_child_says() -> None:
+    config = AcceleratorConfig(driver="standin", options={"standin": _options("standin")})
+    prove_in_fresh_process(BUNDLE, config)
+    with pytest.raises(GnetsegError, match=r"^model float: \d+ of its tensors are float") as raised:
+        prove_in_fresh_process(load_bundle(str(MODELS / "float")), config)
+    assert raised.value.exit_code == 65
 
 
 def _options(driver: str) -> Any:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -117,6 +119,83 @@ def test_who_named_a_network_and_then_leaves_the_choice_gets_no_pair_without_an_
     reload(running)
     assert running.reloader.setup.until_one_comes
     assert running.reloader.setup.bundles.main.id == "person"
+
+
+def test_an_accelerator_that_was_there_once_is_not_forgotten_by_who_leaves_the_choice_later(
+    running: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EchoAccelerator, "was_there", True)
+    running.config = config("model.bundle=auto", "accelerator.driver=auto", "accelerator.usb.id=dead:beef")
+    reload(running)
+    assert not running.reloader.setup.until_one_comes
+    assert running.reloader.setup.bundles.main.id == "gnetseg-large-224y"
+
+
+@pytest.fixture
+def waiting(running: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """It runs without an accelerator; ``proven`` is what is tried for one that comes."""
+    running.config = config("model.bundle=auto", "accelerator.driver=auto", "accelerator.usb.id=dead:beef")
+    reload(running)
+    running.checked, running.proven = 0, []
+    monkeypatch.setattr(module, "prove_in_fresh_process", lambda bundle, _: running.proven.append(bundle.id))
+    running.accelerator = EchoAccelerator()
+    return running
+
+
+def take(running: Any) -> None:
+    running.reloader.take_accelerator()
+    wait_until(running.reloader.finished)
+
+
+def test_the_first_accelerator_that_comes_changes_the_networks_and_reads_no_file(waiting: Any) -> None:
+    before, waiting.config = waiting.reloader.setup, config("camera.fps=50")
+    take(waiting)
+    setup = waiting.reloader.setup
+    assert setup.config is before.config
+    assert [bundle.id for bundle in setup.bundles] == ["gnetseg-large-224y", "person-gray"]
+    assert not setup.until_one_comes
+    assert waiting.road.pipeline.accelerator is waiting.accelerator
+    assert (waiting.checked, waiting.proven) == (0, ["person-gray"])
+    masks(waiting.road)
+
+
+def test_a_network_that_does_not_pass_its_trial_is_not_taken_for_it(
+    waiting: Any, words: Words, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise PermanentError("model person-gray: it crashes; export it again")
+
+    monkeypatch.setattr(module, "prove_in_fresh_process", fail)
+    before, accelerator = waiting.reloader.setup, waiting.road.pipeline.accelerator
+    take(waiting)
+    assert waiting.reloader.setup is before
+    assert waiting.road.pipeline.accelerator is accelerator
+    assert "it crashes; export it again; the running configuration stays" in words()
+    masks(waiting.road)
+
+
+@pytest.mark.parametrize(
+    ("line", "other", "network_is_made_anew"),
+    [
+        ('title = "', 'title = "Now ', False),
+        ("[mask]", '[runtime]\nx86_64 = "tflite-runtime"\n[mask]', True),
+        ('encoding = "u8"', 'encoding = "scores"\nthreshold = 0.25', True),
+    ],
+)
+def test_whatever_of_a_bundle_changes_what_runs_is_taken_over(
+    running: Any, tmp_path: Path, line: str, other: str, network_is_made_anew: bool
+) -> None:
+    shutil.copytree(MODELS / "threshold-32", tmp_path / "own")
+    running.config = config(f"model.bundle={tmp_path / 'own'}")
+    reload(running)
+    before, running.accelerator = running.road.pipeline.accelerator, EchoAccelerator()
+    manifest = tmp_path / "own" / "model.toml"
+    text = manifest.read_text()
+    assert text.count(line) == 1
+    manifest.write_text(text.replace(line, other))
+    reload(running)
+    assert (running.road.pipeline.accelerator is not before) is network_is_made_anew
+    masks(running.road)
 
 
 def test_a_request_during_a_reload_makes_another_one_after_it_and_both_together_are_finished_once(

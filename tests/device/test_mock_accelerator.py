@@ -101,7 +101,7 @@ def test_a_socket_that_a_killed_process_left_is_replaced_and_any_other_file_is_n
 class Daemon:
     """``gnetsegd run`` on the mock, in a process of its own."""
 
-    def __init__(self, folder: Path, driver: str, *settings: str) -> None:
+    def __init__(self, folder: Path, driver: str, *settings: str, file: Path | None = None) -> None:
         install(folder / "plugins")
         self.remote = folder / "remote"
         self.endpoint = endpoint = f"ipc://{folder}/m.sock"
@@ -110,7 +110,7 @@ class Daemon:
             f'publish.endpoints=["{endpoint}"]',
             f"accelerator.driver={driver}", f'accelerator.{driver}.remote_socket="{self.remote}"', *settings,
         ]  # fmt: skip
-        command = [sys.executable, "-m", "gnetsegd", "run"]
+        command = [sys.executable, "-m", "gnetsegd", "run", *(["--config", str(file)] if file else [])]
         for setting in options:
             command += ["--set", setting]
         path = [str(folder / "plugins"), str(ROOT), str(ROOT / "firmware")]
@@ -147,8 +147,8 @@ class Daemon:
 def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
     started: list[Daemon] = []
 
-    def make(*arguments: str) -> Daemon:
-        started.append(Daemon(tmp_path, *arguments))
+    def make(*arguments: str, file: Path | None = None) -> Daemon:
+        started.append(Daemon(tmp_path, *arguments, file=file))
         return started[-1]
 
     yield make
@@ -203,6 +203,25 @@ def test_the_first_accelerator_that_comes_brings_its_own_network_and_one_in_its_
     log = daemon.close()
     assert log.count("the first one has come") == 1
     assert "Traceback" not in log
+
+
+@pytest.mark.timeout(120)
+def test_an_accelerator_that_comes_while_somebody_edits_the_configuration_is_taken_with_the_one_in_force(
+    start: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    file = tmp_path / "gnetsegd.toml"
+    file.write_text("[idle]\nlinger_s = 50.0\n")
+    daemon = start(
+        "mock", "accelerator.standin.threads=1", "model.bundle=auto", "accelerator.mock.plugged=false",
+        "accelerator.mock.has_model=false", file=file,
+    )  # fmt: skip
+    daemon.wait_for("standin")
+    file.write_text("[idle]\nlinger_")
+    ask(daemon.remote, "plug")
+    daemon.wait_for("usb")
+    assert daemon.info("usb") == ("gnetseg-large-224y", 224, "Y")
+    log = daemon.close()
+    assert str(file) not in log, "it is nobody's business but a reload's"
 
 
 def test_a_fault_that_there_is_not_is_told_in_one_sentence(start: Callable[..., Daemon]) -> None:

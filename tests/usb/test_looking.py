@@ -271,3 +271,23 @@ def test_where_nothing_can_tell_no_accelerator_is_waited_for(
     monkeypatch.setattr(usb_port, "SYSFS", tmp_path / "none")
     monkeypatch.setattr(usb_port, "find", failing)
     assert usb_finder(UsbOptions())() is False
+
+
+@pytest.mark.usefixtures("sysfs")
+def test_one_that_is_named_by_its_serial_number_is_looked_for_as_if_it_were_there() -> None:
+    assert usb_finder(UsbOptions(serial="7"))()
+    assert not usb_finder(UsbOptions())()
+
+
+def test_it_was_there_once_it_has_been_opened_and_not_before() -> None:
+    device = MockDevice(model=MODEL)
+    device.unplug()
+    accelerator = driver(device)
+    with pytest.raises(AbsentError):
+        accelerator.open()
+    assert not accelerator.was_there
+    device.plug()
+    accelerator.open()
+    device.unplug()
+    accelerator.close()
+    assert accelerator.was_there
