@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 EXTEND_S = 20.0
 #: A change is told at once, but not more often than so, in s.
 CHANGES_APART_S = 0.05
+#: ``info`` is told once more this long after a change, in s: a reader whose connection stood and whose
+#: subscription was still on its way has got neither the change nor the welcome.
+INFO_AGAIN_S = 1.0
 
 
 class Reporter:
@@ -41,6 +45,7 @@ class Reporter:
         self._sent_at = 0.0
         self._sent: tuple[object, ...] = ()
         self._info_of: tuple[object, ...] = ()
+        self._info_again = math.inf
         self._logged = self._waits = ("", "")
         self._quiet = Quiet(burst_lines=8)
 
@@ -53,23 +58,27 @@ class Reporter:
         # A change of the words alone, such as a counter in them, can wait for the next interval.
         told = (found.state, info, road.camera.info, setup.bundles, road.publisher.watched, ready)
         periodic = now >= self._due
+        again = periodic or now >= self._info_again
         if not periodic and (told == self._sent or now - self._sent_at < CHANGES_APART_S):
+            if again:
+                self._send_info(again, now)
             return False
         if periodic:
             self._due = now + setup.config.publish.status_interval_s
             self._rate.update(road.publisher.masks)
         self._sent, self._sent_at = told, now
-        self._send_info(periodic)
+        self._send_info(again, now)
         self.send_status(found)
         self._tell_systemd(found, backend, ready, achieved)
         self._log_change(found, backend)
         return periodic
 
-    def _send_info(self, periodic: bool) -> None:
+    def _send_info(self, anyway: bool, now: float) -> None:
         camera, model = self._road.camera.info, self._road.pipeline.info
         info_of = (camera, model, self._setup().bundles)
-        if camera is not None and model is not None and (info_of != self._info_of or periodic):
-            self._info_of = info_of
+        changed = info_of != self._info_of
+        if camera is not None and model is not None and (changed or anyway):
+            self._info_of, self._info_again = info_of, now + INFO_AGAIN_S if changed else math.inf
             self._road.publisher.send_info(self._info_body(camera, model))
 
     def _info_body(self, camera: Any, model: Any) -> dict[str, Any]:

@@ -74,6 +74,16 @@ def test_a_reload_that_changes_the_words_of_a_network_alone_is_told_at_once(talk
     assert [info["model"]["title"] for info in talk.out.infos][1:] == ["The same, in other words"]
 
 
+def test_a_changed_info_is_told_once_more_to_who_was_just_subscribing(talk: Any) -> None:
+    talk.setup = talk.setup._replace(
+        config=attrs.evolve(talk.setup.config, publish=attrs.evolve(talk.setup.config.publish, status_interval_s=60.0))
+    )
+    for now in range(1000, 1051):
+        talk.tick(now / 10)
+    assert len(talk.out.infos) == 2
+    assert len(talk.out.statuses) == 1
+
+
 def test_to_become_ready_is_a_change(talk: Any) -> None:
     talk.tick(100.0, ready=False)
     talk.tick(100.1, ready=True)
