@@ -163,6 +163,29 @@ def view(
 
 
 @cli.command()
+@click.option("--config", type=FILE, help="By default /etc/gnetsegd/presence.toml, if it is there.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Instead of what the file says.")
+@click.option("--exec", "command", help="A command to run at each change.")
+@click.option("--webhook", help="An address to POST each change to.")
+@click.option("--state", type=FILE, help="Folder for what was announced; by default the user's own.")
+def presence(
+    config: Path | None,
+    settings: tuple[str, ...],
+    command: str | None,
+    webhook: str | None,
+    state: Path | None,
+) -> None:
+    """Tell Home Assistant (MQTT), a command or an address whether somebody is there."""
+    from ..services.presence import config as configuration
+    from ..services.presence import run
+
+    given = [("service.exec", command), ("service.webhook", webhook)]
+    settings += tuple(f"{key}={json.dumps(value)}" for key, value in given if value is not None)
+    loaded = configuration.load(config, settings)
+    run.serve(loaded, state if state is not None else run.default_state_folder())
+
+
+@cli.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("name", default="gnetsegd", callback=_key_name)
 def keygen(folder: Path, name: str) -> None:
