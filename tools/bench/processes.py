@@ -1,4 +1,4 @@
-"""Daemons, services and servers as processes that end with the test."""
+"""Daemons, services and servers as processes, for benches and the tests of services."""
 
 from __future__ import annotations
 
