@@ -163,6 +163,28 @@ def view(
 
 
 @cli.command()
+@click.option("--endpoint", "endpoints", multiple=True, help="Of a daemon; else all of this machine.")
+@click.option("--address", default="127.0.0.1", show_default=True, help="To listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), default=9798, show_default=True)
+@click.option("--masks", is_flag=True, help="Read masks, too. It keeps the cameras awake.")
+@click.option(
+    "--zones", "zones_dir", type=FILE, default=Path("/var/lib/gnetsegd-view/zones"), help="The page's zones."
+)
+def exporter(endpoints: tuple[str, ...], address: str, port: int, masks: bool, zones_dir: Path) -> None:
+    """Serve metrics for Prometheus."""
+    from ..errors import PermanentError
+
+    try:
+        from ..services.exporter import run
+    except ImportError as error:
+        raise PermanentError(
+            f"the exporter needs prometheus_client ({clean(str(error))}): "
+            "apt install python3-prometheus-client, or pip install 'gnetsegd[exporter]'"
+        ) from None
+    run.serve(run.Options(endpoints, address, port, masks, zones_dir))
+
+
+@cli.command()
 @click.option("--config", type=FILE, help="By default /etc/gnetsegd/presence.toml, if it is there.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Instead of what the file says.")
 @click.option("--exec", "command", help="A command to run at each change.")
