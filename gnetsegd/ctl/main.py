@@ -245,6 +245,19 @@ def segment(
 
 
 @cli.command()
+@click.argument("source", type=FILE)
+@click.argument("target", type=FILE)
+@click.option("--model", "bundle", default="person", show_default=True, help="A bundle, as model.bundle.")
+@click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True, help="For the network.")
+def cutout(source: Path, target: Path, bundle: str, threads: int) -> None:
+    """Cut the persons out of one photo, SOURCE, into a PNG with alpha, TARGET. Needs no daemon."""
+    from .cutout import cut_out
+
+    share = cut_out(source, target, bundle, threads)
+    click.echo(f"{clean(str(target))}: {share:.0%} of the photo is person")
+
+
+@cli.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def cameras(as_json: bool) -> None:
     """List the cameras that are here, and the lines that choose each."""
