@@ -142,7 +142,7 @@ def test_a_photo_is_cut_out_where_its_person_is(tmp_path: Path) -> None:
     ("source", "target", "words", "code"),
     [
         ("nowhere.jpg", "out.png", "no such file", 66), ("text.jpg", "out.png", "cannot be decoded", 65),
-        ("photo.jpg", "nowhere/out.png", "cannot be written", 73), ("photo.jpg", ".", "name another file", 73),
+        ("photo.jpg", "nowhere/out.png", "cannot be written", 73), ("photo.jpg", ".", "name another", 73),
     ],
 )  # fmt: skip
 def test_a_cut_out_that_cannot_be_is_one_sentence(
