@@ -31,6 +31,10 @@ class Process:
             assert time.monotonic() < deadline, f"it never said {text!r}: {self.log.read_text()}"
             time.sleep(0.05)
 
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
     def kill(self) -> None:
         self._process.kill()
         self._process.wait(20)
