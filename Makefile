@@ -40,7 +40,7 @@ fuzz: .venv/.done
 # Against real servers (GStreamer's RTSP server, ffmpeg), which Debian's packages bring along: docs/testing.md.
 test-services: .venv/.done
 	@tools/setup/services-packages.sh
-	GNETSEGD_SERVICES=1 .venv/bin/python -m pytest tests/services/test_network_camera.py
+	GNETSEGD_SERVICES=1 .venv/bin/python -m pytest tests/services --ignore tests/services/test_browser.py
 
 # The page in a real browser.
 test-browser: .venv/.done

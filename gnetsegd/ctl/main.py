@@ -163,6 +163,51 @@ def view(
 
 
 @cli.command()
+@click.option("--endpoint", "endpoints", multiple=True, help="Of a daemon; else all of this machine.")
+@click.option("--address", default="127.0.0.1", show_default=True, help="To listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), default=9798, show_default=True)
+@click.option("--masks", is_flag=True, help="Read masks, too. It keeps the cameras awake.")
+@click.option(
+    "--zones", "zones_dir", type=FILE, default=Path("/var/lib/gnetsegd-view/zones"), help="The page's zones."
+)
+def exporter(endpoints: tuple[str, ...], address: str, port: int, masks: bool, zones_dir: Path) -> None:
+    """Serve metrics for Prometheus."""
+    from ..errors import PermanentError
+
+    try:
+        from ..services.exporter import run
+    except ImportError as error:
+        raise PermanentError(
+            f"the exporter needs prometheus_client ({clean(str(error))}): "
+            "apt install python3-prometheus-client, or pip install 'gnetsegd[exporter]'"
+        ) from None
+    run.serve(run.Options(endpoints, address, port, masks, zones_dir))
+
+
+@cli.command()
+@click.option("--config", type=FILE, help="By default /etc/gnetsegd/presence.toml, if it is there.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Instead of what the file says.")
+@click.option("--exec", "command", help="A command to run at each change.")
+@click.option("--webhook", help="An address to POST each change to.")
+@click.option("--state", type=FILE, help="Folder for what was announced; by default the user's own.")
+def presence(
+    config: Path | None,
+    settings: tuple[str, ...],
+    command: str | None,
+    webhook: str | None,
+    state: Path | None,
+) -> None:
+    """Tell Home Assistant (MQTT), a command or an address whether somebody is there."""
+    from ..services.presence import config as configuration
+    from ..services.presence import run
+
+    given = [("service.exec", command), ("service.webhook", webhook)]
+    settings += tuple(f"{key}={json.dumps(value)}" for key, value in given if value is not None)
+    loaded = configuration.load(config, settings)
+    run.serve(loaded, state if state is not None else run.default_state_folder())
+
+
+@cli.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("name", default="gnetsegd", callback=_key_name)
 def keygen(folder: Path, name: str) -> None:
@@ -197,6 +242,19 @@ def segment(
         for result in results:
             click.echo(implementation.told(result))
     sys.exit(next((result.exit for result in results if result.exit), 0))
+
+
+@cli.command()
+@click.argument("source", type=FILE)
+@click.argument("target", type=FILE)
+@click.option("--model", "bundle", default="person", show_default=True, help="A bundle, as model.bundle.")
+@click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True, help="For the network.")
+def cutout(source: Path, target: Path, bundle: str, threads: int) -> None:
+    """Cut the persons out of one photo, SOURCE, into a PNG with alpha, TARGET. Needs no daemon."""
+    from .cutout import cut_out
+
+    share = cut_out(source, target, bundle, threads)
+    click.echo(f"{clean(str(target))}: {share:.0%} of the photo is person")
 
 
 @cli.command()

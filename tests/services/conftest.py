@@ -14,6 +14,7 @@ IS_ASKED_FOR = os.environ.get("GNETSEGD_SERVICES") == "1"
 if IS_ASKED_FOR:
     sys.path.insert(0, str(Path(__file__).parent))
     sys.path.insert(0, str(Path(__file__).parents[1] / "client"))
+    sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "bench"))
 else:
     collect_ignore_glob = ["test_*.py"]
 

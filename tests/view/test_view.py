@@ -26,7 +26,7 @@ from fake_publisher import FakeDaemon, FakePublisher
 from PIL import Image
 from served_page import Page
 
-from gnetsegd.services.view import app, cameras, door, feed, guard, run
+from gnetsegd.services.view import app, door, feed, guard, run
 
 pytestmark = pytest.mark.runtime
 
@@ -256,7 +256,6 @@ def test_while_nobody_looks_no_mask_is_asked_for(
     serve: Serve, ipc_endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "LINGER_S", 0.2)
-    monkeypatch.setattr(cameras, "LISTEN_S", 0.3)
     with FakePublisher(ipc_endpoint) as publisher:
         page = serve(ipc_endpoint)
         page.ask("/cameras")

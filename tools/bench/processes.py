@@ -1,4 +1,4 @@
-"""Daemons, services and servers as processes that end with the test."""
+"""Daemons, services and servers as processes, for benches and the tests of services."""
 
 from __future__ import annotations
 
@@ -30,6 +30,10 @@ class Process:
             assert self._process.poll() is None, f"it ended: {self.log.read_text()}"
             assert time.monotonic() < deadline, f"it never said {text!r}: {self.log.read_text()}"
             time.sleep(0.05)
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
 
     def kill(self) -> None:
         self._process.kill()

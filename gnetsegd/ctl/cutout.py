@@ -1,0 +1,71 @@
+"""``gnetsegctl cutout``: the persons of one photo, cut out once. Needs no daemon."""
+
+from __future__ import annotations
+
+import io
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import PermanentError
+from ..files import check_replaceable, write_whole
+from ..model import load_bundle
+from ..text import clean
+from .segment import Segmenter, Wish
+
+#: A photo of more pixels is refused.
+MAX_PIXELS = 200 << 20
+
+
+def cut_out(source: Path, target: Path, bundle: str, threads: int) -> float:
+    """Write ``target``, a PNG with alpha, and return how much of the photo is person, 0 to 1.
+
+    ``PermanentError`` for a photo or a file that cannot be, or a network that knows no persons.
+    """
+    image_module, ops = _pillow()
+    shown = clean(str(target))
+    try:
+        check_replaceable(target)
+    except ValueError as error:
+        raise PermanentError(f"{shown}: {error}; name another file", os.EX_CANTCREAT) from None
+    persons = load_bundle(bundle).persons
+    if not persons:
+        raise PermanentError(f"the network {bundle} knows no persons; name another with --model")
+    segmenter = Segmenter(Wish(bundle, "png", False, threads))
+    try:
+        made = next(segmenter.masks(source, {}, set()), None)
+        labels = segmenter.info.labels
+    finally:
+        segmenter.close()
+    if made is None or made.labels is None:
+        raise PermanentError(f"{clean(str(source))}: no picture is in it; name a photo", os.EX_DATAERR)
+    person = np.isin(made.labels, [number for number, label in enumerate(labels) if label in persons])
+    try:
+        with image_module.open(source) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise PermanentError(f"{clean(str(source))}: it is too large; shrink it", os.EX_DATAERR)
+            photo = ops.exif_transpose(opened).convert("RGBA")
+    except PermanentError:
+        raise
+    except Exception as error:  # Pillow raises whatever a damaged file leads to
+        raise PermanentError(f"{clean(str(source))}: {clean(str(error))}", os.EX_DATAERR) from None
+    alpha = image_module.fromarray(person.astype(np.uint8) * 255).resize(photo.size, image_module.BILINEAR)
+    photo.putalpha(alpha)
+    file = io.BytesIO()
+    photo.save(file, "PNG")
+    try:
+        write_whole(target, file.getvalue())
+    except (OSError, ValueError) as error:
+        words = clean(str(getattr(error, "strerror", None) or error))
+        raise PermanentError(f"{shown}: cannot be written: {words}", os.EX_CANTCREAT) from None
+    return float(person.mean())
+
+
+def _pillow() -> tuple[Any, Any]:
+    try:
+        return import_module("PIL.Image"), import_module("PIL.ImageOps")
+    except ImportError:
+        raise PermanentError("this needs Pillow: apt install python3-pil, or pip install pillow") from None

@@ -1,0 +1,120 @@
+"""``gnetsegctl exporter``: serve metrics until it is ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import prometheus_client
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from ...client import MaskSubscriber, StatusSubscriber
+from ...errors import PermanentError
+from ...text import clean
+from .. import zones
+from ..here import MAX_CAMERAS, endpoints_here, listen
+from .masks import MaskMetrics, MaskReader
+from .metrics import Seen, families
+
+log = logging.getLogger(__name__)
+
+#: New cameras are looked for so often.
+LOOK_S = 15.0
+STOP_S = 2.0
+
+
+class Options(NamedTuple):
+    """As the command line has them; ``endpoints`` empty: all of this machine."""
+
+    endpoints: tuple[str, ...]
+    address: str
+    port: int
+    masks: bool
+    zones_dir: Path
+
+
+class Cameras(Collector):
+    """Asks at each scrape what the daemons said last; between two scrapes it does nothing."""
+
+    def __init__(self, options: Options, registry: CollectorRegistry) -> None:
+        self._options = options
+        self._lock = threading.Lock()
+        self._subscribers: dict[str, StatusSubscriber] = {}
+        self._known: set[tuple[str, str]] = set()
+        self._metrics = MaskMetrics(registry) if options.masks else None
+        self._readers: list[MaskReader] = []
+        registry.register(self)
+
+    def describe(self) -> list[Any]:
+        """Nothing: else the registry would ask the daemons already now."""
+        return []
+
+    def look(self) -> None:
+        """Take in the cameras that are new."""
+        for endpoint, names in listen(self._options.endpoints or endpoints_here()).items():
+            for camera in names:
+                if (endpoint, camera) not in self._known and len(self._known) < MAX_CAMERAS:
+                    self._known.add((endpoint, camera))
+                    self._add(endpoint, camera)
+
+    def _add(self, endpoint: str, camera: str) -> None:
+        name, number = camera, 1
+        while name in self._subscribers:
+            number += 1
+            name = f"{camera[:6]}-{number}"
+        subscriber = StatusSubscriber(endpoint, camera)
+        with self._lock:
+            self._subscribers[name] = subscriber
+        log.info("camera %s at %s", name, clean(endpoint))
+        if self._metrics is not None:
+            path = zones.path_of(self._options.zones_dir, name)
+            self._readers.append(
+                MaskReader(name, lambda: MaskSubscriber(endpoint, camera, False), path, self._metrics)
+            )
+
+    def collect(self) -> Iterator[Any]:
+        with self._lock:
+            seen = [
+                Seen(name, one.alive, one.status(), one.info()) for name, one in self._subscribers.items()
+            ]
+        yield from families(seen)
+
+    def stop(self) -> None:
+        for reader in self._readers:
+            reader.stop(STOP_S)
+        with self._lock:
+            for one in self._subscribers.values():
+                one.close()
+            self._subscribers.clear()
+
+
+def serve(options: Options) -> None:
+    """Until SIGTERM or SIGINT. ``PermanentError`` where the port cannot be used."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    ended = threading.Event()
+    end: Callable[..., None] = lambda *_: ended.set()  # noqa: E731
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    registry = CollectorRegistry()
+    cameras = Cameras(options, registry)
+    try:
+        cameras.look()
+        prometheus_client.start_http_server(options.port, options.address, registry)
+    except OSError as error:
+        raise PermanentError(
+            f"{clean(options.address)}:{options.port} cannot be used ({error.strerror}); "
+            "choose another with --address and --port",
+            os.EX_TEMPFAIL,
+        ) from None
+    log.info("metrics: http://%s:%d/metrics", options.address, options.port)
+    try:
+        while not ended.wait(LOOK_S):
+            cameras.look()
+    finally:
+        cameras.stop()

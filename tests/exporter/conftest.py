@@ -1,0 +1,8 @@
+"""A publisher without a daemon lies in tests/client."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "client"))
