@@ -34,8 +34,12 @@ def _camera(_context: click.Context, _parameter: click.Parameter, value: str) ->
 
 def _key_name(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     if not KEY_NAME.fullmatch(value):
-        raise click.BadParameter("a key's name is 1 to 64 of letters, digits, '_', '.' and '-'")
+        raise click.BadParameter("a name is 1 to 64 of letters, digits, '_', '.' and '-'")
     return value
+
+
+def _instance(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    return None if value is None else _key_name(context, parameter, value)
 
 
 def _keys(path: Path | None) -> tuple[bytes | None, bytes | None]:
@@ -197,6 +201,25 @@ def segment(
         for result in results:
             click.echo(implementation.told(result))
     sys.exit(next((result.exit for result in results if result.exit), 0))
+
+
+@cli.command()
+@click.option(
+    "--instance",
+    default=None,
+    metavar="NAME",
+    callback=_instance,
+    help="The unit gnetsegd@NAME in place of gnetsegd.",
+)
+@click.option("--json", "as_json", is_flag=True, help='As JSON: {"faults": [...]}.')
+def doctor(instance: str | None, as_json: bool) -> None:
+    """Find out what keeps masks from coming here, and say what to type. Silent, and 0, if nothing does.
+
+    As root it sees more: which program has the camera, and what the journal says.
+    """
+    from .doctor import examine
+
+    sys.exit(examine.show(instance or "", as_json))
 
 
 @cli.command()
