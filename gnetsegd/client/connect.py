@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 
 import zmq
 
+from ..curve import is_key
 from ..message import topic
 
 DEFAULT_ENDPOINT = "ipc:///run/gnetsegd/masks.sock"
@@ -15,8 +15,6 @@ DEFAULT_ENDPOINT = "ipc:///run/gnetsegd/masks.sock"
 QUEUE_MESSAGES = 256
 #: ZeroMQ pings a silent TCP peer so often, and reconnects when three go unanswered.
 HEARTBEAT_MS = 2000
-
-_Z85_KEY = re.compile(rb"[0-9a-zA-Z.:+=^!/*?&<>()\[\]{}@%$#-]{40}")
 
 
 def subscribe(
@@ -71,7 +69,7 @@ def _check_keys(server: bytes | None, public: bytes | None, secret: bytes | None
         # Without it CURVE is off, and all would be readable on the way.
         raise ValueError("a key pair of one's own needs the server's public key, too")
     for name, key in (("server", server), ("public", public), ("secret", secret)):
-        if key is not None and not _Z85_KEY.fullmatch(key):
+        if key is not None and not is_key(key):
             raise ValueError(f"the {name} key is no CURVE key: that is 40 characters of Z85")
 
 

@@ -46,7 +46,7 @@ def _keys(path: Path | None) -> tuple[bytes | None, bytes | None]:
     """(public, secret) of a CURVE key file; the secret only if it is in there."""
     if path is None:
         return None, None
-    from .keys import load
+    from ..curve import load
 
     return load(path)
 

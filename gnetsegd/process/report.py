@@ -51,7 +51,9 @@ class Reporter:
         info = road.pipeline.info
         backend = info.backend if info is not None else ""
         # A change of the words alone, such as a counter in them, can wait for the next interval.
-        told = (found.state, info, road.camera.info, setup.bundles, road.publisher.watched, ready)
+        publisher = road.publisher
+        keys, watched = publisher.keys_in_force(), publisher.watched
+        told = (found.state, info, road.camera.info, setup.bundles, watched, keys, ready)
         periodic = now >= self._due
         if not periodic and (told == self._sent or now - self._sent_at < CHANGES_APART_S):
             return False
@@ -116,6 +118,7 @@ class Reporter:
                 "fallback": model.fallback if model else False,
                 "fps": round(self._rate.fps, 2),
                 "subscribers": road.publisher.watched,
+                "keys": road.publisher.keys_in_force(),
                 "uptime_s": round(time.monotonic() - self._started, 3),
                 "timestamp_ns": time.monotonic_ns(),
                 "counters": road.counters(),

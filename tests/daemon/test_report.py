@@ -50,6 +50,7 @@ CHANGES = {
         road.pipeline, "info", dataclasses.replace(MODEL, backend="usb", fallback=True)
     ),
     "what the camera shows": lambda road: setattr(road.camera, "info", CAMERA._replace(fps=5.0)),
+    "who may read": lambda road: road.publisher.keys.append("0123456789abcdef"),
     "who watches": lambda road: setattr(road.publisher, "watched", False),
 }
 
