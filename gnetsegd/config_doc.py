@@ -49,8 +49,9 @@ Each socket takes at most 128 connections (fewer where few files may be open), a
 the first 128. A connection may hold 16 subscriptions, of at most 64 bytes each, and send 32 messages in 10 s:
 whoever sends more is cut. So is who speaks no ZMTP 3 (libzmq 4 or later), such as a browser or a port scan.
 
-Keys are read at the start: a client whose `.key` file was added gets masks, and one whose file was removed
-gets none any more, after `systemctl restart gnetsegd`. A reload does not look at them.
+The folder of permitted clients is followed: one whose `.key` file was added gets masks within two seconds,
+and one whose file was removed gets none any more; `gnetsegctl keys` makes and removes them
+([network.md](network.md)). The daemon's own key is read at the start.
 """
 
 CODES = """

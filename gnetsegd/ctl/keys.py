@@ -24,9 +24,9 @@ def make(folder: Path, name: str) -> None:
         with tempfile.TemporaryDirectory(dir=folder) as workshop:
             made = create_certificates(workshop, name)
             contents = [Path(file).read_bytes() for file in made]
-        _create(secret, contents[1], 0o600)
+        create(secret, contents[1], 0o600)
         try:
-            _create(public, contents[0], 0o644)
+            create(public, contents[0], 0o644)
         except OSError:
             secret.unlink()
             raise
@@ -45,7 +45,7 @@ def make(folder: Path, name: str) -> None:
     click.echo(f"{clean(str(public))}: give it to the other side\n{clean(str(secret))}: keep it here")
 
 
-def _create(file: Path, content: bytes, mode: int) -> None:
+def create(file: Path, content: bytes, mode: int) -> None:
     """A new file; ``FileExistsError`` for whatever stands there, a link that leads nowhere included."""
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:

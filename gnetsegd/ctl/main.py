@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import __version__, command_line
-from ..client import DEFAULT_ENDPOINT
+from ..client import DEFAULT_ENDPOINT, client_config
 from ..errors import ConfigError
 from ..message import CAMERA_NAME
 from ..text import clean
@@ -21,6 +21,8 @@ from .session import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .permitted import Place
 
 FILE = click.Path(path_type=Path)
 KEY_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
@@ -66,6 +68,7 @@ def _with_target(command: Callable[..., None]) -> Callable[..., None]:
         metavar="SECONDS",
         help="How long to wait for it.",
     )
+    @click.option("--client", type=FILE, help="A client's file, as keys show-client-config prints it.")
     @click.option("--server-key", type=FILE, help="CURVE: file with the daemon's public key (.key).")
     @click.option("--key", type=FILE, help="CURVE: file with your own keys (.key_secret).")
     @functools.wraps(command)
@@ -73,10 +76,18 @@ def _with_target(command: Callable[..., None]) -> Callable[..., None]:
         endpoint: str,
         camera: str,
         timeout: float,
+        client: Path | None,
         server_key: Path | None,
         key: Path | None,
         **options: Any,
     ) -> None:
+        if client is not None:
+            if server_key is not None or key is not None:
+                raise ConfigError("--client has the keys; leave --server-key and --key out", os.EX_USAGE)
+            given = client_config(client)
+            reach = Target(given.pop("endpoint", endpoint), given.pop("camera", camera), timeout, **given)
+            command(reach, **options)
+            return
         server_public, _ = _keys(server_key)
         public, secret = _keys(key)
         if key is not None and secret is None:
@@ -229,6 +240,84 @@ def cameras(as_json: bool) -> None:
     from .cameras import show
 
     show(as_json)
+
+
+@cli.group(cls=command_line.Commands)
+def keys() -> None:
+    """Who may read over the network. The running daemon takes each change over by itself."""
+
+
+def _with_place(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say where keys are, and the ``Place`` made of them."""
+
+    @click.option(
+        "--config", type=FILE, default=None, help="Default: /etc/gnetsegd/gnetsegd.toml, if it is there."
+    )
+    @click.option("--folder", type=FILE, default=None, help="Default: as configured, or keys/ beside it.")
+    @functools.wraps(command)
+    def wrapped(config: Path | None, folder: Path | None, **options: Any) -> None:
+        from . import permitted
+
+        command(permitted.find(config, folder), **options)
+
+    return wrapped
+
+
+@keys.command("init")
+@click.option("--new", is_flag=True, help="Another pair in place of the one that is there.")
+@_with_place
+def keys_init(place: Place, new: bool) -> None:
+    """Make the daemon's key pair, and say what to add to the configuration."""
+    from . import permitted
+
+    permitted.init(place, new)
+
+
+@keys.command("add")
+@click.argument("name", callback=_key_name)
+@click.option("--public", metavar="KEY", default=None, help="Its public key, where the client made its own.")
+@_with_place
+def keys_add(place: Place, name: str, public: str | None) -> None:
+    """Permit a client, which may read within two seconds."""
+    from . import permitted
+
+    permitted.add(place, name, public)
+
+
+@keys.command("revoke")
+@click.argument("name", callback=_key_name)
+@_with_place
+def keys_revoke(place: Place, name: str) -> None:
+    """Take a client's permission back. When this has answered, the client gets nothing more."""
+    from . import permitted
+
+    permitted.revoke(place, name)
+
+
+@keys.command("list")
+@click.option("--json", "as_json", is_flag=True, help="As JSON: a list.")
+@_with_place
+def keys_list(place: Place, as_json: bool) -> None:
+    """Show who is permitted."""
+    from . import permitted
+
+    found = permitted.names(place)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for client in found:
+        click.echo(f"{client['name']}  {client.get('public_key') or client['problem']}")
+
+
+@keys.command("show-client-config")
+@click.argument("name", callback=_key_name)
+@click.option("--host", default=None, help="How the client reaches this machine. Default: its name.")
+@_with_place
+def keys_show(place: Place, name: str, host: str | None) -> None:
+    """Print the file that a client needs: address, camera and keys, its secret one among them."""
+    from . import permitted
+
+    click.echo(permitted.client_config(place, name, host), nl=False)
 
 
 @cli.group(cls=command_line.Commands)
