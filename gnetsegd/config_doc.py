@@ -59,7 +59,7 @@ CODES = """
 
 Before it is ready, an error ends the daemon with a sentence and one of these (sysexits.h). After
 that a stop ends it, the end of a video that does not loop, a call into a camera or an accelerator
-that does not return, or the loss of its ipc socket's file.
+that does not return, or the loss of its ipc socket's folder.
 
 | code | means |
 |---|---|
@@ -72,7 +72,7 @@ that does not return, or the loss of its ipc socket's file.
 | 71 | this machine has no more memory, open files or threads to give |
 | 73 | the socket's folder is missing or not writable |
 | 74 | a disk is full, or a device or an output failed |
-| 75 | the socket is another program's or its file is gone, something may come back, or a call never returns |
+| 75 | the socket is another's or its folder is gone, something may come back, or a call never returns |
 | 77 | this user may not read or open something |
 | 78 | the configuration is wrong |
 """

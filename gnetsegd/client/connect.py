@@ -11,6 +11,9 @@ from ..message import topic
 
 DEFAULT_ENDPOINT = "ipc:///run/gnetsegd/masks.sock"
 
+#: Where the daemon of another camera of the machine publishes, unless its configuration says otherwise.
+INSTANCE_ENDPOINT = "ipc:///run/gnetsegd-{camera}/masks.sock"
+
 #: Messages kept for a reader of every mask that is slow for a while; the oldest road then drops new ones.
 QUEUE_MESSAGES = 256
 #: ZeroMQ pings a silent TCP peer so often, and reconnects when three go unanswered.
@@ -59,6 +62,12 @@ def subscribe(
         socket.close()
         raise ValueError(f"cannot subscribe at {endpoint!r}: {error}") from None
     return socket
+
+
+def usual_endpoint(camera: str) -> str:
+    """Where the daemon of this camera publishes on this machine: in its own folder, if that is there."""
+    own = INSTANCE_ENDPOINT.format(camera=camera)
+    return own if os.path.exists(own.removeprefix("ipc://")) else DEFAULT_ENDPOINT  # noqa: PTH110
 
 
 def _check_keys(server: bytes | None, public: bytes | None, secret: bytes | None) -> None:

@@ -14,6 +14,7 @@ import click
 
 from .. import __version__, command_line
 from ..client import DEFAULT_ENDPOINT, client_config
+from ..client.connect import usual_endpoint
 from ..errors import ConfigError
 from ..message import CAMERA_NAME
 from ..text import clean
@@ -57,7 +58,9 @@ def _with_target(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say whom to ask, and the ``Target`` made of them."""
 
     @click.option(
-        "--endpoint", default=DEFAULT_ENDPOINT, show_default=True, help="Where the daemon publishes."
+        "--endpoint",
+        default=None,
+        help=f"Where the daemon publishes. Default: {DEFAULT_ENDPOINT}, or gnetsegd-CAMERA there.",
     )
     @click.option("--camera", default="cam0", show_default=True, callback=_camera, help="Its camera.name.")
     @click.option(
@@ -73,7 +76,7 @@ def _with_target(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--key", type=FILE, help="CURVE: file with your own keys (.key_secret).")
     @functools.wraps(command)
     def wrapped(
-        endpoint: str,
+        endpoint: str | None,
         camera: str,
         timeout: float,
         client: Path | None,
@@ -81,6 +84,7 @@ def _with_target(command: Callable[..., None]) -> Callable[..., None]:
         key: Path | None,
         **options: Any,
     ) -> None:
+        endpoint = endpoint if endpoint is not None else usual_endpoint(camera)
         if client is not None:
             if server_key is not None or key is not None:
                 raise ConfigError("--client has the keys; leave --server-key and --key out", os.EX_USAGE)

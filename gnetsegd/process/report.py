@@ -42,6 +42,7 @@ class Reporter:
         self._sent: tuple[object, ...] = ()
         self._info_of: tuple[object, ...] = ()
         self._logged = self._waits = ("", "")
+        self._was_ready = False
         self._quiet = Quiet(burst_lines=8)
 
     def tick(self, now: float, ready: bool, achieved: bool) -> bool:
@@ -64,7 +65,7 @@ class Reporter:
         self._send_info(periodic)
         self.send_status(found)
         self._tell_systemd(found, backend, ready, achieved)
-        self._log_change(found, backend)
+        self._log_change(found, backend, ready)
         return periodic
 
     def _send_info(self, periodic: bool) -> None:
@@ -144,8 +145,12 @@ class Reporter:
             # More time only for what gets on: a start that hangs gets none.
             self._notifier.still_starting(words, EXTEND_S)
 
-    def _log_change(self, found: Health, backend: str) -> None:
+    def _log_change(self, found: Health, backend: str, ready: bool) -> None:
         change = (found.state, backend)
+        if not ready or not self._was_ready:
+            # A start has one line, and that tells where it has led to.
+            self._was_ready, self._logged = ready, change
+            return
         waits, self._waits = change == self._waits, change
         if change == self._logged or not self._quiet.may_say(waits=waits):
             return

@@ -95,6 +95,7 @@ class Publisher:
         #: Of the socket that is just being replaced.
         self._renewing: list[KeyRing] = []
         self._welcome = b""
+        self._quiet = Quiet()
         #: Wakes the thread that minds the door.
         self._bell = -1
         self._closing = False
@@ -251,10 +252,24 @@ class Publisher:
         """The endpoints as they were bound, with the ports that were chosen for ``tcp://...:*``."""
         return [binding.bound for outlet in self._outlets for binding in outlet.bindings]
 
-    def lost_endpoint(self) -> str:
-        """The endpoint whose socket's file is gone or another's, so that no reader finds it; else empty."""
-        lost = (binding for outlet in self._outlets for binding in outlet.bindings if not binding.is_ours())
-        return next((binding.endpoint for binding in lost), "")
+    def mend_endpoints(self) -> str:
+        """Make the file of a socket anew that somebody has removed: else no reader would find it.
+
+        Returns the endpoint that cannot be mended, its folder being gone or the path another's; else empty.
+        """
+        for outlet in self._outlets:
+            for binding in outlet.bindings:
+                if binding.is_ours():
+                    continue
+                with self._lock:
+                    if outlet.closed or not binding.bind_again(outlet.xpub):
+                        return "" if outlet.closed else binding.endpoint
+                if self._quiet.may_say():
+                    log.warning(
+                        "%s: its socket's file was gone, and is made anew%s",
+                        binding.endpoint, self._quiet.left_out(),
+                    )  # fmt: skip
+        return ""
 
     def descriptors(self) -> list[int]:
         """To wait on with poll(2): while nobody watches one becomes readable as soon as somebody subscribes.

@@ -11,7 +11,7 @@ growth_mb           the daemon's peak of resident memory while strangers try, le
 masks_after_revoke  masks that the revoked client got after the command's answer
 longest_gap_s       the longest time without a mask, for the client that stays, around the revocation
 local_gap_s         the same for the reader on this machine
-add_s               from the command that permits a client to its first mask
+add_s               from the answer of the command that permits a client to its first mask
 refusals_told       whether the journal tells why strangers were refused
 lines               of the log, in all
 tries               2 if the first measurement was not as promised; these are the second's
@@ -295,9 +295,11 @@ def revocation(running: Daemon, place: Place, robot: Reader, arm: Reader, local:
     time.sleep(WINDOW_S)
     end = time.monotonic()
     running.check()
+    public, secret = zmq.curve_keypair()
+    reach = client_config(place.folder / "arm.toml") | {"public_key": public, "secret_key": secret}
+    place.keys("add", "late", "--public", public.decode())
     added = time.monotonic()
-    place.keys("add", "late")
-    late = Reader(**client_config(place.client("late")))
+    late = Reader(**reach)
     late.wait(running)
     late.stop = True
     late.join()
