@@ -83,25 +83,25 @@ venv: .venv/.done
 .venv/.done: setup.py tools/setup/system-packages.sh
 	@tools/setup/system-packages.sh
 	@tools/setup/new-venv.sh .venv "$(PYTHON)"
-	.venv/$(PIP_INSTALL) -e '.[standin,tflite-runtime,video,usb,systemd,$(SERVICES),services,dev]'
+	.venv/$(PIP_INSTALL) -e '.[daemon,tflite-runtime,video,usb,systemd,$(SERVICES),services,dev]'
 	@touch $@
 
 .venv-litert/.done: setup.py tools/setup/system-packages.sh
 	@tools/setup/system-packages.sh
 	@tools/setup/new-venv.sh .venv-litert "$(PYTHON)"
-	.venv-litert/$(PIP_INSTALL) -e '.[standin,video,usb,systemd,$(SERVICES),dev]'
+	.venv-litert/$(PIP_INSTALL) -e '.[daemon,video,usb,systemd,$(SERVICES),dev]'
 	@touch $@
 
 .venv-bookworm/.done: setup.py tools/setup/system-packages.sh tools/setup/bookworm.txt
 	@tools/setup/system-packages.sh
 	@tools/setup/new-venv.sh .venv-bookworm python3.11
-	.venv-bookworm/$(PIP_INSTALL) -c tools/setup/bookworm.txt -e '.[tflite-runtime,video,usb,systemd,$(SERVICES),dev]'
+	.venv-bookworm/$(PIP_INSTALL) -c tools/setup/bookworm.txt -e '.[daemon,tflite-runtime,video,usb,systemd,$(SERVICES),dev]'
 	@touch $@
 
 .venv-train/.done: setup.py tools/setup/system-packages.sh
 	@tools/setup/system-packages.sh
 	@tools/setup/new-venv.sh .venv-train python3.11
-	.venv-train/$(PIP_INSTALL) -e '.[standin,dev,train]'
+	.venv-train/$(PIP_INSTALL) -e '.[daemon,dev,train]'
 	@touch $@
 
 # For the test of the JavaScript example; without npm that test says that it was skipped.

@@ -12,15 +12,22 @@ VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "gnetsegd" / "__init__.p
 assert VERSION is not None
 
 # The lower bounds are what Debian bookworm has (python3-zmq, python3-usb, ...): they are tested.
+CONFIGURATION = ["attrs>=22.2", "cattrs>=22.2"]
+TOOLS = ["click>=8.1.3", "rich>=13.3.1"]
+STANDIN, VIDEO, USB = ["ai-edge-litert>=2.0"], ["av>=10.0"], ["pyusb>=1.2.1"]
+
+# Without extras it is the client: what a robot needs to read masks.
 EXTRAS = {
-    "standin": ["ai-edge-litert>=2.0"],
+    "tools": [*CONFIGURATION, *TOOLS],
+    "daemon": [*CONFIGURATION, *TOOLS, *STANDIN, *VIDEO, *USB],
+    "standin": STANDIN,
     # The older runtime has no wheel after Python 3.11 and needs numpy < 2 without saying so.
     "tflite-runtime": [
         "tflite-runtime==2.14.0; python_version < '3.12'",
         "numpy<2; python_version < '3.12'",
     ],
-    "video": ["av>=10.0"],
-    "usb": ["pyusb>=1.2.1"],
+    "video": VIDEO,
+    "usb": USB,
     "systemd": ["systemd-python>=235"],
     # The services, each a process of its own: gnetsegctl view, presence and exporter.
     "view": ["aiohttp>=3.8.4", "pillow>=9.4", "segno>=1.5.2"],
@@ -67,6 +74,19 @@ setup(
     long_description=(HERE / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: No Input/Output (Daemon)",
+        "Intended Audience :: Developers",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Multimedia :: Video :: Capture",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11",
     packages=[*find_packages(include=["gnetsegd", "gnetsegd.*"]), *ZOO, *DEVICE],
     package_dir={"gnetseg_zoo": "tools/gnetseg_zoo", **{name: f"firmware/{name}" for name in FIRMWARE}},
@@ -76,24 +96,16 @@ setup(
         "gnetseg_conform": ["protocol.md", "transcripts/*.jsonl"],
         "gnetseg_zoo": ["configs/*.toml", "selfie/configs/*.toml"],
     },
-    install_requires=[
-        "attrs>=22.2",
-        "cattrs>=22.2",
-        "click>=8.1.3",
-        "numpy>=1.24",
-        "pyzmq>=24.0.1",
-        "rich>=13.3.1",
-    ],
+    install_requires=["numpy>=1.24", "pyzmq>=24.0.1"],
     extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
             "gnetsegd = gnetsegd.__main__:main",
-            "gnetsegctl = gnetsegd.ctl.main:main",
+            "gnetsegctl = gnetsegd.ctl.__main__:main",
             "gnetseg-mockdev = gnetseg_device.mockdev:main",
             "gnetseg-gadget = gnetseg_device.functionfs_main:main",
             "gnetseg-conform = gnetseg_conform.main:main",
         ],
-        "pytest11": ["gnetsegd = gnetsegd.testing.pytest_plugin"],
         "gnetsegd.cameras": [
             "auto = gnetsegd.cameras.auto:AutoCamera",
             "pattern = gnetsegd.cameras.pattern:PatternCamera",

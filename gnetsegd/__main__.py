@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 
 
 def main() -> None:
@@ -10,8 +12,13 @@ def main() -> None:
     # Until the daemon listens to it a SIGINT ends the process there and then. As an exception it would be a
     # traceback from the midst of an import, and where Python cannot pass one on it would be swallowed.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from . import cli
-
+    try:
+        from . import cli
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("gnetsegd"):
+            raise
+        print(f"gnetsegd: {error.name} is missing; pip install 'gnetsegd[daemon]' brings it", file=sys.stderr)
+        sys.exit(os.EX_UNAVAILABLE)
     cli.main()
 
 

@@ -17,7 +17,7 @@ settings_option = click.option(
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Override one key, for example camera.fps=15.",
+    help="Override one key, for example camera.fps=15. KEY?=VALUE holds where the file says nothing.",
 )
 
 

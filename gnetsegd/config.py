@@ -449,6 +449,19 @@ def parse_setting(setting: str) -> dict[str, Any]:
     return typing.cast("dict[str, Any]", parsed)
 
 
+def _is_given(raw: dict[str, Any], path: list[str]) -> bool:
+    """Whether a file says something of the key at ``path``."""
+    table: Any = raw
+    for part in path:
+        if not isinstance(table, dict) or part not in table:
+            break
+        table = table[part]
+    else:
+        return True
+    # Tables of endpoints replace the default of the short form.
+    return path == ["publish", "endpoints"] and "endpoint" in raw.get("publish", {})
+
+
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> None:
     for key, value in over.items():
         if isinstance(value, dict) and isinstance(base.get(key), dict):
@@ -495,11 +508,18 @@ def find_file(named: Path | None) -> Path | None:
 def load(path: Path | None, settings: typing.Sequence[str] = ()) -> Config:
     """Read ``path`` (None: only defaults), put the ``--set`` settings on top, check everything.
 
+    ``KEY?=VALUE`` holds only where the file says nothing of the key.
+
     Raises ``ConfigError`` with one sentence; nothing is half applied.
     """
     raw = {} if path is None else _read(path)
     where = clean(str(path)) if path is not None else "defaults"
     for setting in settings:
+        key, conditional, value = setting.partition("?=")
+        if conditional and "=" not in key:
+            if _is_given(raw, key.split(".")):
+                continue
+            setting = f"{key}={value}"
         _merge(raw, parse_setting(setting))
     if settings:
         where += " with --set"

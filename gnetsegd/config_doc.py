@@ -49,8 +49,9 @@ Each socket takes at most 128 connections (fewer where few files may be open), a
 the first 128. A connection may hold 16 subscriptions, of at most 64 bytes each, and send 32 messages in 10 s:
 whoever sends more is cut. So is who speaks no ZMTP 3 (libzmq 4 or later), such as a browser or a port scan.
 
-Keys are read at the start: a client whose `.key` file was added gets masks, and one whose file was removed
-gets none any more, after `systemctl restart gnetsegd`. A reload does not look at them.
+The folder of permitted clients is followed: one whose `.key` file was added gets masks within two seconds,
+and one whose file was removed gets none any more; `gnetsegctl keys` makes and removes them
+([network.md](network.md)). The daemon's own key is read at the start.
 """
 
 CODES = """
@@ -58,7 +59,7 @@ CODES = """
 
 Before it is ready, an error ends the daemon with a sentence and one of these (sysexits.h). After
 that a stop ends it, the end of a video that does not loop, a call into a camera or an accelerator
-that does not return, or the loss of its ipc socket's file.
+that does not return, or the loss of its ipc socket's folder.
 
 | code | means |
 |---|---|
@@ -71,7 +72,7 @@ that does not return, or the loss of its ipc socket's file.
 | 71 | this machine has no more memory, open files or threads to give |
 | 73 | the socket's folder is missing or not writable |
 | 74 | a disk is full, or a device or an output failed |
-| 75 | the socket is another program's or its file is gone, something may come back, or a call never returns |
+| 75 | the socket is another's or its folder is gone, something may come back, or a call never returns |
 | 77 | this user may not read or open something |
 | 78 | the configuration is wrong |
 """

@@ -173,3 +173,17 @@ def test_both_commands_end_so(module: str, tmp_path: Path) -> None:
     assert end.returncode == 74
     assert end.stderr.endswith(": a file grew beyond what is allowed; raise the limit (ulimit -f)\n")
     assert end.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [("gnetsegd.ctl.__main__", "gnetsegd[tools]"), ("gnetsegd.__main__", "gnetsegd[daemon]")],
+)
+def test_where_the_client_was_installed_alone_a_sentence_says_what_brings_the_rest(
+    module: str, extra: str
+) -> None:
+    code = f"import sys; sys.modules['click'] = None; from {module} import main; main()"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert out.returncode == 69
+    assert f"click is missing; pip install '{extra}' brings it" in out.stderr
+    assert out.stderr.count("\n") == 1

@@ -6,8 +6,10 @@ import contextlib
 import io
 import platform
 import struct
+import sys
 from collections.abc import Mapping
 from importlib import import_module, metadata
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +22,8 @@ LITERT, TFLITE_RUNTIME = RUNTIMES
 #: The package of each, the better one first: LiteRT takes half the instructions for depthwise networks.
 PACKAGES = {LITERT: "ai_edge_litert", TFLITE_RUNTIME: "tflite_runtime"}
 AUTO = "auto"
+#: Where Debian's package has its part of LiteRT, which no other program sees.
+PACKAGED = Path("/usr/lib/gnetseg-runtime")
 #: A well-formed file of a version that there never was, without graphs: any runtime refuses it.
 _REFUSED = struct.pack("<I4s5H2xiII", 20, b"TFL3", 10, 8, 0, 0, 4, 12, 4, 0)
 
@@ -51,6 +55,8 @@ def find_runtime(wanted: str = AUTO, cheaper: Mapping[str, str] | None = None) -
     One that was made for another numpy, or is not there, is passed over. Raises ``PermanentError`` if that
     leaves none, with what each said.
     """
+    if PACKAGED.is_dir() and str(PACKAGED) not in sys.path:
+        sys.path.append(str(PACKAGED))  # last: one that somebody has installed besides is meant
     broken = []
     names = order(wanted, cheaper or {})
     for name in names:
@@ -80,7 +86,7 @@ def find_runtime(wanted: str = AUTO, cheaper: Mapping[str, str] | None = None) -
         )
     raise PermanentError(
         "the stand-in needs ai-edge-litert or tflite-runtime, and neither can be imported; "
-        "install gnetsegd[standin]"
+        "apt install gnetseg-runtime, or pip install 'gnetsegd[standin]'"
     )
 
 

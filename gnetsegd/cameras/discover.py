@@ -22,11 +22,20 @@ from .v4l2_formats import COMPRESSED, LAYOUTS, Mode, modes_of
 from .v4l2_links import links_to
 
 DEV = Path("/dev")
+SYSFS = Path("/sys")
+PROC = Path("/proc")
 NODE = re.compile(r"video(\d{1,4})")
 #: Nodes that are looked at.
 NODES_MAX = 64
 #: Drivers of nodes that belong to a pipeline of libcamera, or only convert.
 PIPELINES = ("bcm2835-isp", "bcm2835-codec", "unicam", "rp1-cfe", "pispbe", "rpi-hevc-dec", "rpivid")
+#: Of them the drivers of the camera connectors: their nodes are there once a sensor has answered.
+RECEIVERS = ("unicam", "rp1-cfe")
+LENSES = ("dw9", "ad5398")
+#: So many entries of a folder are looked at.
+ENTRIES_MAX = 4096
+#: A name in sysfs or of a process is shorter.
+NAME_BYTES = 256
 #: What sizes in steps are listed near to.
 USUAL = (640, 480)
 
@@ -80,6 +89,49 @@ def has_picamera2() -> bool:
         return find_spec("picamera2") is not None
     except (ImportError, ValueError):
         return False
+
+
+def csi_sensor(sysfs: Path = SYSFS) -> str:
+    """The sensor at a camera connector of the Pi, in the kernel's words; empty if none has answered there.
+
+    Neither libcamera nor picamera2 is asked: this is what they should see.
+    """
+    names = [_word(path / "name") for path in _listed(sysfs / "class/video4linux")]
+    if not any(name.startswith(RECEIVERS) for name in names):
+        return ""
+    # A sensor's name ends with its place on the I2C bus; drives of lenses have one, too.
+    chips = [name.split()[0] for name in names if re.search(r" \d+-[0-9a-f]{4}$", name)]
+    return ", ".join(chip for chip in chips if not chip.startswith(LENSES)) or "camera"
+
+
+def holders(path: str, proc: Path = PROC) -> list[tuple[int, str]]:
+    """(process id, name) of the programs that have the device open, as far as this user may see them."""
+    held: list[tuple[int, str]] = []
+    for process in _listed(proc):
+        if not process.name.isdigit():
+            continue
+        try:
+            links = [os.readlink(fd) for fd in (process / "fd").iterdir()]  # noqa: PTH115 - thousands of them
+        except OSError:  # it has ended, or is another user's
+            continue
+        if path in links:
+            held.append((int(process.name), _word(process / "comm") or "?"))
+    return sorted(held)
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(islice(folder.iterdir(), ENTRIES_MAX))
+    except OSError:
+        return []
+
+
+def _word(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            return clean(opened.read(NAME_BYTES).decode("utf-8", "replace"))
+    except OSError:
+        return ""
 
 
 def _nodes(dev: Path) -> list[str]:

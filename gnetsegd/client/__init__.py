@@ -10,6 +10,7 @@ docs/client.md is the guide, docs/messages.md the specification of what arrives 
 """
 
 from .clock import CLOCK_DRIFT, Clock
+from .configured import client_config
 from .connect import DEFAULT_ENDPOINT, QUEUE_MESSAGES, subscribe
 from .losses import LossCounter
 from .mask import INFO_WAIT_S, ReceivedMask
@@ -49,5 +50,6 @@ __all__ = [
     "Smoother",
     "StatusSubscriber",
     "Zone",
+    "client_config",
     "subscribe",
 ]

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 
 import zmq
 
+from ..curve import is_key
 from ..message import topic
 
 DEFAULT_ENDPOINT = "ipc:///run/gnetsegd/masks.sock"
+
+#: Where the daemon of another camera of the machine publishes, unless its configuration says otherwise.
+INSTANCE_ENDPOINT = "ipc:///run/gnetsegd-{camera}/masks.sock"
 
 #: Messages kept for a reader of every mask that is slow for a while; the oldest road then drops new ones.
 QUEUE_MESSAGES = 256
 #: ZeroMQ pings a silent TCP peer so often, and reconnects when three go unanswered.
 HEARTBEAT_MS = 2000
-
-_Z85_KEY = re.compile(rb"[0-9a-zA-Z.:+=^!/*?&<>()\[\]{}@%$#-]{40}")
 
 
 def subscribe(
@@ -63,6 +64,12 @@ def subscribe(
     return socket
 
 
+def usual_endpoint(camera: str) -> str:
+    """Where the daemon of this camera publishes on this machine: in its own folder, if that is there."""
+    own = INSTANCE_ENDPOINT.format(camera=camera)
+    return own if os.path.exists(own.removeprefix("ipc://")) else DEFAULT_ENDPOINT  # noqa: PTH110
+
+
 def _check_keys(server: bytes | None, public: bytes | None, secret: bytes | None) -> None:
     """``ValueError`` for keys with which the talk would not be what they were given for."""
     if (public is None) != (secret is None):
@@ -71,7 +78,7 @@ def _check_keys(server: bytes | None, public: bytes | None, secret: bytes | None
         # Without it CURVE is off, and all would be readable on the way.
         raise ValueError("a key pair of one's own needs the server's public key, too")
     for name, key in (("server", server), ("public", public), ("secret", secret)):
-        if key is not None and not _Z85_KEY.fullmatch(key):
+        if key is not None and not is_key(key):
             raise ValueError(f"the {name} key is no CURVE key: that is 40 characters of Z85")
 
 

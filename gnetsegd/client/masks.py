@@ -12,7 +12,7 @@ import zmq
 from ..errors import MessageError
 from ..message import STATES, TEXT_CHARACTERS, MaskHeader, parse_header, parse_image
 from ..text import clean
-from .connect import DEFAULT_ENDPOINT, QUEUE_MESSAGES, out_of_reach
+from .connect import DEFAULT_ENDPOINT, QUEUE_MESSAGES
 from .losses import LossCounter
 from .mask import ReceivedMask
 from .no_data import NoData, NoDataError
@@ -142,24 +142,29 @@ class MaskSubscriber(StatusSubscriber):
         """Masks that can be gone by, as they come, and ``NoData`` where there are none.
 
         ``NoData`` comes within a quarter of a second after the newest mask got ``max_age_s`` old or the
-        daemon said that it does not run, then each ``repeat_s`` while that lasts. Masks that are too old or
-        not believed are skipped. Ends when the subscriber is closed. ``ValueError`` for a time not above 0.
+        daemon said that it does not run, then each ``repeat_s`` while that lasts, and when the reason
+        changes. Masks that are too old or not believed are skipped. Ends when the subscriber is closed.
+        ``ValueError`` for a time not above 0.
         """
         limit_s = self.max_age_s if max_age_s is None else _positive(max_age_s)
         trouble_since = told_at = -math.inf
+        told = ""
         while not self.closed:
             mask = self.receive(LOOK_S)
             problem = self._judge(mask or self._newest, limit_s)
             now = time.monotonic()
             if problem is None:
-                trouble_since = told_at = -math.inf
+                trouble_since, told_at, told = -math.inf, -math.inf, ""
                 if mask is not None:
                     yield mask
                 continue
             if trouble_since == -math.inf:
                 trouble_since = now
-            if now - trouble_since >= GRACE_S and now - told_at >= repeat_s:
-                told_at = now
+            if now - trouble_since < GRACE_S:
+                continue
+            # Another reason is news.
+            if now - told_at >= repeat_s or problem.why != told:
+                told_at, told = now, problem.why
                 yield problem
 
     def latest(self, max_age_s: float | None = None) -> ReceivedMask | None:
@@ -312,7 +317,8 @@ class MaskSubscriber(StatusSubscriber):
         if status is None or self._clock.age_s(status["timestamp_ns"]) > self.alive_limit_s:
             if status is None and self._mask_is_recent():
                 return NoData("no-status", "masks come, but no status has come yet", age_s)
-            return self._silence(age_s, heard=status is not None)
+            return self._silent(age_s, heard=status is not None)
+        self._silence.over()
         state = status["state"]
         if state != "running":
             words = clean(status["reason"], TEXT_CHARACTERS) or f"the daemon is {clean(state)}"
@@ -329,14 +335,6 @@ class MaskSubscriber(StatusSubscriber):
         if age_s < -max_age_s:
             return NoData("clock", f"the newest mask's picture is of {-age_s:.1f} s ahead", age_s)
         return None
-
-    def _silence(self, age_s: float | None, heard: bool) -> NoData:
-        known = out_of_reach(self.endpoint)
-        if known is not None:
-            why, words = known
-        else:
-            why, words = "silent", "the daemon is silent" if heard else "no daemon has answered yet"
-        return NoData(why, f"camera {self.camera} at {clean(self.endpoint)}: {words}", age_s)
 
     def _accept(self, header: MaskHeader, payload: memoryview) -> ReceivedMask:
         missed, begins = self._losses.update(header)

@@ -12,6 +12,9 @@ from ..message import STATES
 WHYS = (
     "silent",
     "not-permitted",
+    "no-keys",
+    "wrong-server-key",
+    "wrong-camera",
     "no-status",
     "no-mask",
     "restarted",

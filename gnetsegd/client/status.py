@@ -13,6 +13,9 @@ from ..message import parse_json
 from ..text import clean
 from .clock import Clock
 from .connect import DEFAULT_ENDPOINT, subscribe
+from .no_data import NoData
+from .probe import Probe
+from .silence import Silence
 
 if TYPE_CHECKING:
     from typing import Self
@@ -63,10 +66,14 @@ class StatusSubscriber:
             "public_key": public_key,
             "secret_key": secret_key,
         }
+        self._newest_only: dict[str, bool] = {}
+        keys = (server_key, public_key, secret_key)
+        self._silence = Silence(endpoint, camera, lambda: Probe(endpoint, camera, *keys), self._connect_anew)
         for kind in ("info", "status"):
             self._subscribe(kind)
 
     def _subscribe(self, kind: str, newest_only: bool = True) -> None:
+        self._newest_only[kind] = newest_only
         # One socket a topic: a socket that keeps only the newest keeps one message in all.
         try:
             self._sockets[kind] = subscribe(
@@ -76,6 +83,11 @@ class StatusSubscriber:
             self.close()
             raise
 
+    def _connect_anew(self) -> None:
+        for kind, newest_only in self._newest_only.items():
+            self._sockets.pop(kind).close(linger=0)
+            self._subscribe(kind, newest_only)
+
     def __enter__(self) -> Self:
         return self
 
@@ -84,6 +96,7 @@ class StatusSubscriber:
 
     def close(self) -> None:
         """Close the sockets; a loop over the masks ends. Again does no harm."""
+        self._silence.close()
         for socket in self._sockets.values():
             socket.close(linger=0)
         self._sockets.clear()
@@ -111,6 +124,13 @@ class StatusSubscriber:
         """A status was sent within the last ``alive_limit_s``. Never waits."""
         status = self.status()
         return status is not None and self._clock.age_s(status["timestamp_ns"]) <= self.alive_limit_s
+
+    def why_silent(self) -> NoData | None:
+        """Why the daemon is not heard, as far as is known; None while it is. Never waits, so ask again."""
+        if self.alive:
+            self._silence.over()
+            return None
+        return self._silent(None, heard="status" in self._bodies)
 
     # -- inside -----------------------------------------------------------------------------------
 
@@ -154,6 +174,13 @@ class StatusSubscriber:
             if kind == "status":
                 self._clock.observe(body["session"], body["timestamp_ns"])
             return body
+
+    def _silent(self, age_s: float | None, heard: bool) -> NoData:
+        why, words = self._silence.why() or (
+            "silent",
+            "the daemon is silent" if heard else "no daemon has answered yet",
+        )
+        return NoData(why, f"camera {self.camera} at {clean(self.endpoint)}: {words}", age_s)
 
     def _count_bad(self, error: MessageError) -> None:
         self.bad_messages += 1

@@ -9,36 +9,8 @@ from pathlib import Path
 
 import click
 
-from ..errors import ConfigError, PermanentError
-from ..files import read_regular
+from ..errors import PermanentError
 from ..text import clean
-
-#: They have about 500 bytes.
-KEY_FILE_MAX_BYTES = 1 << 16
-
-
-def load(path: Path) -> tuple[bytes, bytes | None]:
-    """(public, secret) of a key file; the secret only if it is in there. ``ConfigError``."""
-    from zmq.auth import load_certificate
-
-    shown, remedy = clean(str(path)), "make one with gnetsegctl keygen"
-    try:
-        # Looked at first: zmq.auth would wait for a FIFO, and says nothing of a file that it may not read.
-        read_regular(path, KEY_FILE_MAX_BYTES)
-    except PermissionError:
-        raise ConfigError(
-            f"{shown}: this user may not read it; mend its owner or mode", os.EX_NOPERM
-        ) from None
-    except OSError as error:
-        raise ConfigError(f"{shown}: no CURVE key file: {error.strerror}; {remedy}", os.EX_NOINPUT) from None
-    except ValueError as error:
-        raise ConfigError(f"{shown}: no CURVE key file: it {error}; {remedy}", os.EX_NOINPUT) from None
-    try:
-        return load_certificate(str(path))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{shown}: no CURVE key file: {clean(str(error))}; {remedy}", os.EX_NOINPUT
-        ) from None
 
 
 def make(folder: Path, name: str) -> None:
@@ -52,9 +24,9 @@ def make(folder: Path, name: str) -> None:
         with tempfile.TemporaryDirectory(dir=folder) as workshop:
             made = create_certificates(workshop, name)
             contents = [Path(file).read_bytes() for file in made]
-        _create(secret, contents[1], 0o600)
+        create(secret, contents[1], 0o600)
         try:
-            _create(public, contents[0], 0o644)
+            create(public, contents[0], 0o644)
         except OSError:
             secret.unlink()
             raise
@@ -73,7 +45,7 @@ def make(folder: Path, name: str) -> None:
     click.echo(f"{clean(str(public))}: give it to the other side\n{clean(str(secret))}: keep it here")
 
 
-def _create(file: Path, content: bytes, mode: int) -> None:
+def create(file: Path, content: bytes, mode: int) -> None:
     """A new file; ``FileExistsError`` for whatever stands there, a link that leads nowhere included."""
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:

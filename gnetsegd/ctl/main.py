@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import __version__, command_line
-from ..client import DEFAULT_ENDPOINT
+from ..client import DEFAULT_ENDPOINT, client_config
+from ..client.connect import usual_endpoint
 from ..errors import ConfigError
 from ..message import CAMERA_NAME
 from ..text import clean
@@ -21,6 +22,8 @@ from .session import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .permitted import Place
 
 FILE = click.Path(path_type=Path)
 KEY_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
@@ -34,15 +37,19 @@ def _camera(_context: click.Context, _parameter: click.Parameter, value: str) ->
 
 def _key_name(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     if not KEY_NAME.fullmatch(value):
-        raise click.BadParameter("a key's name is 1 to 64 of letters, digits, '_', '.' and '-'")
+        raise click.BadParameter("a name is 1 to 64 of letters, digits, '_', '.' and '-'")
     return value
+
+
+def _instance(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    return None if value is None else _key_name(context, parameter, value)
 
 
 def _keys(path: Path | None) -> tuple[bytes | None, bytes | None]:
     """(public, secret) of a CURVE key file; the secret only if it is in there."""
     if path is None:
         return None, None
-    from .keys import load
+    from ..curve import load
 
     return load(path)
 
@@ -51,7 +58,9 @@ def _with_target(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say whom to ask, and the ``Target`` made of them."""
 
     @click.option(
-        "--endpoint", default=DEFAULT_ENDPOINT, show_default=True, help="Where the daemon publishes."
+        "--endpoint",
+        default=None,
+        help=f"Where the daemon publishes. Default: {DEFAULT_ENDPOINT}, or gnetsegd-CAMERA there.",
     )
     @click.option("--camera", default="cam0", show_default=True, callback=_camera, help="Its camera.name.")
     @click.option(
@@ -62,17 +71,27 @@ def _with_target(command: Callable[..., None]) -> Callable[..., None]:
         metavar="SECONDS",
         help="How long to wait for it.",
     )
+    @click.option("--client", type=FILE, help="A client's file, as keys show-client-config prints it.")
     @click.option("--server-key", type=FILE, help="CURVE: file with the daemon's public key (.key).")
     @click.option("--key", type=FILE, help="CURVE: file with your own keys (.key_secret).")
     @functools.wraps(command)
     def wrapped(
-        endpoint: str,
+        endpoint: str | None,
         camera: str,
         timeout: float,
+        client: Path | None,
         server_key: Path | None,
         key: Path | None,
         **options: Any,
     ) -> None:
+        endpoint = endpoint if endpoint is not None else usual_endpoint(camera)
+        if client is not None:
+            if server_key is not None or key is not None:
+                raise ConfigError("--client has the keys; leave --server-key and --key out", os.EX_USAGE)
+            given = client_config(client)
+            reach = Target(given.pop("endpoint", endpoint), given.pop("camera", camera), timeout, **given)
+            command(reach, **options)
+            return
         server_public, _ = _keys(server_key)
         public, secret = _keys(key)
         if key is not None and secret is None:
@@ -258,12 +277,109 @@ def cutout(source: Path, target: Path, bundle: str, threads: int) -> None:
 
 
 @cli.command()
+@click.option(
+    "--instance",
+    default=None,
+    metavar="NAME",
+    callback=_instance,
+    help="The unit gnetsegd@NAME in place of gnetsegd.",
+)
+@click.option("--json", "as_json", is_flag=True, help='As JSON: {"faults": [...]}.')
+def doctor(instance: str | None, as_json: bool) -> None:
+    """Find out what keeps masks from coming here, and say what to type. Silent, and 0, if nothing does.
+
+    As root it sees more: which program has the camera, and what the journal says.
+    """
+    from .doctor import examine
+
+    sys.exit(examine.show(instance or "", as_json))
+
+
+@cli.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def cameras(as_json: bool) -> None:
     """List the cameras that are here, and the lines that choose each."""
     from .cameras import show
 
     show(as_json)
+
+
+@cli.group(cls=command_line.Commands)
+def keys() -> None:
+    """Who may read over the network. The running daemon takes each change over by itself."""
+
+
+def _with_place(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say where keys are, and the ``Place`` made of them."""
+
+    @click.option(
+        "--config", type=FILE, default=None, help="Default: /etc/gnetsegd/gnetsegd.toml, if it is there."
+    )
+    @click.option("--folder", type=FILE, default=None, help="Default: as configured, or keys/ beside it.")
+    @functools.wraps(command)
+    def wrapped(config: Path | None, folder: Path | None, **options: Any) -> None:
+        from . import permitted
+
+        command(permitted.find(config, folder), **options)
+
+    return wrapped
+
+
+@keys.command("init")
+@click.option("--new", is_flag=True, help="Another pair in place of the one that is there.")
+@_with_place
+def keys_init(place: Place, new: bool) -> None:
+    """Make the daemon's key pair, and say what to add to the configuration."""
+    from . import permitted
+
+    permitted.init(place, new)
+
+
+@keys.command("add")
+@click.argument("name", callback=_key_name)
+@click.option("--public", metavar="KEY", default=None, help="Its public key, where the client made its own.")
+@_with_place
+def keys_add(place: Place, name: str, public: str | None) -> None:
+    """Permit a client, which may read within two seconds."""
+    from . import permitted
+
+    permitted.add(place, name, public)
+
+
+@keys.command("revoke")
+@click.argument("name", callback=_key_name)
+@_with_place
+def keys_revoke(place: Place, name: str) -> None:
+    """Take a client's permission back. When this has answered, the client gets nothing more."""
+    from . import permitted
+
+    permitted.revoke(place, name)
+
+
+@keys.command("list")
+@click.option("--json", "as_json", is_flag=True, help="As JSON: a list.")
+@_with_place
+def keys_list(place: Place, as_json: bool) -> None:
+    """Show who is permitted."""
+    from . import permitted
+
+    found = permitted.names(place)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for client in found:
+        click.echo(f"{client['name']}  {client.get('public_key') or client['problem']}")
+
+
+@keys.command("show-client-config")
+@click.argument("name", callback=_key_name)
+@click.option("--host", default=None, help="How the client reaches this machine. Default: its name.")
+@_with_place
+def keys_show(place: Place, name: str, host: str | None) -> None:
+    """Print the file that a client needs: address, camera and keys, its secret one among them."""
+    from . import permitted
+
+    click.echo(permitted.client_config(place, name, host), nl=False)
 
 
 @cli.group(cls=command_line.Commands)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..client import MaskSubscriber, StatusSubscriber
 from ..errors import ConfigError, PermanentError
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Subscriber = TypeVar("Subscriber", bound=StatusSubscriber)
 
+#: A daemon says how it is each second. Where it has said nothing for so long a handshake may tell why.
+PATIENCE_S = 0.3
 #: libzmq ends the process, without a word of ours, where it may not open its own.
 MIN_DESCRIPTORS = 32
 
@@ -70,6 +72,21 @@ class Target:
                 f"{clean(path)}: this user may not open it; join the group that owns it, or try with sudo",
                 os.EX_NOPERM,
             )
+
+    def first_status(self, subscriber: StatusSubscriber) -> dict[str, Any]:
+        """The daemon's words. ``PermanentError`` with why there are none, as soon as that is clear."""
+        status = subscriber.status(min(self.timeout_s, PATIENCE_S))
+        if status is not None:
+            return status
+        from .handshake import why_silent
+
+        known = why_silent(self)
+        if known is not None:
+            raise PermanentError(*known)
+        status = subscriber.status(max(0.0, self.timeout_s - PATIENCE_S))
+        if status is None:
+            raise self.silent()
+        return status
 
     def silent(self) -> PermanentError:
         """The daemon has not answered, and why, as far as can be told."""

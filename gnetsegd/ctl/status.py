@@ -21,9 +21,7 @@ LABELS_CHARACTERS = 4000
 def show(target: Target, as_json: bool) -> None:
     """Print it; ``PermanentError`` when no status came in time."""
     with target.look() as subscriber:
-        status = subscriber.status(target.timeout_s)
-        if status is None:
-            raise target.silent()
+        status = target.first_status(subscriber)
         # The daemon greets with info; without camera or network there is none.
         info = subscriber.info(min(target.timeout_s, 0.2))
     if as_json:

@@ -26,8 +26,7 @@ def watch(target: Target, seconds: float | None) -> None:
     """Until Ctrl-C, or for ``seconds``. ``PermanentError`` when the daemon is not there at first."""
     # First without masks: a look at who is there wakes nobody.
     with target.look() as looker:
-        if looker.status(target.timeout_s) is None:
-            raise target.silent()
+        target.first_status(looker)
     with target.subscribe(newest_only=False) as subscriber:
         subscriber.status(target.timeout_s)
         end = float("inf") if seconds is None else time.monotonic() + seconds

@@ -11,7 +11,7 @@ from ..errors import TransientError
 from ..model import ModelBundle
 from ..road import zmq_endpoints
 from ..road.camera_loop import DRIVER_SHARE
-from ..road.zmq_socket import load_keys
+from ..road.zmq_keys import load_keys
 from .daemon import warnings
 from .networks import choices, finder
 from .parts import Setup, make_network, make_setup, make_source, picture_width

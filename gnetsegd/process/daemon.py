@@ -36,6 +36,8 @@ TICK_S = 0.1
 ASLEEP_TICK_S = 1.0
 #: While the network is tried in a child, systemd is asked for more time so often, in s.
 PROVING_TELL_S = 5.0
+#: How often is looked whether the sockets' files are there, in s.
+SOCKET_LOOK_S = 1.0
 #: In all, stopping takes less than 2 s.
 STOP_CAMERA_S = 0.4
 STOP_DRAIN_S = 0.6
@@ -59,6 +61,7 @@ class Daemon:
         self._signals = Signals(self._wake)
         self._notifier = Notifier()
         self._told_at = time.monotonic()
+        self._mended_at = self._told_at
         self._ready = False
         self._hung = ""
         self._road: Road | None = None
@@ -70,8 +73,8 @@ class Daemon:
         """Run until SIGTERM, SIGINT or the end of the video; the process's exit code.
 
         Raises ``GnetsegError`` when it cannot start, ``HungError`` when a call into a camera or an
-        accelerator does not return, and ``TransientError`` when the file of its socket is gone or an old part
-        does not let go at a reload; after READY nothing else ends it but a stop.
+        accelerator does not return, and ``TransientError`` when the folder of its socket is gone or an old
+        part does not let go at a reload; after READY nothing else ends it but a stop.
         """
         config = self._config
         for words in warnings(config, self._notifier.watchdog_s):
@@ -143,10 +146,13 @@ class Daemon:
                 self._notifier.watchdog()
             if reporter.tick(now, self._ready, achieved):
                 achieved = False
-                lost = self._publisher.lost_endpoint()
+            if now - self._mended_at >= SOCKET_LOOK_S:
+                self._mended_at = now
+                lost = self._publisher.mend_endpoints()
                 if lost:
                     raise TransientError(
-                        f"{lost}: its socket's file is gone or another's; ending, a clean process binds it"
+                        f"{lost}: its socket's folder is gone or its path another's; ending, a clean process "
+                        "binds it"
                     )
             if road.camera.state == "ended" and road.drained and not reloader.busy:
                 end = road.camera.end
@@ -158,11 +164,14 @@ class Daemon:
     def _become_ready(self, road: Road, setup: Setup) -> None:
         """Socket bound, network proven; the camera has been tried, and may still be waited for."""
         self._ready = True
-        info = road.pipeline.info
+        # The one line of a start: the camera's words are in it.
+        info, camera, section = road.pipeline.info, road.camera.info, setup.config.camera
         log.info(
-            "ready: %s with %s on %s, publishing on %s",
-            setup.config.camera.driver, info and info.model_id, info and info.backend,
+            "ready: %s with %s on %s, camera %s: %s, publishing on %s",
+            section.driver, info and info.model_id, info and info.backend,
+            section.name, "none yet" if camera is None else camera.description,
             ", ".join(self._publisher.bound_endpoints()),
+            extra={"GNETSEGD_STATE": "ready", "GNETSEGD_BACKEND": info and info.backend},
         )  # fmt: skip
         self._notifier.ready("ready")
 

@@ -47,6 +47,7 @@ class Reporter:
         self._info_of: tuple[object, ...] = ()
         self._info_again = math.inf
         self._logged = self._waits = ("", "")
+        self._was_ready = False
         self._quiet = Quiet(burst_lines=8)
 
     def tick(self, now: float, ready: bool, achieved: bool) -> bool:
@@ -56,7 +57,9 @@ class Reporter:
         info = road.pipeline.info
         backend = info.backend if info is not None else ""
         # A change of the words alone, such as a counter in them, can wait for the next interval.
-        told = (found.state, info, road.camera.info, setup.bundles, road.publisher.watched, ready)
+        publisher = road.publisher
+        keys, watched = publisher.keys_in_force(), publisher.watched
+        told = (found.state, info, road.camera.info, setup.bundles, watched, keys, ready)
         periodic = now >= self._due
         again = periodic or now >= self._info_again
         if not periodic and (told == self._sent or now - self._sent_at < CHANGES_APART_S):
@@ -70,7 +73,7 @@ class Reporter:
         self._send_info(again, now)
         self.send_status(found)
         self._tell_systemd(found, backend, ready, achieved)
-        self._log_change(found, backend)
+        self._log_change(found, backend, ready)
         return periodic
 
     def _send_info(self, anyway: bool, now: float) -> None:
@@ -125,6 +128,7 @@ class Reporter:
                 "fallback": model.fallback if model else False,
                 "fps": round(self._rate.fps, 2),
                 "subscribers": road.publisher.watched,
+                "keys": road.publisher.keys_in_force(),
                 "uptime_s": round(time.monotonic() - self._started, 3),
                 "timestamp_ns": time.monotonic_ns(),
                 "counters": road.counters(),
@@ -150,8 +154,12 @@ class Reporter:
             # More time only for what gets on: a start that hangs gets none.
             self._notifier.still_starting(words, EXTEND_S)
 
-    def _log_change(self, found: Health, backend: str) -> None:
+    def _log_change(self, found: Health, backend: str, ready: bool) -> None:
         change = (found.state, backend)
+        if not ready or not self._was_ready:
+            # A start has one line, and that tells where it has led to.
+            self._was_ready, self._logged = ready, change
+            return
         waits, self._waits = change == self._waits, change
         if change == self._logged or not self._quiet.may_say(waits=waits):
             return

@@ -136,7 +136,9 @@ class CameraLoop(Supervised):
             # The same camera after a nap is no news, and would use up the lines that a fault needs.
             if info.description != self._described and self._quiet.may_say():
                 self._described = info.description
-                log.info("camera %s: %s%s", config.name, info.description, self._quiet.left_out())
+                # At the start it is part of the one line that says that all is ready.
+                level = logging.DEBUG if self._may_fail_hard() else logging.INFO
+                log.log(level, "camera %s: %s%s", config.name, info.description, self._quiet.left_out())
             self._enter("a call for the camera's next frame", stall_s)
             self._stream(camera, live)
         except EndOfVideo as end:

@@ -16,6 +16,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import numpy as np
 import zmq
 import zmq.backend
@@ -38,6 +39,7 @@ from ..message import (
 from ..quiet import Quiet
 from . import zmq_endpoints as endpoints
 from .images import Images
+from .zmq_keys import LOOK_S, KeyRing
 from .zmq_peers import Peers, raise_descriptor_limit
 from .zmq_socket import PublishSocket
 
@@ -67,6 +69,13 @@ _HEADER = struct.Struct("<40sQQQQII48s")
 BT601 = np.array([0.299, 0.587, 0.114], np.float32)
 
 
+def _key_ring(table: EndpointConfig) -> KeyRing | None:
+    """The keys of a socket with CURVE. ``ConfigError`` where they cannot be opened."""
+    if not table.curve_secret_key_file:
+        return None
+    return KeyRing(table.curve_secret_key_file, table.curve_authorized_keys_dir)
+
+
 class Publisher:
     """The XPUB sockets. ``publish`` is called by the IN thread, the rest by the main thread.
 
@@ -81,6 +90,12 @@ class Publisher:
         self._lock = threading.Lock()
         self._outlets: list[PublishSocket] = []
         self._door: threading.Thread | None = None
+        self._keys: threading.Thread | None = None
+        self._end_of_keys = threading.Event()
+        #: Of the socket that is just being replaced.
+        self._renewing: list[KeyRing] = []
+        self._welcome = b""
+        self._quiet = Quiet()
         #: Wakes the thread that minds the door.
         self._bell = -1
         self._closing = False
@@ -112,15 +127,15 @@ class Publisher:
                 table.curve_secret_key_file, table.curve_authorized_keys_dir,
             )  # fmt: skip
             groups.setdefault(equal, []).append(table)
-        descriptors = raise_descriptor_limit()
+        self._descriptors, self._heartbeat_s = raise_descriptor_limit(), config.heartbeat_interval_s
         self._pending, self._bell = (os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(2))
         self._noise = select.epoll()
         self._noise.register(self._bell, select.EPOLLIN)
         self._closing = False
+        self._end_of_keys.clear()
         try:
-            for number, tables in enumerate(groups.values()):
-                peers = Peers(descriptors, len(groups))
-                made = PublishSocket(tables, peers, self._noise, config.heartbeat_interval_s, str(number))
+            for tables in groups.values():
+                made = self._make_outlet(tables, _key_ring(tables[0]), len(groups))
                 self._outlets.append(made)
                 made.open()
                 self._noise.register(made.monitor_descriptor, select.EPOLLIN)
@@ -130,7 +145,82 @@ class Publisher:
         self._set_pictures(config)
         self._door = threading.Thread(target=self._mind_the_door, name="connections", daemon=True)
         self._door.start()
+        if any(outlet.ring is not None and outlet.ring.in_force for outlet in self._outlets):
+            self._keys = threading.Thread(target=self._follow_keys, name="keys", daemon=True)
+            self._keys.start()
         self._update_wants()
+
+    def _make_outlet(self, tables: list[EndpointConfig], ring: KeyRing | None, outlets: int) -> PublishSocket:
+        peers = Peers(self._descriptors, outlets)
+        return PublishSocket(tables, peers, self._noise, self._heartbeat_s, ring)
+
+    # -- keys -------------------------------------------------------------------------------------
+
+    def keys_in_force(self) -> list[str]:
+        """The digest (``curve.Permitted``) of each set of keys to which every connection is held."""
+        rings = {id(outlet.ring): outlet.ring for outlet in self._outlets if outlet.ring is not None}
+        return [ring.in_force for ring in [*rings.values(), *self._renewing] if ring.in_force]
+
+    def _follow_keys(self) -> None:
+        """Hold everybody to the keys that are in the folders now; who is no longer permitted goes at once."""
+        quiet = Quiet()
+        while not self._end_of_keys.wait(LOOK_S):
+            for outlet in self._outlets:
+                ring = outlet.ring
+                if ring is None:
+                    continue
+                try:
+                    if ring.look():
+                        self._renew(outlet, quiet)
+                    ring.settle()
+                except Exception as error:
+                    if quiet.may_say():
+                        log.exception("keys could not be followed: %s%s", error, quiet.left_out())
+
+    def _renew(self, outlet: PublishSocket, quiet: Quiet) -> None:
+        """A socket in place of ``outlet``: only the end of its connections ends a stream for good.
+
+        Its permitted clients come again by themselves. No other socket is touched, and no lock held while it
+        is bound.
+        """
+        assert outlet.ring is not None
+        tables = [
+            attrs.evolve(table, address=binding.bound)
+            for table, binding in zip(outlet.tables, outlet.bindings, strict=True)
+        ]
+        began = time.monotonic()
+        self._renewing = [outlet.ring]
+        with self._lock:
+            outlets = len(self._outlets)
+            self._outlets = [other for other in self._outlets if other is not outlet]
+            self._update_wants()
+            # What is on its way is lost: some of it is for whoever is no longer permitted.
+            outlet.close(linger_ms=0)
+        outlet.release()
+        while not self._end_of_keys.is_set():
+            made = self._make_outlet(tables, outlet.ring, outlets)
+            try:
+                made.open()
+                break
+            except Exception as error:  # another program was quicker, or there are no descriptors just now
+                made.close(linger_ms=0)
+                made.release()
+                if quiet.may_say():
+                    log.error("keys: %s%s", error, quiet.left_out())
+                self._end_of_keys.wait(LOOK_S)
+        else:
+            return
+        with self._lock:
+            if self._welcome and "info" in made.kinds:
+                made.xpub.setsockopt(zmq.XPUB_WELCOME_MSG, self._welcome)
+            self._outlets = [*self._outlets, made]
+        self._renewing = []
+        self._noise.register(made.monitor_descriptor, select.EPOLLIN)
+        # Both other threads look anew: at its descriptors, and at who came meanwhile.
+        os.eventfd_write(self._bell, 1)
+        os.eventfd_write(self._pending, 1)
+        took_ms = (time.monotonic() - began) * 1000
+        log.info("keys: connections to %s begin anew (%.0f ms)", tables[0].address, took_ms)
 
     @property
     def _sockets(self) -> list[zmq.Socket[bytes]]:
@@ -162,10 +252,24 @@ class Publisher:
         """The endpoints as they were bound, with the ports that were chosen for ``tcp://...:*``."""
         return [binding.bound for outlet in self._outlets for binding in outlet.bindings]
 
-    def lost_endpoint(self) -> str:
-        """The endpoint whose socket's file is gone or another's, so that no reader finds it; else empty."""
-        lost = (binding for outlet in self._outlets for binding in outlet.bindings if not binding.is_ours())
-        return next((binding.endpoint for binding in lost), "")
+    def mend_endpoints(self) -> str:
+        """Make the file of a socket anew that somebody has removed: else no reader would find it.
+
+        Returns the endpoint that cannot be mended, its folder being gone or the path another's; else empty.
+        """
+        for outlet in self._outlets:
+            for binding in outlet.bindings:
+                if binding.is_ours():
+                    continue
+                with self._lock:
+                    if outlet.closed or not binding.bind_again(outlet.xpub):
+                        return "" if outlet.closed else binding.endpoint
+                if self._quiet.may_say():
+                    log.warning(
+                        "%s: its socket's file was gone, and is made anew%s",
+                        binding.endpoint, self._quiet.left_out(),
+                    )  # fmt: skip
+        return ""
 
     def descriptors(self) -> list[int]:
         """To wait on with poll(2): while nobody watches one becomes readable as soon as somebody subscribes.
@@ -314,6 +418,7 @@ class Publisher:
             for outlet in self._outlets:
                 if kind in outlet.kinds:
                     if kind == "info":
+                        self._welcome = message
                         outlet.xpub.setsockopt(zmq.XPUB_WELCOME_MSG, message)
                     outlet.xpub.send(message)
                 # A message may hide from the descriptors that a peer has sent something.
@@ -324,6 +429,10 @@ class Publisher:
     def close(self) -> None:
         """Deliver what is on its way (at most ``zmq_socket.LINGER_MS``) and free the endpoints."""
         self.images.stop()
+        self._end_of_keys.set()
+        if self._keys is not None:
+            self._keys.join(DOOR_STOP_S)
+            self._keys = None
         if self._door is not None:
             self._closing = True
             os.eventfd_write(self._bell, 1)

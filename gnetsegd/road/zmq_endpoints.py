@@ -34,6 +34,8 @@ _SO_ATTACH_FILTER = 26
 _SO_DETACH_FILTER = 27
 #: Connections that the kernel keeps for a listener that is busy; they still come in after it is shut.
 BACKLOG_CONNECTIONS = 32
+#: How often a socket's file that somebody removes is made anew.
+LISTENERS_MAX = 16
 
 
 def check(config: PublishConfig) -> None:
@@ -150,8 +152,13 @@ class Binding:
         #: The name that getsockname(2) gives of its connections: the path, or the port.
         self.local_name: str | int = ""
         self.is_shut = False
+        #: From before its file is moved away until after it is back.
+        self._is_aside = False
         #: libzmq's own descriptor of the listener, for TCP.
         self.listener_fd = -1
+        self._ipc_mode = 0
+        #: Listeners whose file somebody has removed.
+        self._kept: list[socket.socket] = []
         self._path: Path | None = None
         self._identity: tuple[int, int] | None = None
         self._listener: socket.socket | None = None
@@ -164,6 +171,7 @@ class Binding:
             self.local_name = int(self.bound.rpartition(":")[2])
             return
         path = Path(self.endpoint.removeprefix("ipc://"))
+        self._ipc_mode = ipc_mode
         self.local_name = str(path)
         self._lock(path)
         try:
@@ -176,34 +184,66 @@ class Binding:
 
     def is_ours(self) -> bool:
         """Whether who follows the address still comes here (one stat(2)); False if the path is gone."""
-        return self._path is None or self.is_shut or _identity(self._path) == self._identity
+        return self._path is None or self._is_aside or _identity(self._path) == self._identity
+
+    def bind_again(self, bound: zmq.Socket[bytes]) -> bool:
+        """Make the socket's file anew where it is gone; False where that cannot be.
+
+        It cannot where its folder is gone, too, or another daemon has the path. Who is connected stays so:
+        the listener without a file is kept, since libzmq ends all connections with it.
+        """
+        path = self._path
+        if path is None or len(self._kept) >= LISTENERS_MAX or path.exists() or not path.parent.is_dir():
+            return False
+        lock = path.with_name(path.name + ".lock")
+        if _identity(lock) != _file_identity(self._lock_fd):
+            held, self._lock_fd = self._lock_fd, -1
+            try:
+                self._lock(path)
+            except PermanentError:
+                self._lock_fd = held
+                return False
+            os.close(held)
+        kept = self._listener
+        try:
+            self._listen(path, self._ipc_mode)
+            self._bind(bound)
+        except PermanentError:
+            return False
+        if kept is not None:
+            self._kept.append(kept)
+        return True
 
     def shut(self) -> None:
         """Take no new connections, and keep those that are there."""
         if self.is_shut or not self.is_ours():
             return
-        with suppress(OSError):
+        # First: who looks for the file meanwhile is not to miss it.
+        self._is_aside = True
+        try:
             if self._path is not None:
                 self._path.rename(self._aside(self._path))
             else:
                 drop = ctypes.create_string_buffer(_DROP_ALL)
                 self._filter(_SO_ATTACH_FILTER, struct.pack("@HP", 1, ctypes.addressof(drop)))
             self.is_shut = True
+        except OSError:
+            self._is_aside = False
 
     def open_again(self) -> None:
         """Undo ``shut``, unless somebody else has taken the path."""
         if not self.is_shut:
             return
-        self.is_shut = False
         if self._path is None:
             with suppress(OSError):
                 self._filter(_SO_DETACH_FILTER, bytes(4))
-            return
-        aside = self._aside(self._path)
-        with suppress(OSError):
-            self._path.hardlink_to(aside)
-        with suppress(OSError):
-            aside.unlink()
+        else:
+            aside = self._aside(self._path)
+            with suppress(OSError):
+                self._path.hardlink_to(aside)
+            with suppress(OSError):
+                aside.unlink()
+        self.is_shut = self._is_aside = False
 
     def _filter(self, option: int, value: bytes) -> None:
         with socket.socket(fileno=os.dup(self.listener_fd)) as listener:
@@ -286,9 +326,10 @@ class Binding:
                 with suppress(OSError):
                     self._path.unlink()
             self._path = self._identity = None
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        for listener in (self._listener, *self._kept):
+            if listener is not None:
+                listener.close()
+        self._listener, self._kept = None, []
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
@@ -300,6 +341,11 @@ def _identity(path: Path) -> tuple[int, int] | None:
         status = path.lstat()
     except OSError:
         return None
+    return status.st_dev, status.st_ino
+
+
+def _file_identity(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
     return status.st_dev, status.st_ino
 
 

@@ -202,6 +202,22 @@ class Peers:
         """What anybody subscribes to."""
         return set().union(*(peer.topics for peer in self._peers.values()))
 
+    def is_cut(self, fd: int) -> bool:
+        """Whether the connection was ended here."""
+        peer = self._peers.get(fd)
+        return peer is not None and peer.cut
+
+    def address(self, fd: int) -> str:
+        """Where the connection comes from, if it still stands."""
+        try:
+            with socket.socket(fileno=os.dup(fd)) as connection:
+                name, remote = connection.getsockname(), connection.getpeername()
+        except OSError:
+            return ""
+        if isinstance(name, str) or name[1] not in self.names:
+            return ""  # the number is another's by now
+        return f"[{remote[0]}]:{remote[1]}" if ":" in remote[0] else f"{remote[0]}:{remote[1]}"
+
     def _cut(self, fd: int, peer: _Peer) -> bool:
         """End a connection; whether it held a subscription. libzmq then closes the descriptor."""
         held = bool(peer.topics)

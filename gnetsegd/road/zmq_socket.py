@@ -7,20 +7,19 @@ subscription to everything in ZMTP 1.0, unless a ZAP domain is set.
 from __future__ import annotations
 
 import logging
-import os
 import select
 import struct
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import zmq
 
-from ..errors import ConfigError
 from ..quiet import Quiet
 from ..text import clean
 from . import zmq_endpoints as endpoints
+from .zmq_keys import HANDSHAKES, Doorkeeper, KeyRing, Newcomers
 from .zmq_peers import Peers
 
 if TYPE_CHECKING:
@@ -46,23 +45,6 @@ EVENTS = zmq.EVENT_LISTENING | zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
 _EVENT = struct.Struct("=Hi")
 
 
-def load_keys(secret_key_file: str, keys_dir: str) -> tuple[bytes, bytes]:
-    """The public and the secret key; ``ConfigError`` where they or the readers' folder cannot be opened."""
-    from zmq.auth import load_certificate
-
-    try:
-        public, secret = load_certificate(secret_key_file)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"publish.curve_secret_key_file: {error}; make one with gnetsegctl keygen", os.EX_NOINPUT
-        ) from None
-    if secret is None:
-        raise ConfigError(f"publish.curve_secret_key_file: {secret_key_file} holds no secret key")
-    if keys_dir and not os.path.isdir(keys_dir):  # noqa: PTH112 - the text stays as it was configured
-        raise ConfigError(f"publish.curve_authorized_keys_dir: {keys_dir} is not a folder")
-    return public, secret
-
-
 class PublishSocket:
     """An XPUB socket for ``tables``, which have the same settings.
 
@@ -76,7 +58,7 @@ class PublishSocket:
         peers: Peers,
         noise: select.epoll,
         heartbeat_interval_s: float,
-        name: str,
+        ring: KeyRing | None = None,
     ) -> None:
         first = tables[0]
         self.kinds = frozenset(first.kinds)
@@ -85,11 +67,15 @@ class PublishSocket:
         self._noise = noise
         self._peers_lock = threading.Lock()
         self._frames: list[zmq.Frame] = []
-        self._tables = tables
-        # A context of its own: pyzmq's authenticator has one set of keys for all sockets of a context.
+        self.tables = tables
+        #: Who may come in, of a socket with CURVE.
+        self.ring = ring
+        self.closed = False
+        # A context of its own: there is one doorkeeper for all sockets of a context.
         self._context = zmq.Context(io_threads=1)
-        self._authenticator: Any = None
-        self._quiet = Quiet()
+        self._doorkeeper: Doorkeeper | None = None
+        self._newcomers = Newcomers() if ring is not None else None
+        self._quiet, self._quiet_door = Quiet(), Quiet()
         self.xpub: zmq.Socket[bytes] = self._context.socket(zmq.XPUB)
         for option, value in (
             (zmq.SNDHWM, first.send_hwm_messages),
@@ -108,47 +94,34 @@ class PublishSocket:
             interval_ms = int(heartbeat_interval_s * 1000)
             self.xpub.setsockopt(zmq.HEARTBEAT_IVL, interval_ms)
             self.xpub.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3 * interval_ms)
-        address = f"inproc://monitor-{name}"
-        self.xpub.monitor(address, EVENTS)
+        address = "inproc://monitor"
+        self.xpub.monitor(address, EVENTS if ring is None else EVENTS | HANDSHAKES)
         self._monitor: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
         # libzmq's thread waits where it is a thousand connections ahead of us (its own side keeps 1000).
         self._monitor.setsockopt(zmq.RCVHWM, 1)
         self._monitor.setsockopt(zmq.LINGER, 0)
         self._monitor.connect(address)
+        #: Becomes readable when connections come or go.
+        self.monitor_descriptor = int(self._monitor.getsockopt(zmq.FD))
+        #: Becomes readable when a peer has sent something, unless ``xpub`` is used before it is looked at.
+        self.descriptor = int(self.xpub.getsockopt(zmq.FD))
 
     def open(self) -> None:
         """Bind the endpoints. ``ConfigError`` or ``PermanentError`` with one sentence."""
-        first = self._tables[0]
-        if first.curve_secret_key_file:
-            self._use_curve(first.curve_secret_key_file, first.curve_authorized_keys_dir)
-        for table in self._tables:
+        if self.ring is not None:
+            self._use_curve(self.ring)
+        for table in self.tables:
             binding = endpoints.Binding(table.address)
             binding.bind(self.xpub, int(table.mode, 8))
             self.bindings.append(binding)
         self._peers.names = {binding.local_name for binding in self.bindings}
         self.mind_the_door(())
 
-    def _use_curve(self, secret_key_file: str, keys_dir: str) -> None:
-        from zmq.auth import CURVE_ALLOW_ANY
-        from zmq.auth.thread import ThreadAuthenticator
-
-        public, secret = load_keys(secret_key_file, keys_dir)
-        self._authenticator = ThreadAuthenticator(self._context)
-        self._authenticator.start()
-        self._authenticator.configure_curve(domain=ZAP_DOMAIN, location=keys_dir or CURVE_ALLOW_ANY)
-        self.xpub.setsockopt(zmq.CURVE_SECRETKEY, secret)
-        self.xpub.setsockopt(zmq.CURVE_PUBLICKEY, public)
+    def _use_curve(self, ring: KeyRing) -> None:
+        self._doorkeeper = Doorkeeper(self._context, ring, self._refused)
+        self.xpub.setsockopt(zmq.CURVE_SECRETKEY, ring.secret)
+        self.xpub.setsockopt(zmq.CURVE_PUBLICKEY, ring.public)
         self.xpub.setsockopt(zmq.CURVE_SERVER, 1)
-
-    @property
-    def monitor_descriptor(self) -> int:
-        """Becomes readable when connections come or go."""
-        return int(self._monitor.getsockopt(zmq.FD))
-
-    @property
-    def descriptor(self) -> int:
-        """Becomes readable when a peer has sent something, unless ``xpub`` is used before it is looked at."""
-        return int(self.xpub.getsockopt(zmq.FD))
 
     @property
     def is_shut(self) -> bool:
@@ -162,6 +135,8 @@ class PublishSocket:
 
     def receive(self, messages_max: int) -> bool:
         """Get messages of peers for ``judge``, until there are so many; whether there may be more."""
+        if self.closed:
+            return False
         try:
             while len(self._frames) < messages_max:
                 self._frames.append(self.xpub.recv(zmq.NOBLOCK, copy=False))
@@ -180,6 +155,8 @@ class PublishSocket:
         if not frames:
             return False
         with self._peers_lock:
+            if self.closed:
+                return False
             # First, and after they were received: so the connection of each is known.
             changed = self._take_in_connections()
             for frame in frames:
@@ -187,6 +164,8 @@ class PublishSocket:
                     fd = int(frame.get(_SRCFD))
                 except zmq.ZMQError:
                     continue  # the end of a connection, which the monitor tells, too
+                if self._newcomers is not None:
+                    self._newcomers.subscribed(fd)
                 topics_changed, cut_for = self._peers.take_in(fd, frame.bytes)
                 changed = changed or topics_changed
                 if cut_for:
@@ -196,6 +175,8 @@ class PublishSocket:
     def mind_the_door(self, noisy: Iterable[int]) -> bool:
         """Take in who came, went or was heard (descriptors ``noisy``); whether subscriptions changed."""
         with self._peers_lock:
+            if self.closed:
+                return False
             changed = self._take_in_connections()
             for fd in noisy:
                 held, cut_for = self._peers.heard(fd)
@@ -216,9 +197,12 @@ class PublishSocket:
                 event, value = _EVENT.unpack(self._monitor.recv(zmq.NOBLOCK))
                 endpoint = self._monitor.recv(zmq.NOBLOCK).decode(errors="replace")
                 if event == zmq.EVENT_DISCONNECTED:
+                    self._ended(value)
                     changed = self._peers.closed(value) or changed
                 elif event == zmq.EVENT_ACCEPTED:
                     self._accepted(value)
+                elif event & HANDSHAKES and self._newcomers is not None:
+                    self._newcomers.handshake(event, value)
                 else:
                     for binding in self.bindings:
                         if binding.bound == endpoint:
@@ -234,9 +218,23 @@ class PublishSocket:
             # Edge-triggered: it tells of each arrival, not for as long as libzmq has not read it.
             with suppress(OSError):
                 self._noise.register(fd, select.EPOLLIN | select.EPOLLET)
+        if self._newcomers is not None:
+            self._newcomers.accepted(fd, self._peers.address(fd))
         if self._peers.are_full:
             for binding in self.bindings:
                 binding.shut()
+
+    def _ended(self, fd: int) -> None:
+        if self._newcomers is not None:
+            address, why = self._newcomers.ended(fd)
+            if why and not self._peers.is_cut(fd):
+                self._refused(address, why)
+
+    def _refused(self, address: str, why: str) -> None:
+        """Somebody was not let in; also called by the doorkeeper's thread."""
+        if self._quiet_door.may_say():
+            where = clean(address) or "a client"
+            log.warning("publish: %s was refused: %s%s", where, why, self._quiet_door.left_out())
 
     def _address(self, frame: zmq.Frame) -> str:
         try:
@@ -248,16 +246,22 @@ class PublishSocket:
         if self._quiet.may_say():
             log.warning("publish: %s%s", words, self._quiet.left_out())
 
-    def close(self) -> None:
-        """Take no more; what is on its way is delivered by ``release`` (at most ``LINGER_MS``)."""
-        if self._authenticator is not None:
-            self._authenticator.stop()
-            self._authenticator = None
+    def close(self, linger_ms: int = LINGER_MS) -> None:
+        """Take no more; what is on its way is delivered by ``release`` (at most ``linger_ms``).
+
+        The publisher's lock is held.
+        """
         # libzmq's thread may be waiting to tell of a connection, and nobody could stop it then.
         self.mind_the_door(())
-        self.xpub.disable_monitor()
-        self._monitor.close()
-        self.xpub.close()
+        with self._peers_lock:
+            self.closed = True
+            self.xpub.disable_monitor()
+            self._monitor.close()
+            self.xpub.close(linger=linger_ms)
+        # Last: without a doorkeeper libzmq lets everybody in.
+        if self._doorkeeper is not None:
+            self._doorkeeper.stop()
+            self._doorkeeper = None
 
     def release(self) -> None:
         """After ``close``: wait for what is on its way, and free the endpoints."""

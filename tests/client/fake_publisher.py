@@ -192,31 +192,35 @@ class FakePublisher:
         self.raw(message)
 
     def status(self, **changes: Any) -> None:
-        body: dict[str, Any] = {
-            "schema": 1,
-            "camera": self.camera,
-            "session": self.session,
-            "state": "running",
-            "reason": "",
-            "backend": "standin",
-            "fallback": False,
-            "fps": 30.0,
-            "subscribers": True,
-            "uptime_s": 61.5,
-            "timestamp_ns": time.monotonic_ns(),
-            "counters": {
-                "frames": 1000,
-                "masks": 991,
-                "dropped_camera": 2,
-                "dropped_daemon": 7,
-                "losses": 1,
-                "camera_reopens": 0,
-                "accelerator_reopens": 0,
-            },
-            "camera_device": {"driver": "pattern", "description": "made of numbers", "fps": 30.0},
-            "accelerator": {"threads": 2},
-        }
-        self.raw(pack_json("status", self.camera, body | changes))
+        self.raw(pack_json("status", self.camera, status_body(self.camera, self.session) | changes))
+
+
+def status_body(camera: str, session: int) -> dict[str, Any]:
+    """What a daemon says that is well."""
+    return {
+        "schema": 1,
+        "camera": camera,
+        "session": session,
+        "state": "running",
+        "reason": "",
+        "backend": "standin",
+        "fallback": False,
+        "fps": 30.0,
+        "subscribers": True,
+        "uptime_s": 61.5,
+        "timestamp_ns": time.monotonic_ns(),
+        "counters": {
+            "frames": 1000,
+            "masks": 991,
+            "dropped_camera": 2,
+            "dropped_daemon": 7,
+            "losses": 1,
+            "camera_reopens": 0,
+            "accelerator_reopens": 0,
+        },
+        "camera_device": {"driver": "pattern", "description": "made of numbers", "fps": 30.0},
+        "accelerator": {"threads": 2},
+    }
 
 
 class FakeDaemon(threading.Thread):

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.runtime
 WAIT_S = 5.0
 FAR = 0xFFFFFFFF
 #: What a subscriber needs of gnetsegd besides the client itself.
-FLOORS = ("errors", "frame", "message", "text")
+FLOORS = ("curve", "errors", "files", "frame", "message", "text")
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ from PIL import Image
 from zmq.auth import load_certificate
 from zmq.auth.thread import ThreadAuthenticator
 
-from gnetsegd.ctl import blocks, handshake, snapshot
+from gnetsegd.client import probe
+from gnetsegd.ctl import blocks, snapshot
 from gnetsegd.ctl.keys import make as make_keys
 from gnetsegd.ctl.main import main
 from gnetsegd.ctl.overlay import edge, overlay, palette
@@ -115,7 +116,7 @@ def test_watch_asks_for_masks_only_once_it_knows_that_somebody_is_there(publishe
     out = ctl("watch", "--endpoint", publisher.endpoint, "--timeout", "0.2")
     assert out.returncode == 69
     publisher.read_events()
-    assert publisher.asked == {topic("info", "cam0"), topic("status", "cam0")}
+    assert publisher.asked == {b"info/", b"status/", topic("info", "cam0"), topic("status", "cam0")}
 
 
 def test_watch_wakes_the_camera_and_shows_its_masks(endpoint: str) -> None:
@@ -427,7 +428,7 @@ def curve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("port", "server", "own", "code", "words"),
     [
-        ("guarded", "server", "stranger", 77, "does not permit this key; put its .key file into"),
+        ("guarded", "server", "stranger", 77, "does not permit this key; there: sudo gnetsegctl keys add"),
         ("guarded", "server", "", 77, "permits only keys that it knows; give yours with --key"),
         ("guarded", "stranger", "friend", 77, "--server-key is not the key of this daemon"),
         ("guarded", "", "", 77, "wants CURVE there; give its public key with --server-key"),
@@ -445,7 +446,7 @@ def test_a_daemon_that_does_not_talk_to_me_is_no_daemon_that_is_not_there(
     words: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(handshake, "HANDSHAKE_S", 20.0)  # however slow this machine is just now
+    monkeypatch.setattr(probe, "HANDSHAKE_S", 20.0)  # however slow this machine is just now
     arguments = ["--endpoint", f"tcp://127.0.0.1:{curve[port]}", "--timeout", "0.2"]
     if server:
         arguments += ["--server-key", str(curve["folder"] / f"{server}.key")]
@@ -458,7 +459,7 @@ def test_a_daemon_that_does_not_talk_to_me_is_no_daemon_that_is_not_there(
 
 
 def test_what_speaks_another_language_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handshake, "HANDSHAKE_S", 20.0)
+    monkeypatch.setattr(probe, "HANDSHAKE_S", 20.0)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 

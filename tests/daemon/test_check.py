@@ -113,7 +113,11 @@ def test_keys_that_the_daemon_could_not_open_are_no_good_unless_it_is_for_anothe
     public, secret = create_certificates(tmp_path, "gnetsegd")
     address = 'publish.endpoints=["tcp://0.0.0.0:5999"]'
     for file, folder, sentence in (
-        ("/nowhere/own.key_secret", "", r"/nowhere/own\.key_secret; make one with gnetsegctl keygen"),
+        (
+            "/nowhere/own.key_secret",
+            "",
+            r"/nowhere/own\.key_secret: no CURVE key file: .*; make one with gnetsegctl keygen",
+        ),
         (public, "", "holds no secret key"),
         (secret, "/nowhere/readers", "/nowhere/readers is not a folder"),
     ):

@@ -404,12 +404,54 @@ def test_two_daemons_on_one_socket_the_second_says_so_and_the_first_goes_on(star
     first.mask(first.subscribe())
 
 
-def test_a_daemon_whose_socket_is_gone_notices_and_ends_for_a_clean_one(start: Start) -> None:
+@pytest.mark.parametrize("also", ["", ".lock"])
+def test_a_socket_whose_file_is_removed_is_made_anew_and_nobody_is_cut(start: Start, also: str) -> None:
     daemon = start("camera.fps=50")
     daemon.wait_for("READY=1")
+    reader = daemon.subscribe()
+    before, _ = daemon.mask(reader)
     (daemon.folder / "m.sock").unlink()
+    if also:
+        (daemon.folder / f"m.sock{also}").unlink()
+    daemon.wait_for_log("its socket's file was gone, and is made anew")
+    late, _ = daemon.mask(daemon.subscribe())
+    after, _ = daemon.mask(reader)
+    assert before.session == late.session == after.session
+    second = start("camera.fps=50", f'publish.endpoints=["{daemon.endpoint}"]')
+    assert second.process.wait(10) == 75
+    assert daemon.stop()[0] == 0
+    assert not (daemon.folder / "m.sock").exists()
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_daemon_whose_folder_is_gone_or_path_taken_ends_for_a_clean_one(
+    start: Start, tmp_path_factory: pytest.TempPathFactory, taken: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("run") / "gnetsegd"
+    folder.mkdir()
+    daemon = start("camera.fps=50", f'publish.endpoints=["ipc://{folder}/m.sock"]')
+    daemon.wait_for("READY=1")
+    if taken:
+        (folder / "m.sock").unlink()
+        (folder / "m.sock").write_text("another's")
+    else:
+        folder.rename(folder.with_name("elsewhere"))
     assert daemon.process.wait(10) == 75
-    assert "its socket's file is gone or another's" in daemon.words()
+    assert "its socket's folder is gone or its path another's" in daemon.words()
+    if taken:
+        assert (folder / "m.sock").read_text() == "another's"
+
+
+def test_a_start_is_one_line_that_says_what_came_of_it(start: Start) -> None:
+    daemon = start("camera.fps=50")
+    daemon.wait_for("READY=1")
+    daemon.mask(daemon.subscribe())
+    daemon.wait_for_state("running")
+    lines = [line for line in daemon.words().splitlines() if "gnetsegd" in line or " INFO " in line]
+    assert [line for line in lines if "ready: " in line or "starting" in line or "camera" in line] == [
+        line for line in lines if "ready: pattern with threshold-32 on standin, camera cam0: pattern" in line
+    ]
+    assert "publishing on ipc://" in lines[0]
 
 
 @pytest.mark.parametrize(

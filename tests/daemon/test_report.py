@@ -50,6 +50,7 @@ CHANGES = {
         road.pipeline, "info", dataclasses.replace(MODEL, backend="usb", fallback=True)
     ),
     "what the camera shows": lambda road: setattr(road.camera, "info", CAMERA._replace(fps=5.0)),
+    "who may read": lambda road: road.publisher.keys.append("0123456789abcdef"),
     "who watches": lambda road: setattr(road.publisher, "watched", False),
 }
 
@@ -76,7 +77,9 @@ def test_a_reload_that_changes_the_words_of_a_network_alone_is_told_at_once(talk
 
 def test_a_changed_info_is_told_once_more_to_who_was_just_subscribing(talk: Any) -> None:
     talk.setup = talk.setup._replace(
-        config=attrs.evolve(talk.setup.config, publish=attrs.evolve(talk.setup.config.publish, status_interval_s=60.0))
+        config=attrs.evolve(
+            talk.setup.config, publish=attrs.evolve(talk.setup.config.publish, status_interval_s=60.0)
+        )
     )
     for now in range(1000, 1051):
         talk.tick(now / 10)
@@ -170,16 +173,18 @@ def test_a_change_of_state_is_one_line_with_fields_to_search_for(
 ) -> None:
     caplog.set_level(logging.INFO, "gnetsegd")
     talk.tick(100.0)
-    talk.tick(101.0)
+    assert not caplog.records, "that it is ready was told with what came of it"
     talk.road.camera.state, talk.road.camera.reason = "lost", "the camera was unplugged"
     talk.tick(102.0)
+    talk.road.camera.state, talk.road.camera.reason = "streaming", ""
+    talk.tick(103.0)
     fields = [
         (record.GNETSEGD_STATE, record.GNETSEGD_BACKEND, record.GNETSEGD_REASON)  # type: ignore[attr-defined]
         for record in caplog.records
     ]
-    assert fields == [("running", "standin", ""), ("no-camera", "standin", "the camera was unplugged")]
+    assert fields == [("no-camera", "standin", "the camera was unplugged"), ("running", "standin", "")]
     assert [record.getMessage() for record in caplog.records] == [
-        "running on standin", "no-camera on standin",
+        "no-camera on standin", "running on standin",
     ]  # fmt: skip
 
 
@@ -199,7 +204,8 @@ def test_a_state_that_stays_is_counted_once_among_the_lines_that_were_left_out(
     caplog.set_level(logging.INFO, "gnetsegd")
     now = 100.0
     talk.reporter._quiet = Quiet(burst_lines=8, clock=lambda: now)
-    for number in range(21):
+    talk.tick(now)
+    for number in range(1, 22):
         talk.road.camera.state = ("streaming", "lost")[number % 2]
         for _ in range(5):
             talk.tick(now)
@@ -207,5 +213,5 @@ def test_a_state_that_stays_is_counted_once_among_the_lines_that_were_left_out(
     assert len(caplog.records) == 8
     now += 10_000.0
     talk.tick(now)
-    # Six times it was running again meanwhile, for five intervals each.
-    assert caplog.records[-1].getMessage() == "running on standin (6 lines like this were left out)"
+    # Six times it was lost meanwhile, for five intervals each.
+    assert caplog.records[-1].getMessage() == "no-camera on standin (6 lines like this were left out)"

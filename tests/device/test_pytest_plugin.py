@@ -45,17 +45,15 @@ def test_fault(gnetseg_device):
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A pytest that has the plugin: by its entry point, or by name where gnetsegd is not installed."""
     root = Path(__file__).parents[2]
     code = (
         f"import sys; sys.path[:0] = [{str(root)!r}, {str(root / 'firmware')!r}]\n"
         "import pytest\n"
-        "from importlib.metadata import entry_points\n"
-        f"known = {PLUGIN!r} in [entry.value for entry in entry_points(group='pytest11')]\n"
-        f"sys.exit(pytest.main([*([] if known else ['-p', {PLUGIN!r}]), *sys.argv[1:]]))\n"
+        "sys.exit(pytest.main(sys.argv[1:]))\n"
     )
     return subprocess.run(
-        [sys.executable, "-c", code, "-p", "no:cacheprovider", "-q", *arguments],
+        # An older gnetsegd that is installed here would load it a second time, by its entry point.
+        [sys.executable, "-c", code, "-p", "no:gnetsegd", "-p", "no:cacheprovider", "-q", *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -66,6 +64,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_somebody_elses_suite_gets_a_device_to_plug_unplug_and_spoil(tmp_path: Path) -> None:
     (tmp_path / "test_suite.py").write_text(SUITE, "utf-8")
+    (tmp_path / "conftest.py").write_text(f"pytest_plugins = [{PLUGIN!r}]\n", "utf-8")
     result = run(tmp_path, "--strict-markers", "test_suite.py")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "6 passed" in result.stdout

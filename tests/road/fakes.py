@@ -168,6 +168,10 @@ class Published:
         self.seen: list[tuple[int, int, int]] = []
         self.infos: list[dict[str, Any]] = []
         self.statuses: list[dict[str, Any]] = []
+        self.keys: list[str] = []
+
+    def keys_in_force(self) -> list[str]:
+        return [*self.keys]
 
     def publish(self, mask: Mask, losses: int) -> None:
         frame = mask.frame
