@@ -5,6 +5,9 @@
 # make fuzz    hostile input for a minute
 # make hil     checks on real kernels, in an emulated machine
 # make hil-pi  checks on an emulated Raspberry Pi 3B
+# make deb     the packages for Debian and Raspberry Pi OS, in build/deb
+# make test-install   install them in booted machines, use them, upgrade, remove
+# make release the packages, the sdist and the wheel with their checksums, in build/release
 # make check   the linters alone
 # make docs    write the generated pages again
 
@@ -16,7 +19,7 @@ SIDE_BY_SIDE = -n 2 --dist loadfile
 SERVICES = view,presence,exporter
 PIP_INSTALL = bin/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-train test-services test-browser fuzz soak hil hil-shell hil-pi hil-pi-shell check docs venv clean
+.PHONY: deb test-install release demo test test-train test-services test-browser fuzz soak hil hil-shell hil-pi hil-pi-shell check docs venv clean
 
 demo: .venv/.done
 	@.venv/bin/python tools/demo/demo.py --seconds $(DEMO_SECONDS)
@@ -69,6 +72,23 @@ hil-pi: .venv-bookworm/.done
 hil-pi-shell: .venv-bookworm/.done
 	@tools/hil/pi/system-packages.sh
 	@.venv-bookworm/bin/python tools/hil/pi/run.py --shell
+
+# Packages for bookworm and trixie, amd64 and arm64; needs root, for the roots that they are built in.
+deb: .venv/.done
+	@tools/setup/deb-packages.sh
+	PYTHON=$(CURDIR)/.venv/bin/python tools/deb/build.sh bookworm
+	PYTHON=$(CURDIR)/.venv/bin/python tools/deb/build.sh trixie
+
+# In booted Debian roots without a network (docs/testing.md): K=NAMES for some checks only.
+test-install: .venv/.done
+	@test -e build/deb/trixie/Packages || $(MAKE) deb
+	.venv/bin/python tools/deb/test_install.py $(if $(K),"$(K)")
+
+release: deb
+	@rm -rf build/release && mkdir -p build/release
+	cp build/deb/*/*.deb build/release
+	.venv/bin/python tools/deb/dist.py build/release
+	cd build/release && sha256sum * >SHA256SUMS
 
 check: .venv/.done
 	.venv/bin/ruff check .

@@ -1,7 +1,6 @@
-"""The part of LiteRT that our networks need, for a Debian suite and architecture: ``runtime.py SUITE ARCH OUT``.
+"""The part of LiteRT that our networks need, for a Debian suite: ``runtime.py SUITE ARCHITECTURE OUT``.
 
-The wheel is fetched once, by its checksum, into ``build/deb/wheels``. What is taken of it stands in ``FILES``: 18 of
-74 MB.
+The wheel is fetched once, by its checksum, into ``build/deb/wheels``; ``FILES`` says what is taken of it.
 """
 
 from __future__ import annotations
@@ -60,11 +59,8 @@ def take(wheel: Path, out: Path) -> None:
         for name in FILES:
             (package / name).write_bytes(archive.read(f"{PACKAGE}/{name}"))
         (metadata,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
-        head = [
-            line
-            for line in archive.read(metadata).decode().splitlines()[:8]
-            if line.startswith(("Meta", "Name", "Ver"))
-        ]
+        lines = archive.read(metadata).decode().splitlines()
+        head = [line for line in lines if line.startswith(("Metadata-Version:", "Name:", "Version:"))]
         record = out / metadata
         record.parent.mkdir()
         record.write_text("\n".join(head) + "\n", "utf-8")
