@@ -296,6 +296,28 @@ def doctor(instance: str | None, as_json: bool) -> None:
 
 
 @cli.command()
+@click.option(
+    "--seconds", type=click.FloatRange(1.0, 3600.0), default=20.0, show_default=True, help="Measure so long."
+)
+@click.option("--own", is_flag=True, help="A daemon of its own on the pattern camera, though one runs.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Of its own daemon, as gnetsegd run has it."
+)
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@_with_target
+def bench(target: Target, seconds: float, own: bool, settings: tuple[str, ...], as_json: bool) -> None:
+    """Measure masks a second and latency here, in one line to paste (docs/boards.md).
+
+    The running daemon is read; where there is none, one of its own on the pattern camera.
+    """
+    from . import bench as implementation
+
+    where = click.get_current_context().get_parameter_source("endpoint")
+    wish = implementation.Wish(seconds, own or bool(settings), settings)
+    implementation.bench(target, wish, where is not click.core.ParameterSource.DEFAULT, as_json)
+
+
+@cli.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def cameras(as_json: bool) -> None:
     """List the cameras that are here, and the lines that choose each."""

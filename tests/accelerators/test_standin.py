@@ -55,7 +55,7 @@ def test_without_a_runtime_the_sentence_says_what_to_install(monkeypatch: pytest
 
     for name in ("tflite_runtime", "ai_edge_litert"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(PermanentError, match=r"install gnetsegd\[standin\]"):
+    with pytest.raises(PermanentError, match=r"pip install 'gnetsegd\[standin\]'"):
         find_runtime()
 
 

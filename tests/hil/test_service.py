@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sysconfig
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -198,6 +199,22 @@ def test_a_camera_that_blocks_ends_the_process_and_systemd_brings_a_clean_one(ru
     assert running.wait_for_another(pid)
     running.configure(fps=2, model=MODEL)
     assert running.reload_and_wait() == "reload: done"
+
+
+def test_a_clock_that_is_set_a_year_ahead_and_back_changes_nothing(running: Unit) -> None:
+    pid = running.pid
+    year_s = 365 * 86400
+    with Listener() as listener:
+        session, time_ns = (mask := listener.mask("standin")).session, mask.sensor_timestamp_ns
+        for step_s in (year_s, -year_s):
+            time.clock_settime(time.CLOCK_REALTIME, time.time() + step_s)
+            listener.drain()
+            mask = listener.mask("standin")
+            assert mask.session == session
+            assert time_ns < mask.sensor_timestamp_ns <= time.monotonic_ns()
+            time_ns = mask.sensor_timestamp_ns
+            assert listener.wait_for("it runs", lambda status: status["state"] == "running")
+    assert running.pid == pid
 
 
 def test_it_stops_in_order_and_says_goodbye(running: Unit) -> None:

@@ -67,6 +67,25 @@ def test_its_pictures_are_taken_at_448x448() -> None:
         assert picture.std() > 20
 
 
+@pytest.mark.parametrize("pixel_format", ["YUYV", "MJPEG"])
+def test_its_pictures_of_640x480_are_brought_to_the_networks_size(
+    webcam: Path, daemon: Unit, pixel_format: str
+) -> None:
+    more = f'width = 640\nheight = 480\npixel_format = "{pixel_format}"\n[model]'
+    daemon.write(CONFIGURATION.format(link=webcam.name).replace("[model]", more))
+    daemon.apply()
+    with Listener() as listener:
+        listener.check_masks("standin", 3)
+        status = listener.wait_for("it runs", lambda status: status["state"] == "running")
+        description = status["camera_device"]["description"]
+        assert f" {pixel_format} 640x480" in description, description
+        assert status["camera_device"].get("lost", {}) == {}
+        _, _, picture = listener.pair("standin")
+        # The ramp, by what a JPEG leaves of it.
+        assert abs(picture.astype(int) - picture[0]).max() <= 8
+        assert picture.std() > 20
+
+
 def test_pulled_and_plugged_in_again_it_is_used_by_the_same_process(running: Unit) -> None:
     pid = running.pid
     with Listener() as listener:

@@ -100,8 +100,9 @@ def reader(*where: str, **keys: Any) -> Iterator[Reader]:
         made.close()
 
 
-def journal_lines(unit: str, since: str) -> list[str]:
-    return sh(f"journalctl -u {unit} -o cat --since '{since}' _COMM=gnetsegd", check=False).splitlines()
+def journal_lines(pid: str) -> list[str]:
+    """What a process has said."""
+    return sh(f"journalctl -o cat _PID={pid}", check=False).splitlines()
 
 
 def version(package: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from . import Fault
-from .machine import Case
+from .machine import Case, Machine
 
 _THROTTLED = "/sys/devices/platform/soc/soc:firmware/get_throttled"
 _HOT_MILLIDEGREES = 80_000
@@ -17,7 +17,7 @@ _COOL = "give it a heat sink or a fan, and room for air; vcgencmd measure_temp s
 
 def check(case: Case) -> Iterator[Fault]:
     """The firmware's flags first: they know more than the kernel."""
-    flags = _throttled(case)
+    flags = firmware_flags(case.machine) or 0
     if flags & 1 or _alarm(case):
         yield Fault("undervoltage", "the supply voltage is too low right now", _SUPPLY)
     elif flags & 1 << 16:
@@ -43,13 +43,14 @@ def check(case: Case) -> Iterator[Fault]:
         )
 
 
-def _throttled(case: Case) -> int:
-    said = case.machine.run(["vcgencmd", "get_throttled"])
+def firmware_flags(machine: Machine) -> int | None:
+    """What holds a Raspberry Pi's processor back, as ``vcgencmd get_throttled`` has it; None elsewhere."""
+    said = machine.run(["vcgencmd", "get_throttled"])
     words = said.out.strip().partition("throttled=")[2] if said is not None and said.code == 0 else ""
     try:
-        return int(words or case.machine.read(_THROTTLED) or "0", 16)
+        return int(words or machine.read(_THROTTLED), 16)
     except ValueError:
-        return 0
+        return None
 
 
 def _alarm(case: Case) -> bool:
