@@ -67,7 +67,7 @@ def test_its_pictures_are_taken_at_448x448() -> None:
         assert picture.std() > 20
 
 
-@pytest.mark.parametrize("pixel_format", ["YUYV", "MJPEG"])
+@pytest.mark.parametrize("pixel_format", ["YUYV", "MJPG"])
 def test_its_pictures_of_640x480_are_brought_to_the_networks_size(
     webcam: Path, daemon: Unit, pixel_format: str
 ) -> None:

@@ -2,7 +2,8 @@
 
 The kernel's uvcvideo makes a camera of it as of any webcam, for V4L2 and for libcamera. 448x448 and
 640x480 in YUYV, and 640x480 in MJPEG; each picture is a ramp that moves on. dummy_hcd has no isochronous
-transfers, so the kernel's own webcam gadget (usb_f_uvc) cannot stream there; a bulk endpoint works everywhere.
+transfers, so the kernel's own webcam gadget (usb_f_uvc) cannot stream there; a bulk endpoint works
+everywhere.
 
 Run it outside of the guest: python3 webcam.py SOCKET, with the socket of QEMU's usb-redir.
 """

@@ -16,7 +16,7 @@ mkdir -p "$work"
 
 # The device at the other end of QEMU's cable runs here, on the guest's runtime: others give other masks.
 "${PYTHON:-python3}" -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet attrs cattrs click numpy pyusb
+"$work/venv/bin/pip" install --quiet attrs cattrs click numpy pillow pyusb
 "$work/venv/bin/pip" install --quiet --no-deps -r "$here/guest-wheels.txt"
 
 packages=$(grep -v '^#' "$here/guest-packages.txt" | paste -sd,)
