@@ -79,7 +79,8 @@ def test_its_pictures_of_640x480_are_brought_to_the_networks_size(
         status = listener.wait_for("it runs", lambda status: status["state"] == "running")
         description = status["camera_device"]["description"]
         assert f" {pixel_format} 640x480" in description, description
-        assert status["camera_device"].get("lost", {}) == {}
+        # The first one may have begun before the camera was asked for it.
+        assert sum(status["camera_device"]["lost"].values()) <= 1, status
         _, _, picture = listener.pair("standin")
         # The ramp, by what a JPEG leaves of it.
         assert abs(picture.astype(int) - picture[0]).max() <= 8
