@@ -8,6 +8,7 @@
 # make deb     the packages for Debian and Raspberry Pi OS, in build/deb
 # make test-install   install them in booted machines, use them, upgrade, remove
 # make release the packages, the sdist and the wheel with their checksums, in build/release
+# make site    the pages as a site, in build/site
 # make check   the linters alone
 # make docs    write the generated pages again
 
@@ -19,7 +20,7 @@ SIDE_BY_SIDE = -n 2 --dist loadfile
 SERVICES = view,presence,exporter
 PIP_INSTALL = bin/pip install --quiet --disable-pip-version-check
 
-.PHONY: deb test-install release demo test test-train test-services test-browser fuzz soak hil hil-shell hil-pi hil-pi-shell check docs venv clean
+.PHONY: site deb test-install release demo test test-train test-services test-browser fuzz soak hil hil-shell hil-pi hil-pi-shell check docs venv clean
 
 demo: .venv/.done
 	@.venv/bin/python tools/demo/demo.py --seconds $(DEMO_SECONDS)
@@ -95,6 +96,12 @@ check: .venv/.done
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
+# mkdocs-material in an environment of its own; every link is looked at.
+site: .venv-site/.done
+	.venv-site/bin/python tools/site/gather.py build/site-pages
+	NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs --quiet build --strict --config-file tools/site/mkdocs.yml
+	.venv-site/bin/python tools/site/check_links.py build/site
+
 docs: .venv/.done
 	.venv/bin/python -m gnetsegd.config_doc > docs/configuration.md
 
@@ -122,6 +129,12 @@ venv: .venv/.done
 	@tools/setup/system-packages.sh
 	@tools/setup/new-venv.sh .venv-train python3.11
 	.venv-train/$(PIP_INSTALL) -e '.[daemon,dev,train]'
+	@touch $@
+
+.venv-site/.done: tools/site/requirements.txt tools/setup/system-packages.sh
+	@tools/setup/system-packages.sh
+	@tools/setup/new-venv.sh .venv-site "$(PYTHON)"
+	.venv-site/$(PIP_INSTALL) -r tools/site/requirements.txt
 	@touch $@
 
 # For the test of the JavaScript example; without npm that test says that it was skipped.

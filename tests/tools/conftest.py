@@ -6,4 +6,4 @@ import sys
 from pathlib import Path
 
 TOOLS = Path(__file__).parents[2] / "tools"
-sys.path[:0] = [str(TOOLS / "bench"), str(TOOLS / "mutate")]
+sys.path[:0] = [str(TOOLS / "bench"), str(TOOLS / "mutate"), str(TOOLS / "site")]
