@@ -16,6 +16,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from ..errors import MessageError
 from ..message import parse_topic
+from .greeting import Greeting
 
 if TYPE_CHECKING:
     from typing import Self
@@ -26,8 +27,8 @@ HANDSHAKE_S = 0.6
 WORDS_S = 1.2
 #: In it this many milliseconds lie between two tries.
 RETRY_MS = 50
-#: After so many ends without a reason there is none.
-UNCLEAR_TRIES = 5
+#: After so many ends without a reason there will be none.
+UNCLEAR_TRIES = 3
 #: After so many refused connections nobody listens there.
 REFUSED_TRIES = 3
 #: So many names of cameras are remembered.
@@ -78,12 +79,13 @@ class Probe:
         public_key: bytes | None = None,
         secret_key: bytes | None = None,
     ) -> None:
-        self._camera = camera
+        self._endpoint, self._camera = endpoint, camera
         self._has_server_key, self._has_own_key = server_key is not None, public_key is not None
         self._began = time.monotonic()
         self._connected = self._greeted = False
         self._unclear = self._refused = 0
         self._cameras: list[str] = []
+        self._greeting: Greeting | None = None
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -115,6 +117,8 @@ class Probe:
             return
         # ZeroMQ's thread may be waiting to tell something.
         self._take_in()
+        if self._greeting is not None:
+            self._greeting.close()
         self._socket.disable_monitor()
         self._monitor.close(linger=0)
         self._socket.close(linger=0)
@@ -129,8 +133,8 @@ class Probe:
         if self._greeted:
             return self._words(now)
         late = now - self._began > HANDSHAKE_S
-        if self._unclear >= UNCLEAR_TRIES or (late and self._unclear):
-            return Finding("wrong-server-key" if self._has_server_key else "foreign")
+        if self._greeting is not None or self._unclear >= UNCLEAR_TRIES or (late and self._unclear):
+            return self._by_greeting(now)
         if not self._connected and (late or self._refused >= REFUSED_TRIES):
             return Finding("silent")
         return Finding("foreign") if late else None
@@ -152,13 +156,23 @@ class Probe:
                 self._refused += 1
             elif event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
                 # Another key of the daemon; or the other side saw first what is wrong, and hung up. Then the
-                # next try tells.
+                # next try may tell.
                 self._unclear += 1
             elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._greeted, self._began = True, time.monotonic()
             elif event in _CLEAR_ENDS and not self._greeted:
                 found = found or self._refusal(event, value)
         return found
+
+    def _by_greeting(self, now: float) -> Finding | None:
+        if self._greeting is None:
+            self._greeting, self._began = Greeting(self._context, self._endpoint), now
+        mechanism = self._greeting.mechanism()
+        if mechanism is None and now - self._began <= HANDSHAKE_S:
+            return None
+        if self._has_server_key:
+            return Finding("not-curve" if mechanism == "NULL" else "wrong-server-key")
+        return Finding("no-keys" if mechanism == "CURVE" else "foreign")
 
     def _refusal(self, event: int, value: int) -> Finding:
         if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
