@@ -15,9 +15,10 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import AccessRefused, ConfigError, GnetsegError, TransientError
+from ..errors import AccessRefused, GnetsegError, TransientError
 from ..text import clean
 from .network_address import HTTP, Address
+from .network_certificate import context, not_good
 
 #: A server may send so much before the next picture must have come of it.
 UNUSED_MAX_BYTES = 24 << 20
@@ -40,7 +41,7 @@ class Http:
             passwords.add_password(None, root, address.user, address.password)
         self._opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}),  # a camera stands in one's own network
-            urllib.request.HTTPSHandler(context=_context(verify, ca_file)),
+            urllib.request.HTTPSHandler(context=context(verify, ca_file)),
             urllib.request.HTTPBasicAuthHandler(passwords),
             _Digest(passwords),
             _OnlyHttp(),
@@ -118,28 +119,13 @@ class _OnlyHttp(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _context(verify: bool, ca_file: str) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=ca_file or None)
-    except (OSError, ValueError):
-        raise ConfigError(
-            f"camera.network.ca_file {clean(ca_file)} holds no certificates that can be read; mend it"
-        ) from None
-    if not verify:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
-
-
 def _told(shown: str, error: Exception) -> GnetsegError:
     if isinstance(error, urllib.error.HTTPError):
         error.close()
         return refused(shown, error.code)
     reason = getattr(error, "reason", error)
     if isinstance(reason, ssl.SSLCertVerificationError):
-        return TransientError(
-            f"{shown}: its certificate is not good ({clean(reason.verify_message)}); mend it, name the one "
-            "that signed it in camera.network.ca_file, or set camera.network.verify = false"
-        )
+        return not_good(shown, reason)
     words = clean(str(getattr(reason, "strerror", None) or reason)) or type(reason).__name__
     return TransientError(f"{shown}: cannot be reached ({words})")
 

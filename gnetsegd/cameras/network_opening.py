@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from ..errors import GnetsegError, PermanentError, TransientError
 from ..text import clean
-from . import OPEN_EXTRA_S, pyav
+from . import OPEN_EXTRA_S, network_certificate, pyav
 from .network_address import HTTP, PROTOCOLS, Address
 from .network_http import Http, refused
 from .network_stream import Opened, told
@@ -57,6 +57,7 @@ class Opening:
             case "udp" | "rtp":
                 options |= {"overrun_nonfatal": "1", "fifo_size": str((8 << 20) // 188)}
         if self._address.scheme in ("rtsps", "rtmps") and self._options.verify:
+            network_certificate.check(self._address.shown, self._options.ca_file, self._timeout_s)
             options |= {"tls_verify": "1", "ca_file": self._options.ca_file or _SYSTEM_CA_FILE}
         limits = (self._timeout_s + OPEN_EXTRA_S, self._timeout_s)
         container = pyav.load().open(self._address.secret, format=form, options=options, timeout=limits)

@@ -164,11 +164,13 @@ class Scaler:
         width, height = inner[2:] if not turn.on_its_side else (inner.height, inner.width)
         shrinks = source.width > width or source.height > height
         flags = "area" if shrinks else "bilinear"
+        # Grey and RGB have no range to be told of, but FFmpeg 5 would stretch them by it.
+        told_range = "full" if picture.format.name in ("gray", "gbrp") else self._source_range
         nodes.append(
             graph.add(
                 "scale",
                 f"{width}:{height}:flags={flags}+accurate_rnd+full_chroma_int"
-                f":in_range={self._source_range}:in_color_matrix={self._source_matrix}"
+                f":in_range={told_range}:in_color_matrix={self._source_matrix}"
                 ":out_range=full:out_color_matrix=bt601",
             )
         )

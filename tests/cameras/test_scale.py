@@ -9,6 +9,8 @@ from gnetsegd.frame import PIXEL_FORMATS, FrameSpec
 
 from .helpers import av, picture_of
 
+pytestmark = pytest.mark.runtime
+
 tells_range = hasattr(av.VideoFrame, "color_range")
 
 

@@ -25,6 +25,7 @@ from gnetsegd.cameras.scale import Scaler  # noqa: E402
 from gnetsegd.errors import AccessRefused, NotYet, PermanentError, TransientError  # noqa: E402
 from gnetsegd.frame import Frame, FrameSpec  # noqa: E402
 
+TLS = ROOT / "tests" / "data" / "tls"
 SIZE, FPS, GROUP, UNITS = (320, 180), 25, 25, 100
 SPEC = FrameSpec(320, 180)
 PAYLOADS = {"libx264": ("h264parse", "rtph264pay"), "libx265": ("h265parse", "rtph265pay")}
@@ -133,6 +134,21 @@ def test_a_path_that_the_camera_has_not_is_told(film):
     codec, path, _ = film
     with RtspServer(codec, path) as server, pytest.raises(TransientError, match=r"nothing under this path"):
         opened(server.url.replace("/cam", "/none"))
+
+
+@pytest.mark.parametrize("film", ["libx264"], indirect=True)
+def test_rtsps_is_read_where_the_certificate_is_good_or_need_not_be(film, tmp_path):
+    codec, path, references = film
+    both = tmp_path / "both.pem"
+    both.write_text((TLS / "good.pem").read_text() + (TLS / "key.pem").read_text())
+    with RtspServer(codec, path, "", str(both)) as server:
+        url = server.url.replace("rtsp:", "rtsps:").replace("127.0.0.1", "localhost")
+        with pytest.raises(TransientError, match=r"certificate is not good .self.signed"):
+            opened(url)
+        for options in ({"ca_file": str(TLS / "good.pem")}, {"verify": False}):
+            camera, _ = opened(url, **options)
+            check_pictures(camera, references, 5)
+            camera.close()
 
 
 @pytest.mark.parametrize("film", ["libx264"], indirect=True)

@@ -1,4 +1,6 @@
-"""A real RTSP server, GStreamer's: rtsp_server.py PORT LAUNCH_LINE. It says "ready" and serves /cam.
+"""A real RTSP server, GStreamer's: rtsp_server.py PORT LAUNCH_LINE [USER:PASSWORD] [CERTIFICATE_AND_KEY].
+
+It says "ready" and serves /cam. An empty USER:PASSWORD asks for none; with a certificate (PEM) it is rtsps.
 
 Debian's own Python runs it (/usr/bin/python3), which has GStreamer: tools/setup/services-packages.sh.
 """
@@ -10,7 +12,9 @@ import gi
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-glib, gst, rtsp = (import_module(f"gi.repository.{name}") for name in ("GLib", "Gst", "GstRtspServer"))
+gio, glib, gst, rtsp = (
+    import_module(f"gi.repository.{name}") for name in ("Gio", "GLib", "Gst", "GstRtspServer")
+)
 
 
 def main() -> None:
@@ -22,7 +26,18 @@ def main() -> None:
     factory = rtsp.RTSPMediaFactory()
     factory.set_launch(f"( {launch} )")
     factory.set_shared(True)
-    if len(sys.argv) > 3:  # USER:PASSWORD
+    if len(sys.argv) > 4:
+        auth = rtsp.RTSPAuth()
+        auth.set_tls_certificate(gio.TlsCertificate.new_from_file(sys.argv[4]))
+        server.set_auth(auth)
+        permissions = rtsp.RTSPPermissions()
+        token = rtsp.RTSPToken()
+        token.set_string("media.factory.role", "anybody")
+        auth.set_default_token(token)
+        permissions.add_permission_for_role("anybody", "media.factory.access", True)
+        permissions.add_permission_for_role("anybody", "media.factory.construct", True)
+        factory.set_permissions(permissions)
+    elif len(sys.argv) > 3:
         auth, (user, _, password) = rtsp.RTSPAuth(), sys.argv[3].partition(":")
         token = rtsp.RTSPToken()
         token.set_string("media.factory.role", "user")

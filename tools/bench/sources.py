@@ -1,10 +1,11 @@
-"""Every film and camera that people have: turned, stretched, damaged, joined, resting, with headers that lie.
+"""Every film and camera that people have: turned, stretched, damaged, joined, resting, over a network.
 
 Each case is played once by the road of the daemon (camera loop, stand-in, shipped network), and every mask is
 compared with that of the same picture given plainly. For each: ``masks`` and how many are ``expected``;
 ``iou`` with the plain pictures' masks (mean over those with a person; null where nothing can be compared);
 ``stale``: masks of what was no picture, of another moment, or at a time that cannot be; ``doubled``: pictures
-given twice; ``exit``: with which code a daemon would end. It passes when all are as they should be.
+given twice; ``exit``: with which code a daemon would end. It passes when all are as they should be. A network
+camera is looked at for so many masks, and each is compared with the picture of the clip that it is most like.
 
     .venv/bin/python tools/bench/sources.py --json
     .venv/bin/python tools/bench/sources.py --only exif-6-jpeg --log
@@ -30,6 +31,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 import sources_made as made
+import sources_network
 from harness import finish
 
 from gnetsegd.cameras import CameraInfo, CaptureRequest
@@ -62,6 +64,8 @@ class Case(NamedTuple):
     exit: int = 0
     config: CameraConfig | None = None
     iou_min: float | None = IOU_MIN
+    #: It begins anywhere in the clip, and may leave pictures out.
+    live: bool = False
 
 
 class Seen(NamedTuple):
@@ -107,8 +111,8 @@ class Bounded:
     def capture(self, frame: Frame) -> None:
         if not self._left:
             raise EndOfVideo("enough")
-        self._left -= 1
         self._camera.capture(frame)
+        self._left -= 1
 
     def close(self) -> None:
         self._camera.close()
@@ -149,7 +153,8 @@ def judged(case: Case, seen: list[Seen], code: int, plain: list[Seen]) -> tuple[
     """The figures of one case, and whether they are as they should be."""
     stale = doubled = 0
     likeness = []
-    for mask, number in zip(seen, case.shows, strict=False):
+    numbers = [_most_like(mask, plain) for mask in seen] if case.live else case.shows
+    for mask, number in zip(seen, numbers, strict=False):
         if case.iou_min is None:
             continue
         apart = np.abs(mask.pixels.astype(int) - plain[number].pixels).mean()
@@ -167,6 +172,12 @@ def judged(case: Case, seen: list[Seen], code: int, plain: list[Seen]) -> tuple[
     }  # fmt: skip
     good = len(seen) == len(case.shows) and not stale and not doubled and code == case.exit
     return figures, good and (mean is None or mean >= (case.iou_min or 0.0))
+
+
+def _most_like(mask: Seen, plain: list[Seen]) -> int:
+    return min(
+        range(len(plain)), key=lambda k: float(np.abs(mask.pixels.astype(int) - plain[k].pixels).mean())
+    )
 
 
 # -- the cases -------------------------------------------------------------------------------------
@@ -478,10 +489,21 @@ def webcams(shown: list[made.Picture]) -> Iterator[tuple[str, Case]]:
     yield "webcam-upside-down", Case(webcam(upside_down, 8), list(range(8)), config=mounted(180, False))
 
 
+def networks(shown: list[made.Picture]) -> Iterator[tuple[str, Case]]:
+    count = 2 * len(shown)
+    for name, make in sources_network.sources(shown):
+
+        def bounded(folder: Path, make: Callable[[Path], Callable[[], Any]] = make) -> Callable[[], Any]:
+            camera = make(folder)
+            return lambda: Bounded(camera(), count)
+
+        yield name, Case(bounded, [0] * count, live=True)
+
+
 def cases(shown: list[made.Picture]) -> dict[str, Case]:
     """All of them, by name."""
     found: dict[str, Case] = {}
-    for kind in (films, joined, damaged, photos, others, webcams):
+    for kind in (films, joined, damaged, photos, others, webcams, networks):
         found |= dict(kind(shown))
     return found
 
@@ -520,6 +542,8 @@ def main() -> int:
             except Exception as error:  # a case that breaks is one that failed
                 logging.exception("%s", name)
                 figures, good = {"error": f"{type(error).__name__}: {error}"}, False
+            finally:
+                sources_network.SERVERS.close()
             result["cases"][name] = figures
             result["passed" if good else "failed"] += 1
             if not given.json or not good:
