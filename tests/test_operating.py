@@ -1,4 +1,4 @@
-"""What the page for operators shows works: its configuration loads, its commands are commands."""
+"""What the pages show works: configurations load, commands are commands, and Python programs run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from gnetsegd.config import from_dict
 from gnetsegd.ctl.main import cli as tools
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = ("operating.md", "network.md")
+PAGES = (
+    "operating.md", "network.md", "view.md", "presence.md", "boards.md", "faq.md", "own-network.md",
+    "../README.md",
+)  # fmt: skip
 COMMANDS = {"gnetsegd": daemon, "gnetsegctl": tools}
 
 
@@ -34,8 +37,9 @@ def commands() -> list[str]:
     found = []
     for page in PAGES:
         text = (DOCS / page).read_text("utf-8")
-        for line in re.findall(r"(?:^|`|sudo )((?:gnetsegctl|gnetsegd) [a-z][^`\n#|>&]*)", text, re.M):
-            found.append(line.strip())
+        for line in re.findall(r"(?:^|^ {4}|`|sudo )((?:gnetsegctl|gnetsegd) [a-z][^`\n#|>&]*)", text, re.M):
+            if not line.startswith("gnetsegd is"):
+                found.append(line.strip())
     return found
 
 
