@@ -37,11 +37,13 @@ EXTRAS = {
     "services": ["playwright>=1.40"],
     "dev": [
         "hypothesis>=6.100",
+        "mcap>=1.2",
         "mypy>=1.11",
         "pillow>=10.1",
         "pytest>=8.0",
         "pytest-timeout>=2.3",
         "pytest-xdist>=3.6",
+        "rosbags>=0.10",
         "ruff>=0.6",
         "setuptools>=65",
         "wheel>=0.40",
@@ -109,6 +111,7 @@ setup(
         "gnetsegd.cameras": [
             "auto = gnetsegd.cameras.auto:AutoCamera",
             "pattern = gnetsegd.cameras.pattern:PatternCamera",
+            "recorded = gnetsegd.cameras.recorded:RecordedCamera",
             "picamera2 = gnetsegd.cameras.picamera2:Picamera2Camera",
             "v4l2 = gnetsegd.cameras.v4l2:V4l2Camera",
             "video = gnetsegd.cameras.video:VideoCamera",

@@ -16,6 +16,7 @@ from gnetsegd.ctl.main import cli as tools
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = (
     "operating.md", "network.md", "view.md", "presence.md", "boards.md", "faq.md", "own-network.md",
+    "recording.md",
     "../README.md",
 )  # fmt: skip
 COMMANDS = {"gnetsegd": daemon, "gnetsegctl": tools}

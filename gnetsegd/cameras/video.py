@@ -95,7 +95,7 @@ class VideoCamera:
         """
         self.close()
         self._begun_ns, self._limit_s = self._clock.now_ns(), request.timeout_s + OPEN_EXTRA_S
-        self._clip = clip = Clip(self._options.path, self._options.decoder_threads)
+        self._clip = clip = self._source(request)
         self._scaler = Scaler(request.spec, request.geometry)
         self._pictures = self._endless(clip) if self._options.loop else clip.pictures()
         self._request = request
@@ -123,6 +123,11 @@ class VideoCamera:
             rests=True,
         )
         return self.info
+
+    def _source(self, request: CaptureRequest) -> Clip:
+        """What is played: anything that gives pictures as a ``Clip`` does."""
+        del request
+        return Clip(self._options.path, self._options.decoder_threads)
 
     def capture(self, frame: Frame) -> None:
         if self._request is None or self._scaler is None:

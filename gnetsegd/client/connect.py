@@ -26,6 +26,7 @@ def subscribe(
     camera: str = "cam0",
     *,
     newest_only: bool = True,
+    queue_messages: int = QUEUE_MESSAGES,
     context: zmq.Context[zmq.Socket[bytes]] | None = None,
     server_key: bytes | None = None,
     public_key: bytes | None = None,
@@ -34,7 +35,7 @@ def subscribe(
     """A connected SUB socket for one topic, for those who want messages rather than masks.
 
     ``kind`` is ``mask``, ``info``, ``status`` or ``frame``. With ``newest_only`` it holds one
-    message, the newest; else up to ``QUEUE_MESSAGES``. ``server_key`` (Z85) switches CURVE on; without
+    message, the newest; else up to ``queue_messages``. ``server_key`` (Z85) switches CURVE on; without
     a key pair of its own the client makes one for the time being. ``ValueError`` for an endpoint,
     camera or key that cannot be one, and for half a pair of keys; a daemon that is not there is waited for.
     """
@@ -45,7 +46,7 @@ def subscribe(
         if newest_only:
             socket.setsockopt(zmq.CONFLATE, 1)
         else:
-            socket.setsockopt(zmq.RCVHWM, QUEUE_MESSAGES)
+            socket.setsockopt(zmq.RCVHWM, queue_messages)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3 * HEARTBEAT_MS)

@@ -296,6 +296,66 @@ def doctor(instance: str | None, as_json: bool) -> None:
 
 
 @cli.command()
+@click.argument("file", type=FILE)
+@click.option(
+    "--seconds", type=click.FloatRange(0.1), default=None, help="End after so long; else with Ctrl-C."
+)
+@click.option("--frames", is_flag=True, help="The pictures that the network saw, too (publish.frames).")
+@click.option(
+    "--picture", "pictures", is_flag=True, help="The camera's pictures in colour, too (publish.images)."
+)
+@click.option("--max-size", type=click.FloatRange(0.1), metavar="MB", help="End when the file is so large.")
+@_with_target
+def record(
+    target: Target, file: Path, seconds: float | None, frames: bool, pictures: bool, max_size: float | None
+) -> None:
+    """Record masks, info and status into FILE, an MCAP file that is whole up to the last second at any time.
+
+    Where FILE is there already the next free name is taken; one that was left without its end gets it.
+    """
+    from ..services.record import command
+
+    wish = command.Wish(frames, pictures, seconds or 0.0, int((max_size or 0.0) * 1e6))
+    command.record(target, file, wish)
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, type=FILE)
+def recover(files: tuple[Path, ...]) -> None:
+    """Give recordings that were cut (a power cut, a full disk) their end, so that every reader opens them."""
+    from ..services.record import command
+
+    command.recover(files)
+
+
+@cli.command()
+@click.argument("source", type=FILE)
+@click.argument("target", type=FILE)
+def convert(source: Path, target: Path) -> None:
+    """Make TARGET of the recording SOURCE, with pictures and masks as Foxglove and rerun show them."""
+    from ..services.record import command
+
+    command.convert(source, target)
+
+
+@cli.command()
+@click.argument("file", type=FILE)
+@click.option(
+    "--rate", type=click.FloatRange(0.01, 100.0), default=1.0, show_default=True, help="2: twice as fast."
+)
+@click.option("--loop", is_flag=True, help="Again and again, each time as a daemon that has restarted.")
+@click.option(
+    "--endpoint", default=None, help="Where to publish; by default a place of your own, which it prints."
+)
+@click.option("--now", is_flag=True, help="Do not wait for the first reader.")
+def replay(file: Path, rate: float, loop: bool, endpoint: str | None, now: bool) -> None:
+    """Publish a recording as its daemon would now: for readers only a flag in info tells the difference."""
+    from ..services.record import command
+
+    command.replay(file, rate, loop, endpoint, not now)
+
+
+@cli.command()
 @click.option(
     "--seconds", type=click.FloatRange(1.0, 3600.0), default=20.0, show_default=True, help="Measure so long."
 )

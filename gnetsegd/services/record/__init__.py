@@ -1,0 +1,1 @@
+"""Recording and replaying a daemon's messages (docs/recording.md)."""

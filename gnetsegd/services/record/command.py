@@ -1,0 +1,84 @@
+"""The commands record, recover and replay: what they say to a person."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from ...message import TEXT_CHARACTERS
+from ...recordings import RecordingError
+from ...recordings.finishing import finish
+from ...recordings.reading import Recording
+from ...text import clean
+from . import foxglove, recorder
+from . import replay as replaying
+from .recorder import Wish
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import Any
+
+__all__ = ["Wish", "convert", "record", "recover", "replay"]
+
+
+def _say(words: str) -> None:
+    click.echo(clean(words, TEXT_CHARACTERS), err=True)
+
+
+def record(target: Any, file: Path, wish: Wish) -> None:
+    """Until Ctrl-C. ``PermanentError`` where no daemon answers, or the file cannot be written."""
+    with target.look() as subscriber:
+        target.first_status(subscriber)
+    path = recorder.free_name(file, _say)
+    stop = recorder.stop_on_signals()
+    _say(f"recording camera {target.camera} into {path}; Ctrl-C ends it")
+    keys = {name: getattr(target, name) for name in ("server_key", "public_key", "secret_key")}
+    done = recorder.record(path, target.endpoint, target.camera, wish, stop, **keys)
+    _say(
+        f"{done.path}: {done.masks} masks, {done.messages} messages, {done.size_bytes / 1e6:.1f} MB in "
+        f"{done.seconds:.0f} s, {done.lost} masks lost on the way"
+    )
+    if done.error is not None:
+        raise done.error
+
+
+def recover(files: Sequence[Path]) -> None:
+    """Each of them; exits with the code of the first that is none."""
+    code = 0
+    for file in files:
+        try:
+            found = finish(file)
+        except RecordingError as error:
+            _say(str(error))
+            code = code or error.exit_code
+            continue
+        what = (
+            "was whole"
+            if found.was_whole
+            else f"is whole again, without {found.left_out_bytes} bytes at its end"
+        )
+        _say(f"{file}: {what}; {found.messages} messages")
+    sys.exit(code)
+
+
+def convert(source: Path, target: Path) -> None:
+    """``RecordingError`` for a source that is none, and a target that is there or cannot be written."""
+    shown = foxglove.convert(Recording(source), target)
+    _say(f"{target}: {shown} pictures and masks for Foxglove and rerun, beside the messages as they were")
+
+
+def replay(file: Path, rate: float, loop: bool, endpoint: str | None, wait: bool) -> None:
+    """Until its end, or Ctrl-C. ``RecordingError`` for a file that is none, and an endpoint that is taken."""
+    stop = recorder.stop_on_signals()
+    made = replaying.Replay(Recording(file), endpoint or replaying.default_endpoint())
+    try:
+        _say(f"replaying {file} at {made.endpoint}" + ("; it begins with the first reader" if wait else ""))
+        if wait:
+            made.wait_for_reader(stop)
+        made.play(replaying.Wish(rate, loop), stop, _say)
+        _say(f"{made.sent} messages sent")
+    finally:
+        made.close()

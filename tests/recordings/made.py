@@ -1,0 +1,75 @@
+"""Recordings made by hand: masks, frames and pictures of one daemon, a tenth of a second apart."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from fake_publisher import HASH, person
+from PIL import Image
+
+from gnetsegd.frame import MaskFormat
+from gnetsegd.message import HEADER_SIZE, MaskHeader, Region, image_header, pack_header, pack_mask
+from gnetsegd.recordings.writing import RecordingWriter
+
+#: Since 1970; the daemon's own clock began a thousand seconds before.
+BEGIN_NS = 1_700_000_000_000_000_000
+SESSION = 7
+STEP_NS = 100_000_000
+SIZE = (16, 12)
+
+
+def picture(number: int) -> np.ndarray:  # type: ignore[type-arg]
+    """RGB, all of one grey that tells its number."""
+    return np.full((SIZE[1] * 4, SIZE[0] * 4, 3), 40 + 10 * number, np.uint8)
+
+
+def message(kind: str, number: int) -> bytes:
+    """Of frame ``number``, exposed 20 ms before it is sent."""
+    sent_ns = 1_000_000_000_000 + number * STEP_NS
+    labels = person(*SIZE)
+    if kind == "frame":
+        labels = np.full(labels.shape, 40 + 10 * number, np.uint8)
+    form = MaskFormat(*SIZE, 8, 0 if kind == "frame" else 2)
+    header = MaskHeader(
+        camera="cam0",
+        format=form,
+        sequence=number,
+        session=SESSION,
+        sensor_timestamp_ns=sent_ns - 20_000_000,
+        publish_timestamp_ns=sent_ns,
+        dropped_camera=0,
+        dropped_daemon=0,
+        backend="standin",
+        model_hash=HASH,
+        fallback=False,
+        payload_offset=HEADER_SIZE,
+        payload_size=form.size_bytes,
+        kind="mask" if kind == "image" else kind,
+    )
+    packed = pack_header(header)
+    if kind != "image":
+        return packed + pack_mask(labels, 8)
+    file = io.BytesIO()
+    Image.fromarray(picture(number)).save(file, "JPEG", quality=95)
+    jpeg = file.getvalue()
+    width, height = SIZE[0] * 4, SIZE[1] * 4
+    return image_header(packed, width, height, Region(0, 0, 1, 1), sent_ns, len(jpeg)) + jpeg
+
+
+def recording(path: Path, kinds: tuple[str, ...] = ("mask",), count: int = 10, finish: bool = True) -> Path:
+    """``count`` frames, a chunk for every four of them; without its end if not ``finish``."""
+    writer = RecordingWriter(path)
+    writer.tick(0.0)
+    for number in range(count):
+        sent_ns = BEGIN_NS + number * STEP_NS
+        for kind in kinds:
+            writer.add(kind, f"{kind}/cam0", message(kind, number), sent_ns - 20_000_000, sent_ns, number)
+        if number % 4 == 3:
+            writer.tick(float(number))
+    if finish:
+        writer.finish()
+    else:
+        writer.abandon()
+    return path

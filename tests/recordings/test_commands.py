@@ -1,0 +1,259 @@
+"""Recorded and replayed: what a reader gets is what was sent, but for the times of now."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_publisher import FakeDaemon, person
+from mcap.reader import make_reader
+
+from gnetsegd.client import MaskSubscriber, NoData, StatusSubscriber
+from gnetsegd.message import parse_header, parse_image, parse_json
+from gnetsegd.recordings import RecordingError
+from gnetsegd.recordings.reading import Recording
+from gnetsegd.services.record import foxglove, recorder
+from gnetsegd.services.record.replay import Replay
+from gnetsegd.services.record.replay import Wish as ReplayWish
+from gnetsegd.services.record.shifting import Shift
+
+from .made import STEP_NS, recording
+
+LIMIT_S = 30.0
+
+
+@pytest.fixture
+def daemon(ipc_endpoint: str) -> Iterator[FakeDaemon]:
+    with FakeDaemon(ipc_endpoint, images=True) as made:
+        yield made
+
+
+def recorded(path: Path, endpoint: str, **wish: Any) -> recorder.Done:
+    return recorder.record(path, endpoint, "cam0", recorder.Wish(**wish), threading.Event())
+
+
+def test_all_that_is_sent_is_recorded_with_the_times_of_the_daemon(
+    daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    done = recorded(tmp_path / "a.mcap", daemon.endpoint, seconds=2.5, pictures=True)
+    assert (done.lost, done.error) == (0, None)
+    found = list(Recording(done.path))
+    kinds = {message.kind for message in found}
+    assert kinds == {"mask", "info", "status", "image"}
+    headers = [parse_header(message.data) for message in found if message.kind == "mask"]
+    assert len(headers) == done.masks > 20
+    assert [header.sequence for header in headers] == list(
+        range(headers[0].sequence, headers[-1].sequence + 1)
+    )
+    info = next(parse_json(message.data)[2] for message in found if message.kind == "info")
+    offset = info["monotonic_to_wall_offset_ns"]
+    for message, header in zip((m for m in found if m.kind == "mask"), headers, strict=True):
+        assert message.log_ns == header.sensor_timestamp_ns + offset
+        assert message.publish_ns == header.publish_timestamp_ns + offset
+
+
+def test_it_ends_when_the_file_is_large_enough_and_is_whole(daemon: FakeDaemon, tmp_path: Path) -> None:
+    done = recorded(tmp_path / "a.mcap", daemon.endpoint, max_bytes=60_000, seconds=LIMIT_S)
+    assert done.seconds < LIMIT_S
+    assert 60_000 <= done.path.stat().st_size < 200_000
+    with done.path.open("rb") as file:
+        assert make_reader(file).get_summary() is not None
+
+
+def test_a_clock_that_jumps_changes_no_time_of_a_session() -> None:
+    clocks = recorder.Clocks()
+    clocks.learn({"session": 1, "monotonic_to_wall_offset_ns": 100})
+    clocks.learn({"session": 1, "monotonic_to_wall_offset_ns": 10**18})
+    assert clocks.wall_ns(1, 5) == 105
+    assert clocks.wall_ns(2, 5) == 105, "until its own info comes"
+    clocks.learn({"session": 3, "monotonic_to_wall_offset_ns": 7})
+    assert clocks.wall_ns(3, 5) == 12
+
+
+def test_a_name_that_is_taken_is_left_and_a_file_without_its_end_gets_it(tmp_path: Path) -> None:
+    told: list[str] = []
+    path = tmp_path / "a.mcap"
+    assert recorder.free_name(path, told.append) == path
+    recording(path, finish=False)
+    assert recorder.free_name(path, told.append) == tmp_path / "a-2.mcap"
+    assert "whole again" in told[0]
+    (tmp_path / "a-2.mcap").write_bytes(b"something else")
+    assert recorder.free_name(path, told.append) == tmp_path / "a-3.mcap"
+    assert (tmp_path / "a-2.mcap").read_bytes() == b"something else"
+
+
+def replayed(path: Path, endpoint: str, **wish: Any) -> Replay:
+    made = Replay(Recording(path), endpoint)
+    stop = threading.Event()
+
+    def play() -> None:
+        made.wait_for_reader(stop)
+        made.play(ReplayWish(**wish), stop, lambda _: None)
+
+    made.stop = stop  # type: ignore[attr-defined]
+    made.thread = threading.Thread(target=play)  # type: ignore[attr-defined]
+    made.thread.start()  # type: ignore[attr-defined]
+    return made
+
+
+def end(made: Any) -> None:
+    made.stop.set()
+    made.thread.join(LIMIT_S)
+    made.close()
+
+
+def test_a_reader_cannot_tell_a_replay_but_for_the_flag(
+    daemon: FakeDaemon, tmp_path: Path, ipc_endpoint: str
+) -> None:
+    path = recorded(tmp_path / "a.mcap", daemon.endpoint, seconds=2.5).path
+    made = replayed(path, f"{ipc_endpoint}-again")
+    try:
+        with MaskSubscriber(made.endpoint, newest_only=False) as masks:
+            found = []
+            deadline = time.monotonic() + LIMIT_S
+            for mask in masks.follow(0.5):
+                assert time.monotonic() < deadline
+                if not isinstance(mask, NoData):
+                    found.append((mask, masks.valid, mask.age_s))
+                if len(found) == 20:
+                    break
+            info = masks.info()
+        assert all(valid for _, valid, _ in found)
+        assert all(0 <= age_s < 0.5 for _, _, age_s in found)
+        assert info is not None
+        assert info["replay"] is True
+        assert found[0][0].session == info["session"]
+        original = {parse_header(m.data).sequence: m for m in Recording(path) if m.kind == "mask"}
+        for mask, _, _ in found:
+            data = original[mask.sequence].data
+            assert parse_header(data).session != mask.session
+            labels = np.frombuffer(data, np.uint8, offset=128)
+            assert np.array_equal(mask.labels.reshape(-1), labels)
+            assert mask.header.latency_ns == parse_header(data).latency_ns
+    finally:
+        end(made)
+
+
+def test_spacing_is_that_of_the_recording_and_rate_divides_it(tmp_path: Path, ipc_endpoint: str) -> None:
+    path = recording(tmp_path / "a.mcap", count=8)
+    made = replayed(path, ipc_endpoint, rate=2.0)
+    try:
+        with MaskSubscriber(made.endpoint, newest_only=False) as masks:
+            times = []
+            deadline = time.monotonic() + LIMIT_S
+            while len(times) < 8 and time.monotonic() < deadline:
+                mask = masks.receive(0.2)
+                if mask is not None:
+                    times.append(mask.publish_timestamp_ns)
+        steps = np.diff(times)
+        # A busy machine sends late, never early.
+        assert steps.sum() >= 7 * STEP_NS / 2 - STEP_NS / 4
+        assert np.median(steps) == pytest.approx(STEP_NS / 2, rel=0.3)
+    finally:
+        end(made)
+
+
+def test_each_loop_is_a_new_session(tmp_path: Path, ipc_endpoint: str) -> None:
+    path = recording(tmp_path / "a.mcap", count=3)
+    made = replayed(path, ipc_endpoint, rate=10.0, loop=True)
+    try:
+        with MaskSubscriber(made.endpoint, newest_only=False) as masks:
+            found: list[Any] = []
+            deadline = time.monotonic() + LIMIT_S
+            while len(found) < 9 and time.monotonic() < deadline:
+                mask = masks.receive(0.2)
+                if mask is not None:
+                    found.append(mask)
+        assert [mask.sequence for mask in found] == [0, 1, 2] * 3
+        assert len({mask.session for mask in found}) == 3
+    finally:
+        end(made)
+
+
+def test_every_byte_but_session_and_times_is_as_it_was(tmp_path: Path) -> None:
+    shift = Shift()
+    for message in Recording(recording(tmp_path / "a.mcap", ("mask", "frame", "image"), count=3)):
+        data = shift(message, 5_000_000_000_000)
+        changed = [at for at in range(len(data)) if data[at] != message.data[at]]
+        assert len(data) == len(message.data)
+        assert all(48 <= at < 72 for at in changed)
+        sent_ns = (
+            parse_image(data).mask if message.kind == "image" else parse_header(data)
+        ).publish_timestamp_ns
+        assert sent_ns == 5_000_000_000_000
+
+
+def test_a_place_where_a_daemon_is_is_refused(daemon: FakeDaemon, tmp_path: Path) -> None:
+    path = recording(tmp_path / "a.mcap")
+    with pytest.raises(RecordingError, match="a daemon is there already; name another --endpoint"):
+        Replay(Recording(path), daemon.endpoint)
+    with StatusSubscriber(daemon.endpoint) as there:
+        assert there.status(LIMIT_S) is not None
+
+
+def test_foxglove_gets_pictures_and_masks_in_its_own_schemas(tmp_path: Path) -> None:
+    source = recording(tmp_path / "a.mcap", ("mask", "frame", "image"), count=3)
+    target = tmp_path / "b.mcap"
+    assert foxglove.convert(Recording(source), target) == 9
+    with target.open("rb") as file:
+        found = [
+            (channel.topic, schema.name if schema else "", channel.message_encoding, item)
+            for schema, channel, item in make_reader(file, validate_crcs=True).iter_messages()
+        ]
+    shown = {(topic, name) for topic, name, encoding, _ in found if encoding == "json"}
+    assert shown == {
+        ("cam0/mask", "foxglove.RawImage"),
+        ("cam0/luminance", "foxglove.RawImage"),
+        ("cam0/picture", "foxglove.CompressedImage"),
+    }
+    mask = json.loads(next(item.data for topic, _, _, item in found if topic == "cam0/mask"))
+    labels = np.frombuffer(base64.b64decode(mask["data"]), np.uint8)
+    assert (mask["width"], mask["height"], mask["step"], mask["encoding"]) == (16, 12, 16, "mono8")
+    assert np.array_equal(labels.reshape(12, 16), person(16, 12) * 255)
+    assert [item.data for item in Recording(target)] == [item.data for item in Recording(source)]
+    with pytest.raises(RecordingError, match="it is there already"):
+        foxglove.convert(Recording(source), target)
+
+
+def ctl(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gnetsegd.ctl", *arguments], capture_output=True, text=True, timeout=60
+    )
+
+
+def test_the_commands_say_what_they_did(daemon: FakeDaemon, tmp_path: Path) -> None:
+    path = tmp_path / "a.mcap"
+    command = [sys.executable, "-m", "gnetsegd.ctl", "record", str(path), "--endpoint", daemon.endpoint]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "recording camera cam0" in process.stderr.readline()
+        time.sleep(1.5)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0
+    assert "0 masks lost on the way" in said
+    assert ctl("recover", str(path)).stderr.startswith(f"{path}: was whole; ")
+    bad = tmp_path / "bad"
+    bad.write_text("no")
+    done = ctl("recover", str(bad), str(path))
+    assert done.returncode == os.EX_DATAERR
+    assert "no MCAP file" in done.stderr
+    assert f"{path}: was whole" in done.stderr
+    done = ctl("replay", str(path), "--now", "--endpoint", f"{daemon.endpoint}-2", "--rate", "20")
+    assert done.returncode == 0, done.stderr
+    assert "messages sent" in done.stderr
+    done = ctl("replay", str(bad))
+    assert done.returncode == os.EX_DATAERR
+    done = ctl("convert", str(path), str(tmp_path / "b.mcap"))
+    assert done.returncode == 0, done.stderr
