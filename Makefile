@@ -122,7 +122,7 @@ venv: .venv/.done
 .venv-bookworm/.done: setup.py tools/setup/system-packages.sh tools/setup/bookworm.txt
 	@tools/setup/system-packages.sh
 	@tools/setup/new-venv.sh .venv-bookworm python3.11
-	.venv-bookworm/$(PIP_INSTALL) -c tools/setup/bookworm.txt -e '.[daemon,tflite-runtime,video,usb,systemd,$(SERVICES),dev]'
+	.venv-bookworm/$(PIP_INSTALL) -c tools/setup/bookworm.txt -e '.[tools,tflite-runtime,video,usb,systemd,$(SERVICES),dev]'
 	@touch $@
 
 .venv-train/.done: setup.py tools/setup/system-packages.sh

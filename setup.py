@@ -93,7 +93,7 @@ setup(
     packages=[*find_packages(include=["gnetsegd", "gnetsegd.*"]), *ZOO, *DEVICE],
     package_dir={"gnetseg_zoo": "tools/gnetseg_zoo", **{name: f"firmware/{name}" for name in FIRMWARE}},
     package_data={
-        "gnetsegd": ["py.typed", "models/*/*", "services/view/static/*"],
+        "gnetsegd": ["py.typed", "models/*/*", "services/view/static/*", "vendor/mcap/LICENSE"],
         # Links to docs/ and tests/vectors/: a package has copies of what they point to.
         "gnetseg_conform": ["protocol.md", "transcripts/*.jsonl"],
         "gnetseg_zoo": ["configs/*.toml", "selfie/configs/*.toml"],

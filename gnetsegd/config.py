@@ -71,7 +71,7 @@ class CameraConfig:
     driver: str = option(
         "auto",
         "which camera: auto (a CSI camera by picamera2, else the first webcam, else the one that comes), "
-        "picamera2, v4l2, video, network, pattern, or one that a package adds",
+        "picamera2, v4l2, video, network, recorded, pattern, or one that a package adds",
     )
     name: str = option(
         "cam0", "name in the topics (mask/NAME)", pattern=f"{CAMERA_NAME.pattern} (at most 8 characters)"

@@ -19,6 +19,7 @@ _OWN = {
         "v4l2": "gnetsegd.cameras.v4l2:V4l2Camera",
         "video": "gnetsegd.cameras.video:VideoCamera",
         "network": "gnetsegd.cameras.network:NetworkCamera",
+        "recorded": "gnetsegd.cameras.recorded:RecordedCamera",
         "pattern": "gnetsegd.cameras.pattern:PatternCamera",
     },
     "gnetsegd.accelerators": {

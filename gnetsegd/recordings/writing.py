@@ -14,7 +14,7 @@ from .schemas import SCHEMAS
 
 #: What a power cut may cost.
 CHUNK_S = 1.0
-CHUNK_BYTES = 4 << 20
+CHUNK_BYTES = 1 << 20
 #: Where the disk is full, so many chunks are given up at most to make room for the file's end.
 _GIVEN_UP_MAX = 8
 

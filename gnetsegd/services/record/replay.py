@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
+import queue
 import socket
+import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import zmq
 
-from ...errors import MessageError
+from ...errors import GnetsegError, MessageError
 from ...recordings import RecordingError
 from ...text import clean
 from .shifting import Shift
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from ...recordings.reading import Recording
+    from ...recordings.reading import Recorded, Recording
 
 _NS = 1_000_000_000
 _LINGER_MS = 500
@@ -28,6 +29,7 @@ _QUEUE_MESSAGES = 1000
 _LOOK_S = 0.1
 #: The end of a wait, for which sleeping is exact enough.
 _SLEEP_S = 0.005
+_AHEAD_MESSAGES = 200
 
 
 class Wish(NamedTuple):
@@ -89,10 +91,10 @@ class Replay:
                 return
 
     def _play_once(self, rate: float, stop: threading.Event) -> None:
-        shift, first_ns, begin_ns, due_ns = Shift(), None, time.monotonic_ns(), 0
-        for message in self._recording:
+        shift, first_ns, begin_ns, due_ns = Shift(), None, 0, 0
+        for message in self._ahead(stop):
             if first_ns is None:
-                first_ns = message.publish_ns
+                first_ns, begin_ns = message.publish_ns, time.monotonic_ns()
             # Of two topics one may have been taken off its socket a little later.
             due_ns = max(due_ns, begin_ns + round((message.publish_ns - first_ns) / rate))
             if not self._wait(due_ns, stop):
@@ -106,6 +108,38 @@ class Replay:
             self._socket.send(data)
             self.sent += 1
             self._hear()
+
+    def _ahead(self, stop: threading.Event) -> Iterator[Recorded]:
+        """The recording's messages; a thread reads on meanwhile, so that none is late for the disk."""
+        read: queue.Queue[Recorded | GnetsegError | None] = queue.Queue(_AHEAD_MESSAGES)
+
+        def put(item: Recorded | GnetsegError | None) -> None:
+            while not stop.is_set():
+                with suppress(queue.Full):
+                    read.put(item, timeout=_LOOK_S)
+                    return
+
+        def run() -> None:
+            try:
+                for message in self._recording:
+                    put(message)
+                    if stop.is_set():
+                        return
+                put(None)
+            except GnetsegError as error:
+                put(error)
+
+        thread = threading.Thread(target=run, name="reader", daemon=True)
+        thread.start()
+        while not stop.is_set():
+            with suppress(queue.Empty):
+                item = read.get(timeout=_LOOK_S)
+                if isinstance(item, GnetsegError):
+                    raise item
+                if item is None:
+                    break
+                yield item
+        thread.join()
 
     def _wait(self, due_ns: int, stop: threading.Event) -> bool:
         """False where it is to stop."""
