@@ -1,0 +1,1 @@
+"""gnetsegd in ROS 2: ``conversions`` needs no ROS, ``node`` does."""

@@ -1,0 +1,133 @@
+"""The node ``gnetseg``: masks, labels, pictures and how the daemon is, as topics of ROS 2 (docs/ros2.md)."""
+
+from __future__ import annotations
+
+import array
+import threading
+import time
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import rclpy
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from gnetsegd.client import MaskSubscriber, NoData
+
+from . import conversions
+from .conversions import Intrinsics
+
+#: Silence is looked at so often, and told as often; a daemon's status comes each second.
+TELL_S = 1.0
+_SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+_LATCHED = QoSProfile(
+    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+_TOPICS = {
+    "/segmentation/mask": ("sensor_msgs/msg/Image", _SENSOR),
+    "/segmentation/camera_info": ("sensor_msgs/msg/CameraInfo", _SENSOR),
+    "/segmentation/label_info": ("vision_msgs/msg/LabelInfo", _LATCHED),
+    "/segmentation/image/compressed": ("sensor_msgs/msg/CompressedImage", _SENSOR),
+    "/diagnostics": ("diagnostic_msgs/msg/DiagnosticArray", QoSProfile(depth=10)),
+}
+
+
+def message_class(name: str) -> Any:
+    """``sensor_msgs/msg/Image`` as ROS' own class."""
+    package, kind, message = name.split("/")
+    return getattr(import_module(f"{package}.{kind}"), message)
+
+
+def make(name: str, /, **fields: Any) -> Any:
+    """A message; arrays and bytes in the forms that rclpy takes."""
+    made = message_class(name)()
+    for key, value in fields.items():
+        if isinstance(value, np.ndarray):
+            value = array.array("B", value.tobytes()) if value.dtype == np.uint8 else value.tolist()
+        if (name, key) == ("diagnostic_msgs/msg/DiagnosticStatus", "level"):
+            value = bytes([value])
+        setattr(made, key, value)
+    return made
+
+
+class Segmentation(Node):
+    """Its thread reads masks; what cannot be gone by is not published, and diagnostics say why."""
+
+    def __init__(self) -> None:
+        super().__init__("gnetseg")
+        given = {
+            "endpoint": "ipc:///run/gnetsegd/masks.sock",
+            "camera": "cam0",
+            "frame_id": "camera_optical_frame",
+            "max_age_s": 0.5,
+            "picture": False,
+            "fx": 0.0,
+            "fy": 0.0,
+            "cx": 0.0,
+            "cy": 0.0,
+        }
+        self._given = {name: self.declare_parameter(name, usual).value for name, usual in given.items()}
+        self._intrinsics = Intrinsics(*(self._given[name] for name in ("fx", "fy", "cx", "cy")))
+        self._outlets = {
+            topic: self.create_publisher(message_class(name), topic, qos)
+            for topic, (name, qos) in _TOPICS.items()
+        }
+        self._labels: Any = None
+        self._told_at = 0.0
+        self._stop = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def destroy_node(self) -> Any:
+        self._stop = True
+        self._thread.join(2 * TELL_S)
+        return super().destroy_node()
+
+    def _run(self) -> None:
+        given = self._given
+        with MaskSubscriber(given["endpoint"], given["camera"], picture=given["picture"]) as masks:
+            for found in masks.follow(given["max_age_s"], repeat_s=TELL_S):
+                if self._stop:
+                    return
+                no_data = found if isinstance(found, NoData) else None
+                if no_data is None:
+                    self._publish(found)
+                now = time.monotonic()
+                if no_data is not None or now - self._told_at >= TELL_S:
+                    self._told_at = now
+                    name = f"gnetsegd: {given['camera']}"
+                    self._send("/diagnostics", conversions.diagnostics(
+                        make, name, masks.status(), no_data, time.time_ns()))  # fmt: skip
+
+    def _publish(self, mask: Any) -> None:
+        frame_id = self._given["frame_id"]
+        if mask.info["labels"] != self._labels:
+            # Before the first mask that it explains.
+            self._labels = mask.info["labels"]
+            self._send(
+                "/segmentation/label_info",
+                conversions.label_info(make, mask.info, mask.wall_time_ns, frame_id),
+            )
+        self._send("/segmentation/mask", conversions.mask_image(make, mask, frame_id))
+        self._send(
+            "/segmentation/camera_info", conversions.camera_info(make, mask, self._intrinsics, frame_id)
+        )
+        picture = conversions.picture(make, mask, frame_id)
+        if picture is not None:
+            self._send("/segmentation/image/compressed", picture)
+
+    def _send(self, topic: str, message: Any) -> None:
+        self._outlets[topic].publish(message)
+
+
+def main() -> None:
+    rclpy.init()
+    node = Segmentation()
+    try:
+        rclpy.spin(node)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()

@@ -1,0 +1,106 @@
+"""Each message goes through ROS' own encoding and comes back equal, and says what the mask said."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from gnetseg_ros import conversions
+from gnetseg_ros.conversions import Intrinsics
+from PIL import Image
+
+from gnetsegd.client import NoData, ReceivedMask
+
+FRAME = "camera_optical_frame"
+
+
+@pytest.fixture
+def make(store: Any) -> Any:
+    return lambda name, /, **fields: store.types[name](**fields)
+
+
+def there_and_back(store: Any, message: Any) -> Any:
+    """Through CDR, as DDS has it; equal in every field."""
+    name = message.__msgtype__
+    data = store.serialize_cdr(message, name)
+    back = store.deserialize_cdr(data, name)
+    assert bytes(store.serialize_cdr(back, name)) == bytes(data)
+    return back
+
+
+def test_a_mask_is_an_image_of_its_labels(store: Any, make: Any, mask: ReceivedMask) -> None:
+    back = there_and_back(store, conversions.mask_image(make, mask, FRAME))
+    assert (back.encoding, back.width, back.height, back.step) == (
+        "mono8",
+        mask.width,
+        mask.height,
+        mask.width,
+    )
+    assert np.array_equal(back.data.reshape(mask.height, mask.width), mask.labels)
+    assert back.header.frame_id == FRAME
+    assert back.header.stamp.sec * 10**9 + back.header.stamp.nanosec == pytest.approx(
+        mask.wall_time_ns, abs=2e6
+    )
+
+
+def test_labels_have_their_names(store: Any, make: Any, mask: ReceivedMask) -> None:
+    back = there_and_back(store, conversions.label_info(make, mask.info, 5, FRAME))
+    assert [(item.class_id, item.class_name) for item in back.class_map] == [(0, "background"), (1, "person")]
+
+
+def test_the_picture_is_its_jpeg_with_the_masks_own_stamp(store: Any, make: Any, mask: ReceivedMask) -> None:
+    back = there_and_back(store, conversions.picture(make, mask, FRAME))
+    assert back.format == "jpeg"
+    with Image.open(io.BytesIO(back.data.tobytes())) as image:
+        assert image.width > 0
+    assert back.header.stamp == conversions.header(make, mask.wall_time_ns, FRAME).stamp or (
+        abs(back.header.stamp.nanosec - mask.wall_time_ns % 10**9) < 2e6
+    )
+
+
+def test_intrinsics_follow_the_crop_and_the_scale(store: Any, make: Any, mask: ReceivedMask) -> None:
+    place = mask.geometry
+    given = Intrinsics(fx=500.0, fy=510.0, cx=place.sensor_width / 2 - 0.5, cy=place.sensor_height / 2 - 0.5)
+    back = there_and_back(store, conversions.camera_info(make, mask, given, FRAME))
+    k = back.k.reshape(3, 3)
+    assert k[0, 0] == pytest.approx(500 * mask.width / (place.width * place.sensor_width))
+    assert k[1, 1] == pytest.approx(510 * mask.height / (place.height * place.sensor_height))
+    # The same ray: a point to the right of the axis, on the sensor and, by to_sensor, on the mask.
+    for ray in ((0.0, 0.0), (0.1, -0.05), (-0.2, 0.1)):
+        u, v = (k @ [ray[0], ray[1], 1.0])[:2]
+        # A pixel of ROS is its centre, one of to_sensor its left top corner: half a pixel apart.
+        x, y = mask.to_sensor(u + 0.5, v + 0.5)
+        assert x * place.sensor_width - 0.5 == pytest.approx(given.cx + 500 * ray[0])
+        assert y * place.sensor_height - 0.5 == pytest.approx(given.cy + 510 * ray[1])
+    assert (back.p.reshape(3, 4)[:, :3] == k).all()
+    assert (back.height, back.width) == (mask.height, mask.width)
+
+
+def test_without_a_calibration_it_says_so_as_ros_does(store: Any, make: Any, mask: ReceivedMask) -> None:
+    back = there_and_back(store, conversions.camera_info(make, mask, Intrinsics(), FRAME))
+    assert not back.k.any()
+    assert not back.p.any()
+
+
+@pytest.mark.parametrize(
+    ("status", "no_data", "level", "words"),
+    [
+        ({"fps": 29.97, "state": "running"}, None, conversions.OK, "30.0 masks per second"),
+        ({"fallback": True, "reason": "the stick is gone"}, None, conversions.WARN, "the stick is gone"),
+        ({"state": "no-camera"}, NoData("no-camera", "it was pulled"), conversions.ERROR, "it was pulled"),
+        (
+            None,
+            NoData("silent", "no daemon has answered yet"),
+            conversions.ERROR,
+            "no daemon has answered yet",
+        ),
+    ],
+)
+def test_silence_is_an_error_and_a_stand_in_a_warning(
+    store: Any, make: Any, status: dict[str, Any] | None, no_data: NoData | None, level: int, words: str
+) -> None:
+    back = there_and_back(store, conversions.diagnostics(make, "gnetsegd: cam0", status, no_data, 7))
+    (told,) = back.status
+    assert (told.level, told.message, told.name) == (level, words, "gnetsegd: cam0")

@@ -1,0 +1,139 @@
+"""The node, with a stand-in for rclpy: which topics, with which qualities, and nothing without data.
+
+There is no ROS where these tests run: whether rclpy takes it as it is was not seen.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from fake_publisher import FakeDaemon
+
+PACKAGE = Path(__file__).parents[2] / "ros2" / "gnetseg_ros"
+LIMIT_S = 20.0
+
+
+class Node:
+    """What the node wants of rclpy's."""
+
+    overrides: dict[str, Any] = {}  # noqa: RUF012
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.sent: dict[str, list[Any]] = {}
+        self.qos: dict[str, Any] = {}
+
+    def declare_parameter(self, name: str, usual: Any) -> Any:
+        return SimpleNamespace(value=self.overrides.get(name, usual))
+
+    def create_publisher(self, _: Any, topic: str, qos: Any) -> Any:
+        self.sent[topic], self.qos[topic] = [], qos
+        return SimpleNamespace(publish=self.sent[topic].append)
+
+    def destroy_node(self) -> None:
+        pass
+
+
+@pytest.fixture
+def node_module(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    def module(name: str, **names: Any) -> None:
+        made = ModuleType(name)
+        vars(made).update(names)
+        monkeypatch.setitem(sys.modules, name, made)
+
+    module("rclpy", init=lambda: None, spin=lambda _: None, try_shutdown=lambda: None)
+    module("rclpy.node", Node=Node)
+    qos = SimpleNamespace(BEST_EFFORT="best effort", RELIABLE="reliable", TRANSIENT_LOCAL="transient local")
+    module("rclpy.qos", DurabilityPolicy=qos, ReliabilityPolicy=qos, QoSProfile=lambda **keys: keys)
+    kinds = {
+        "sensor_msgs": ("Image", "CompressedImage", "CameraInfo", "RegionOfInterest"),
+        "vision_msgs": ("LabelInfo", "VisionClass"),
+        "diagnostic_msgs": ("DiagnosticArray", "DiagnosticStatus", "KeyValue"),
+        "std_msgs": ("Header",),
+        "builtin_interfaces": ("Time",),
+    }
+    for package, names in kinds.items():
+        module(package)
+        module(f"{package}.msg", **{name: type(name, (SimpleNamespace,), {}) for name in names})
+    monkeypatch.delitem(sys.modules, "gnetseg_ros.node", raising=False)
+    yield importlib.import_module("gnetseg_ros.node")
+    sys.modules.pop("gnetseg_ros.node", None)
+
+
+def wait_for(condition: Any) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_masks_labels_and_pictures_come_each_with_its_qualities(
+    node_module: Any, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Node, "overrides", {"endpoint": daemon.endpoint, "picture": True})
+    node = node_module.Segmentation()
+    try:
+        wait_for(
+            lambda: len(node.sent["/segmentation/mask"]) > 3 and node.sent["/segmentation/image/compressed"]
+        )
+        assert node.qos["/segmentation/mask"]["reliability"] == "best effort"
+        labels = node.qos["/segmentation/label_info"]
+        assert (labels["reliability"], labels["durability"]) == ("reliable", "transient local")
+        assert len(node.sent["/segmentation/label_info"]) == 1, "told once, for who comes later too"
+        mask = node.sent["/segmentation/mask"][0]
+        assert (mask.encoding, len(mask.data)) == ("mono8", mask.width * mask.height)
+        assert mask.data.typecode == "B"
+        wait_for(lambda: node.sent["/diagnostics"])
+        assert node.sent["/diagnostics"][-1].status[0].level in (b"\0", b"\2")
+    finally:
+        node.destroy_node()
+
+
+def test_silence_is_told_as_an_error_and_never_as_an_empty_mask(
+    node_module: Any, ipc_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Node, "overrides", {"endpoint": ipc_endpoint})
+    node = node_module.Segmentation()
+    try:
+        wait_for(lambda: node.sent["/diagnostics"])
+        assert node.sent["/diagnostics"][0].status[0].level == b"\2"
+        assert node.sent["/segmentation/mask"] == []
+    finally:
+        node.destroy_node()
+
+
+def test_the_package_names_what_it_needs_and_has_what_it_installs() -> None:
+    root = ET.parse(PACKAGE / "package.xml").getroot()
+    needs = {item.text for item in root.findall("exec_depend")}
+    assert {"rclpy", "std_msgs", "sensor_msgs", "vision_msgs", "diagnostic_msgs"} <= needs
+    setup = (PACKAGE / "setup.py").read_text()
+    for file in ("package.xml", "launch/segmentation.launch.py", "config/segmentation.yaml"):
+        assert f'"{file}"' in setup
+        assert (PACKAGE / file).exists()
+    assert (PACKAGE / "resource" / "gnetseg_ros").exists()
+
+
+def test_the_usual_parameters_are_those_of_the_node(
+    node_module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared: dict[str, Any] = {}
+
+    def declare(_: Any, name: str, usual: Any) -> Any:
+        declared[name] = usual
+        return SimpleNamespace(value="ipc:///nowhere" if name == "endpoint" else usual)
+
+    monkeypatch.setattr(Node, "declare_parameter", declare)
+    node_module.Segmentation().destroy_node()
+    lines = (PACKAGE / "config" / "segmentation.yaml").read_text().splitlines()
+    file = {
+        line.split(":")[0].strip() for line in lines[2:] if ":" in line and not line.strip().startswith("#")
+    }
+    assert file == set(declared)
