@@ -17,7 +17,7 @@ PYTHON ?= $(shell for p in python3.11 python3.13 python3.12 python3; do \
 DEMO_SECONDS ?= 10
 # Tests wait more than they compute: two files at a time use two cores.
 SIDE_BY_SIDE = -n 2 --dist loadfile
-SERVICES = view,presence,exporter
+SERVICES = view,presence,exporter,zenoh
 PIP_INSTALL = bin/pip install --quiet --disable-pip-version-check
 
 .PHONY: site deb test-install release demo test test-train test-services test-browser fuzz soak hil hil-shell hil-pi hil-pi-shell check docs venv clean

@@ -33,6 +33,8 @@ EXTRAS = {
     "view": ["aiohttp>=3.8.4", "pillow>=9.4", "segno>=1.5.2"],
     "presence": ["paho-mqtt>=1.6.1"],
     "exporter": ["prometheus-client>=0.16.0"],
+    # Many machines: gnetsegctl zenoh and fleet. Debian has none.
+    "zenoh": ["eclipse-zenoh>=1.0"],
     # To test them: a browser, which Debian brings along, is driven by this.
     "services": ["playwright>=1.40"],
     "dev": [

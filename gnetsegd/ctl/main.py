@@ -227,6 +227,64 @@ def presence(
 
 
 @cli.command()
+@click.option("--config", type=FILE, help="By default /etc/gnetsegd/zenoh.toml, if it is there.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Instead of what the file says.")
+def zenoh(config: Path | None, settings: tuple[str, ...]) -> None:
+    """Tell other machines of this one's cameras, over Zenoh (docs/fleet.md)."""
+    from ..services.fleet import config as configuration
+    from ..services.fleet import run
+
+    run.serve(configuration.load(config, settings))
+
+
+@cli.group(cls=command_line.Commands)
+def fleet() -> None:
+    """Look at the cameras of many machines, over Zenoh (docs/fleet.md)."""
+
+
+def _with_router(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say where the router is."""
+
+    @click.option(
+        "--connect", multiple=True, default=("tcp/localhost:7447",), show_default=True, help="Routers."
+    )
+    @click.option("--zenoh-config", type=FILE, help="Zenoh's own configuration, for TLS.")
+    @click.option(
+        "--seconds", type=click.FloatRange(0.1), default=None, help="End after so long; else Ctrl-C."
+    )
+    @functools.wraps(command)
+    def wrapped(connect: tuple[str, ...], zenoh_config: Path | None, **options: Any) -> None:
+        from ..services.fleet.config import LinkConfig
+
+        own = str(zenoh_config) if zenoh_config is not None else ""
+        command(LinkConfig(connect=list(connect), config_file=own), **options)
+
+    return wrapped
+
+
+@fleet.command("watch")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, at the end: needs --seconds.")
+@_with_router
+def fleet_watch(router: Any, seconds: float | None, as_json: bool) -> None:
+    """List hosts and cameras: rates, ages, losses, when they were last seen, and who is lost."""
+    from ..services.fleet import run
+
+    if as_json and seconds is None:
+        raise ConfigError("--json needs --seconds", os.EX_USAGE)
+    run.watch(router, seconds, as_json)
+
+
+@fleet.command("record")
+@click.argument("file", type=FILE)
+@_with_router
+def fleet_record(router: Any, file: Path, seconds: float | None) -> None:
+    """Record all cameras into one FILE, an MCAP file (docs/recording.md)."""
+    from ..services.fleet import run
+
+    run.record(router, file, seconds)
+
+
+@cli.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("name", default="gnetsegd", callback=_key_name)
 def keygen(folder: Path, name: str) -> None:

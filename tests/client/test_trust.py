@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -63,12 +64,19 @@ def why_not(
 
 
 def well(publisher: FakePublisher, masks: MaskSubscriber, sequence: int = 1, **changes: Any) -> ReceivedMask:
-    """Everything is sent as it should be, and the mask is there."""
-    publisher.info()
-    publisher.status()
-    publisher.mask(sequence, **changes)
+    """Everything is sent as it should be, and the mask is there.
+
+    It is sent anew each second: on a busy machine the subscriber may have connected anew meanwhile.
+    """
+    sent_at = -math.inf
 
     def there() -> ReceivedMask | None:
+        nonlocal sent_at
+        if time.monotonic() - sent_at > 1.0:
+            sent_at = time.monotonic()
+            publisher.info()
+            publisher.status()
+            publisher.mask(sequence, **changes)
         mask = masks.latest()
         return mask if mask is not None and mask.sequence == sequence else None
 

@@ -1,0 +1,189 @@
+"""This machine's cameras on Zenoh: newest only, rate by rate, and a token for each camera that lives.
+
+A lost one is a message, not a silence.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from ...client import MaskSubscriber, NoData
+from ...client.connect import subscribe
+from ...errors import GnetsegError, MessageError
+from ...message import parse_header, parse_json
+from ...quiet import Quiet
+from ...text import clean
+from .. import zones
+from ..here import MAX_CAMERAS, endpoints_here, listen
+from . import link, packing
+from .config import FleetConfig
+
+log = logging.getLogger(__name__)
+
+#: New cameras are looked for so often.
+LOOK_S = 5.0
+#: A daemon says its status each second; after so long without one it is lost.
+SILENT_S = 3.0
+_POLL_S = 0.25
+STOP_S = 2.0
+
+
+class Camera:
+    """One camera's messages, as they come, in a thread of its own."""
+
+    def __init__(self, session: Any, host: str, endpoint: str, camera: str, config: FleetConfig) -> None:
+        self._session, self._endpoint, self.camera, self._send = session, endpoint, camera, config.send
+        self._prefix = f"{link.ROOT}/{host}/{camera}"
+        self._areas = zones.Followed(zones.path_of(Path(self._send.zones_dir), camera))
+        self._token: Any = None
+        self._publishers: dict[str, Any] = {}
+        self._next_mask = self._heard = 0.0
+        self._quiet = Quiet()
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, name=f"zenoh {camera}", daemon=True)]
+        if self._send.presence_hz:
+            self._threads.append(
+                threading.Thread(target=self._tell_presence, name=f"presence {camera}", daemon=True)
+            )
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(STOP_S)
+
+    def _publisher(self, kind: str) -> Any:
+        if kind not in self._publishers:
+            zenoh = link.load()
+            # What matters most goes first where there is no room for all.
+            priority = {
+                "presence": zenoh.Priority.INTERACTIVE_HIGH,
+                "status": zenoh.Priority.DATA_HIGH,
+                "info": zenoh.Priority.DATA_HIGH,
+                "mask": zenoh.Priority.DATA_LOW,
+            }[kind]
+            self._publishers[kind] = self._session.declare_publisher(
+                f"{self._prefix}/{kind}", congestion_control=zenoh.CongestionControl.DROP, priority=priority
+            )
+        return self._publishers[kind]
+
+    def _put(self, kind: str, data: bytes) -> None:
+        try:
+            self._publisher(kind).put(data)
+        except link.load().ZError as error:
+            if self._quiet.may_say():
+                log.warning("%s/%s: %s%s", self._prefix, kind, clean(str(error), 200), self._quiet.left_out())
+
+    def _run(self) -> None:
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        kinds = ["info", "status", *(["mask"] if self._send.mask_hz else [])]
+        sockets = {subscribe(self._endpoint, kind, self.camera, context=context): kind for kind in kinds}
+        status = next(socket for socket, kind in sockets.items() if kind == "status")
+        monitor = status.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        poller = zmq.Poller()
+        for socket in (*sockets, monitor):
+            poller.register(socket, zmq.POLLIN)
+        try:
+            while not self._stop.is_set():
+                for socket, _ in poller.poll(int(_POLL_S * 1000)):
+                    if socket is monitor:
+                        monitor.recv_multipart()
+                        self._lost("its daemon has gone")
+                        continue
+                    with suppress(zmq.Again):
+                        self._take(sockets[socket], socket.recv(zmq.NOBLOCK))
+                if self._token is not None and time.monotonic() - self._heard > SILENT_S:
+                    self._lost("its daemon is silent")
+        finally:
+            self._lost("")
+            status.disable_monitor()
+            for socket in sockets:
+                socket.close(linger=0)
+            context.term()
+
+    def _take(self, kind: str, message: bytes) -> None:
+        now = time.monotonic()
+        try:
+            if kind == "mask":
+                if now < self._next_mask:
+                    return
+                self._next_mask = max(now, self._next_mask) + 1 / self._send.mask_hz
+                message = packing.packed(message, parse_header(message), self._send.mask_bits)
+            else:
+                body = parse_json(message)[2]
+                if kind == "status":
+                    self._live(now, body["state"])
+        except MessageError as error:
+            if self._quiet.may_say():
+                log.warning("camera %s: %s%s", self.camera, error, self._quiet.left_out())
+            return
+        self._put(kind, message)
+
+    def _live(self, now: float, state: str) -> None:
+        self._heard = now
+        if state == "stopping":
+            self._lost("its daemon stops")
+        elif self._token is None:
+            self._token = self._session.liveliness().declare_token(self._prefix)
+            log.info("camera %s is there", self.camera)
+
+    def _lost(self, why: str) -> None:
+        token, self._token = self._token, None
+        if token is not None:
+            with suppress(Exception):
+                token.undeclare()
+            if why and self._quiet.may_say():
+                log.warning("camera %s is lost: %s%s", self.camera, why, self._quiet.left_out())
+
+    def _tell_presence(self) -> None:
+        every_s = 1 / self._send.presence_hz
+        due = 0.0
+        while not self._stop.is_set():
+            try:
+                with MaskSubscriber(self._endpoint, self.camera) as masks:
+                    for found in masks.follow(repeat_s=1.0):
+                        if self._stop.is_set():
+                            return
+                        now = time.monotonic()
+                        # No data is no presence: nothing is sent, and the status says why.
+                        if isinstance(found, NoData) or now < due:
+                            continue
+                        due = max(now, due) + every_s
+                        self._areas.look()
+                        self._put("presence", packing.presence(found, self._areas.areas))
+            except (GnetsegError, ValueError) as error:
+                if self._quiet.may_say():
+                    log.warning("camera %s: %s%s", self.camera, clean(str(error)), self._quiet.left_out())
+                self._stop.wait(1.0)
+
+
+class Bridge:
+    """All cameras of this machine on one session."""
+
+    def __init__(self, session: Any, host: str, config: FleetConfig) -> None:
+        self._session, self._host, self._config = session, host, config
+        self._cameras: dict[tuple[str, str], Camera] = {}
+
+    def look(self) -> None:
+        """Begin to tell of the cameras that are new."""
+        for endpoint, cameras in listen(self._config.send.endpoints or endpoints_here()).items():
+            for camera in cameras:
+                if (endpoint, camera) in self._cameras or len(self._cameras) >= MAX_CAMERAS:
+                    continue
+                made = Camera(self._session, self._host, endpoint, camera, self._config)
+                self._cameras[endpoint, camera] = made
+                made.start()
+
+    def stop(self) -> None:
+        for camera in self._cameras.values():
+            camera.stop()

@@ -1,0 +1,89 @@
+"""What goes over Zenoh, and how: one TOML file, checked as the daemon's is."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ...config import option, parse_setting, structure
+from ...errors import ConfigError
+from ...files import parse_toml, read_regular
+from ...text import clean
+
+DEFAULT_PATH = Path("/etc/gnetsegd/zenoh.toml")
+MAX_FILE_BYTES = 1 << 20
+#: A part of a key: no slash, none of Zenoh's own signs.
+HOST = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@attrs.frozen
+class LinkConfig:
+    """``[zenoh]``: how the router is reached."""
+
+    connect: list[str] = option(["tcp/localhost:7447"], "routers, as tcp/HOST:7447 or tls/HOST:7447")
+    config_file: str = option(
+        "", "Zenoh's own configuration (JSON5), for TLS and access control; empty: none"
+    )
+    host: str = option(
+        "", "this machine's name in the keys; empty: its host name", pattern="[A-Za-z0-9._-]{0,64}"
+    )
+
+
+@attrs.frozen
+class SendConfig:
+    """``[send]``: presence, info and status always; masks where the network has room for them."""
+
+    mask_hz: float = option(0.0, "masks a second, the newest; 0: none", minimum=0, maximum=1000)
+    mask_bits: int = option(
+        0, "of a pixel: 1, 2, 4, 8; 0: as few as the labels need", choices=(0, 1, 2, 4, 8)
+    )
+    presence_hz: float = option(2.0, "presence a second; 0: none", minimum=0, maximum=100)
+    endpoints: list[str] = option([], "of daemons; empty: all of this machine")
+    zones_dir: str = option("/var/lib/gnetsegd-view/zones", "the page's zones, a file a camera")
+
+
+@attrs.frozen
+class FleetConfig:
+    """The whole file."""
+
+    zenoh: LinkConfig = attrs.field(factory=LinkConfig)
+    send: SendConfig = attrs.field(factory=SendConfig)
+
+
+def load(path: Path | None, settings: tuple[str, ...] = ()) -> FleetConfig:
+    """Read the file (None: the usual one if it is there) and ``--set``; ``ConfigError`` with one sentence."""
+    where = "defaults"
+    raw: dict[str, Any] = {}
+    if path is None and DEFAULT_PATH.exists():
+        path = DEFAULT_PATH
+    if path is not None:
+        where = clean(str(path))
+        try:
+            raw = parse_toml(read_regular(path, MAX_FILE_BYTES))
+        except OSError as error:
+            raise ConfigError(
+                f"{where}: cannot be read: {error.strerror}; name another", os.EX_NOINPUT
+            ) from None
+        except ValueError as error:
+            raise ConfigError(f"{where}: not valid TOML: {clean(str(error))}") from None
+    for setting in settings:
+        for section, values in parse_setting(setting).items():
+            if not isinstance(values, dict) or not isinstance(raw.setdefault(section, {}), dict):
+                raise ConfigError(f"--set {clean(setting)}: a key is section.key, such as send.mask_hz")
+            raw[section].update(values)
+    return structure(raw, FleetConfig, where)
+
+
+def host_name(config: LinkConfig) -> str:
+    """This machine in the keys. ``ConfigError`` for a host name that cannot be a part of one."""
+    name = config.host or socket.gethostname()
+    if not HOST.fullmatch(name):
+        raise ConfigError(
+            f"zenoh.host: the host name {clean(name)!r} has other signs than a-z, 0-9, . _ -; set one"
+        )
+    return name

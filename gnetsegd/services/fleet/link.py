@@ -1,0 +1,87 @@
+"""A Zenoh session: found, opened, waited for."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+from ...errors import ConfigError, PermanentError, TransientError
+from ...text import clean
+from .config import LinkConfig
+
+#: One try to reach a router, in ms.
+CONNECT_MS = 2000
+#: A peer that says nothing for so long is lost: so a cut link is told within 5 s.
+LEASE_MS = 2500
+KEEP_ALIVES = 4
+RETRY_S = 2.0
+ROOT = "gnetseg"
+
+
+def load() -> Any:
+    """The module. ``PermanentError`` where it is not installed."""
+    try:
+        import zenoh
+    except ImportError as error:
+        raise PermanentError(
+            f"many machines need eclipse-zenoh ({clean(str(error))}): pip install 'gnetsegd[zenoh]'"
+        ) from None
+    # Its own lines would stand among ours; RUST_LOG shows them.
+    zenoh.init_log_from_env_or("error")
+    return zenoh
+
+
+def configuration(config: LinkConfig) -> Any:
+    """Zenoh's own. ``ConfigError`` for a file or an address that it does not take."""
+    zenoh = load()
+    try:
+        made = zenoh.Config.from_file(config.config_file) if config.config_file else zenoh.Config()
+    except zenoh.ZError as error:
+        raise ConfigError(f"zenoh.config_file {clean(config.config_file)}: {_words(error)}") from None
+    values: dict[str, Any] = {
+        "mode": "client",
+        "connect/endpoints": list(config.connect),
+        "connect/timeout_ms": CONNECT_MS,
+        # Who is there is said in the configuration, not shouted into the network.
+        "scouting/multicast/enabled": False,
+        "transport/link/tx/lease": LEASE_MS,
+        "transport/link/tx/keep_alive": KEEP_ALIVES,
+    }
+    for key, value in values.items():
+        try:
+            made.insert_json5(key, json.dumps(value))
+        except zenoh.ZError as error:
+            raise ConfigError(f"zenoh.connect: {_words(error)}; it is like tcp/HOST:7447") from None
+    return made
+
+
+def open_session(config: LinkConfig) -> Any:
+    """``TransientError`` where no router answers, with its address."""
+    zenoh = load()
+    try:
+        return zenoh.open(configuration(config))
+    except zenoh.ZError as error:
+        where = clean(", ".join(config.connect))
+        raise TransientError(
+            f"no Zenoh router answers at {where} ({_words(error)}); start one, or mend zenoh.connect"
+        ) from None
+
+
+def wait_for_session(config: LinkConfig, stop: threading.Event, told: Any) -> Any | None:
+    """Again and again; ``told`` hears each new reason. None where it is to stop."""
+    before = ""
+    while not stop.is_set():
+        try:
+            return open_session(config)
+        except TransientError as error:
+            if str(error) != before:
+                before = str(error)
+                told(before)
+            stop.wait(RETRY_S)
+    return None
+
+
+def _words(error: Exception) -> str:
+    """What Zenoh says, without where in its sources."""
+    return clean(str(error).partition(" at /")[0], 200)

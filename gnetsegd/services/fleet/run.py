@@ -1,0 +1,189 @@
+"""The commands ``zenoh``, ``fleet watch`` and ``fleet record``, until they are ended."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from ...errors import MessageError
+from ...message import HEADER, parse_json
+from ...recordings import RecordingError
+from ...recordings.writing import RecordingWriter
+from ...text import clean
+from . import link
+from .bridge import LOOK_S, Bridge
+from .config import host_name
+from .fleet import Fleet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .config import FleetConfig, LinkConfig
+    from .fleet import Event, Seen
+
+#: A table is drawn so often.
+DRAW_S = 0.5
+#: Wait for the disk: so many messages, then they are lost, and counted.
+QUEUE_MESSAGES = 50_000
+_TICK_S = 0.2
+
+
+def _stop() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def serve(config: FleetConfig) -> None:
+    """This machine's cameras, until SIGTERM. A router that is not there is waited for."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    stop, log = _stop(), logging.getLogger(__name__)
+    host = host_name(config.zenoh)
+    link.configuration(config.zenoh)  # what is wrong with it is said now
+    session = link.wait_for_session(config.zenoh, stop, log.warning)
+    if session is None:
+        return
+    log.info("%s is on Zenoh by %s", host, clean(", ".join(config.zenoh.connect)))
+    bridge = Bridge(session, host, config)
+    try:
+        while not stop.is_set():
+            bridge.look()
+            stop.wait(LOOK_S)
+    finally:
+        bridge.stop()
+        session.close()
+
+
+def told(event: Event) -> str:
+    return f"{event.host}/{event.camera} is {event.what}"
+
+
+def row(seen: Seen, now: float) -> dict[str, Any]:
+    """What is shown of one camera; ages in s."""
+    age_s = seen.age_s(time.monotonic_ns())
+    return {
+        "host": seen.host,
+        "camera": seen.camera,
+        "alive": seen.alive,
+        "state": clean(str(seen.status.get("state", "")), 20) if seen.alive else "lost",
+        "fps": round(float(seen.status.get("fps", 0.0)), 1),
+        "received_hz": round(seen.rate_hz(now), 1),
+        "age_s": None if age_s is None else round(age_s, 3),
+        "lost": seen.lost,
+        "wrong": seen.wrong,
+        "last_seen_s": round(now - seen.heard_at, 1) if seen.heard_at else None,
+    }
+
+
+def _table(fleet: Fleet) -> Table:
+    now = time.monotonic()
+    table = Table("host", "camera", "state", "makes/s", "received/s", "age", "lost", "last seen", box=None)
+    for seen in fleet.cameras():
+        found = row(seen, now)
+        colour = {"running": "green", "idle": "cyan", "lost": "red bold"}.get(found["state"], "yellow")
+        age = "" if found["age_s"] is None else f"{found['age_s'] * 1000:.0f} ms"
+        last = "" if found["last_seen_s"] is None else f"{found['last_seen_s']:.1f} s"
+        table.add_row(
+            found["host"], found["camera"], f"[{colour}]{found['state'] or 'silent'}[/]",
+            f"{found['fps']:.1f}", f"{found['received_hz']:.1f}", age, str(found["lost"]), last,
+        )  # fmt: skip
+    return table
+
+
+def watch(config: LinkConfig, seconds: float | None, as_json: bool) -> None:
+    """A table; with ``as_json`` one object at the end. ``TransientError`` without a router."""
+    stop = _stop()
+    session = link.open_session(config)
+    fleet = Fleet(session)
+    end = time.monotonic() + seconds if seconds is not None else None
+    console = Console(stderr=as_json)
+    try:
+        with Live(console=console, auto_refresh=False, transient=as_json) as live:
+            while not stop.is_set() and (end is None or time.monotonic() < end):
+                if not as_json:
+                    for event in fleet.events():
+                        live.console.print(told(event))
+                    live.update(_table(fleet), refresh=True)
+                stop.wait(DRAW_S)
+        if as_json:
+            now = time.monotonic()
+            rows = [row(seen, now) for seen in fleet.cameras()]
+            click.echo(json.dumps({"cameras": rows, "nonsense": fleet.nonsense}))
+    finally:
+        fleet.close()
+        session.close()
+
+
+class FleetWriter:
+    """One file of many hosts: channels ``HOST/mask/CAMERA``. Times are this machine's, at the arrival."""
+
+    def __init__(self, writer: RecordingWriter) -> None:
+        self._writer = writer
+        self._waiting: queue.Queue[tuple[str, str, str, bytes, int]] = queue.Queue(QUEUE_MESSAGES)
+        self.lost = 0
+
+    def take(self, host: str, kind: str, camera: str, data: bytes) -> None:
+        """From Zenoh's thread, which must not wait."""
+        try:
+            self._waiting.put_nowait((host, kind, camera, data, time.time_ns()))
+        except queue.Full:
+            self.lost += 1
+
+    def write(self, stop: threading.Event, end: float | None) -> None:
+        """Until it is to stop; the file is whole then. ``RecordingError`` where the disk is full."""
+        while not stop.is_set() and (end is None or time.monotonic() < end):
+            with suppress(queue.Empty):
+                self._add(*self._waiting.get(timeout=_TICK_S))
+            self._writer.tick(time.monotonic())
+        with suppress(queue.Empty):
+            while True:
+                self._add(*self._waiting.get_nowait())
+        self._writer.finish()
+
+    def _add(self, host: str, kind: str, camera: str, data: bytes, arrived_ns: int) -> None:
+        made_ns, sequence = arrived_ns, 0
+        try:
+            if kind == "mask":
+                fields = HEADER.unpack_from(data)
+                sequence = fields[12]
+                made_ns = arrived_ns - max(0, fields[15] - fields[14])
+            elif kind in ("info", "status"):
+                parse_json(data)
+        except MessageError:
+            return
+        self._writer.add(kind, f"{host}/{kind}/{camera}", data, made_ns, arrived_ns, sequence)
+
+
+def record(config: LinkConfig, path: Path, seconds: float | None) -> None:
+    """A whole fleet into one file. ``TransientError`` without a router, ``RecordingError`` of the file."""
+    stop = _stop()
+    session = link.open_session(config)
+    writer = FleetWriter(RecordingWriter(path))
+    fleet = Fleet(session, writer.take)
+    click.echo(f"recording a fleet into {clean(str(path))}; Ctrl-C ends it", err=True)
+    error: RecordingError | None = None
+    try:
+        writer.write(stop, time.monotonic() + seconds if seconds is not None else None)
+    except RecordingError as failed:
+        error = failed
+    finally:
+        fleet.close()
+        session.close()
+    seen = fleet.cameras()
+    masks, lost = sum(one.masks for one in seen), sum(one.lost for one in seen) + writer.lost
+    click.echo(f"{clean(str(path))}: {len(seen)} cameras, {masks} masks, {lost} lost on the way", err=True)
+    if error is not None:
+        raise error
