@@ -63,8 +63,10 @@ def open_session(config: LinkConfig) -> Any:
         return zenoh.open(configuration(config))
     except zenoh.ZError as error:
         where = clean(", ".join(config.connect))
+        # Zenoh tells of a bad certificate in its own log alone.
+        hint = ", or its certificate is not one that zenoh.config_file trusts" if "tls/" in where else ""
         raise TransientError(
-            f"no Zenoh router answers at {where} ({_words(error)}); start one, or mend zenoh.connect"
+            f"no Zenoh router answers at {where}{hint} ({_words(error)}); start one, or mend zenoh.connect"
         ) from None
 
 

@@ -1,0 +1,306 @@
+"""Cameras of other machines: what is sent is heard, who is lost is told, nonsense is not believed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_publisher import FakeDaemon, FakePublisher, person
+
+from gnetsegd.errors import ConfigError, TransientError
+from gnetsegd.message import pack_header, pack_mask, parse_header, topic, unpack_mask
+from gnetsegd.recordings.reading import Recording
+from gnetsegd.services.fleet import link, packing
+from gnetsegd.services.fleet.bridge import Bridge
+from gnetsegd.services.fleet.config import FleetConfig, LinkConfig, SendConfig, host_name, load
+from gnetsegd.services.fleet.fleet import Fleet, Seen
+
+from .conftest import free_port, router_at
+
+LIMIT_S = 30.0
+TLS = Path(__file__).parents[1] / "data" / "tls"
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + LIMIT_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture
+def heard() -> list[tuple[str, str, str, bytes]]:
+    return []
+
+
+@pytest.fixture
+def fleet(router: LinkConfig, heard: list[tuple[str, str, str, bytes]]) -> Iterator[Fleet]:
+    session = link.open_session(router)
+    made = Fleet(session, lambda *message: heard.append(message))
+    yield made
+    made.close()
+    session.close()
+
+
+class Machine:
+    """A daemon with its bridge."""
+
+    def __init__(self, router: LinkConfig, endpoint: str, host: str = "robot1", **send: Any) -> None:
+        self.daemon = FakeDaemon(endpoint, labels=person())
+        self.daemon.start()
+        self.session = link.open_session(router)
+        config = FleetConfig(router, SendConfig(endpoints=[endpoint], zones_dir="/nowhere", **send))
+        self.bridge = Bridge(self.session, host, config)
+        wait_for(lambda: self.bridge.look() or self.bridge._cameras)
+
+    def close(self) -> None:
+        self.bridge.stop()
+        self.session.close()
+        if self.daemon.is_alive():
+            self.daemon.stop()
+
+
+@pytest.fixture
+def machine(router: LinkConfig, ipc_endpoint: str) -> Iterator[Callable[..., Machine]]:
+    made: list[Machine] = []
+
+    def make(host: str = "robot1", **send: Any) -> Machine:
+        made.append(Machine(router, f"{ipc_endpoint}{len(made)}", host, **send))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def kinds(heard: list[tuple[str, str, str, bytes]]) -> set[str]:
+    return {kind for _, kind, _, _ in heard}
+
+
+def test_masks_info_and_status_are_those_of_the_daemon(
+    fleet: Fleet, machine: Callable[..., Machine], heard: list[tuple[str, str, str, bytes]]
+) -> None:
+    machine(mask_hz=100.0, mask_bits=8)
+    wait_for(lambda: kinds(heard) == {"mask", "info", "status"} and len(heard) > 20)
+    assert {(host, camera) for host, _, camera, _ in heard} == {("robot1", "cam0")}
+    masks = [parse_header(data) for _, kind, _, data in heard if kind == "mask"]
+    assert [header.sequence for header in masks] == sorted({header.sequence for header in masks})
+    (seen,) = fleet.cameras()
+    assert seen.alive
+    assert seen.status["state"] == "running"
+    assert (seen.wrong, fleet.nonsense) == (0, 0)
+    age_s = seen.age_s(time.monotonic_ns())
+    assert age_s is not None
+    assert 0 <= age_s < LIMIT_S
+
+
+def test_by_default_only_presence_and_how_it_is_go_out(
+    fleet: Fleet,
+    machine: Callable[..., Machine],
+    heard: list[tuple[str, str, str, bytes]],
+    router: LinkConfig,
+) -> None:
+    told: list[dict[str, Any]] = []
+    session = link.open_session(router)
+    subscriber = session.declare_subscriber(
+        "gnetseg/*/*/presence", lambda sample: told.append(json.loads(bytes(sample.payload)))
+    )
+    machine(presence_hz=20.0)
+    wait_for(lambda: len(told) > 2 and kinds(heard) == {"info", "status"})
+    assert 0.2 < told[-1]["share"] < 0.6
+    assert fleet.nonsense == 0
+    subscriber.undeclare()
+    session.close()
+
+
+@pytest.mark.usefixtures("fleet")
+def test_masks_are_sent_no_more_often_than_wanted_and_in_one_bit(
+    machine: Callable[..., Machine], heard: list[tuple[str, str, str, bytes]]
+) -> None:
+    begun = time.monotonic()
+    machine(mask_hz=5.0)
+    wait_for(lambda: sum(kind == "mask" for _, kind, _, _ in heard) >= 6)
+    assert time.monotonic() - begun >= 0.9
+    data = next(data for _, kind, _, data in heard if kind == "mask")
+    header = parse_header(data)
+    assert header.format.bits == 1
+    assert np.array_equal(unpack_mask(data[header.payload_offset :], header.format), person())
+
+
+def test_a_daemon_that_goes_is_a_message_and_so_is_its_return(
+    fleet: Fleet, machine: Callable[..., Machine]
+) -> None:
+    made = machine()
+    wait_for(lambda: [event.what for event in fleet.events()] == ["here"])
+    made.daemon.stop()
+    (event,) = wait_for(fleet.events)
+    assert (event.what, event.host, event.camera) == ("lost", "robot1", "cam0")
+    made.daemon = FakeDaemon(made.daemon.endpoint)
+    made.daemon.start()
+    (event,) = wait_for(fleet.events)
+    assert event.what == "here"
+
+
+def test_a_machine_that_goes_takes_its_tokens_along(fleet: Fleet, machine: Callable[..., Machine]) -> None:
+    made = machine()
+    wait_for(fleet.events)
+    made.session.close()
+    (event,) = wait_for(fleet.events)
+    assert event.what == "lost"
+
+
+def test_nonsense_under_our_keys_is_counted_and_not_believed(
+    fleet: Fleet, router: LinkConfig, ipc_endpoint: str, heard: list[tuple[str, str, str, bytes]]
+) -> None:
+    session = link.open_session(router)
+    with FakePublisher(ipc_endpoint) as publisher:
+        good = pack_header(publisher.header(person(8, 6), 5)) + pack_mask(person(8, 6), 8)
+    wrong = {
+        "gnetseg/robot9/cam0/mask": b"rubbish",
+        "gnetseg/robot9/cam1/mask": good,  # another camera's
+        "gnetseg/robot9/cam0/status": topic("status", "cam0") + b"{}",
+        "gnetseg/robot9/cam0/info": good,
+        "gnetseg/robot9/cam0/else": good,
+        "gnetseg/a b/cam0/mask": good,
+        "gnetseg/robot9/" + "x" * 40 + "/mask": good,
+    }
+    for key, data in wrong.items():
+        session.put(key, data)
+    session.put("gnetseg/robot9/cam0/mask", good)
+    wait_for(lambda: fleet.nonsense == len(wrong) and heard)
+    session.put("gnetseg/robot9/cam0/mask", good)
+    seen = next(seen for seen in fleet.cameras() if seen.camera == "cam0")
+    wait_for(lambda: seen.wrong == 1)
+    assert seen.masks == 1, "twice the same mask is one"
+    assert not {seen.host for seen in fleet.cameras()} - {"robot9"}
+    session.close()
+
+
+def test_every_gap_is_counted(ipc_endpoint: str) -> None:
+    seen = Seen("robot1", "cam0")
+    with FakePublisher(ipc_endpoint) as publisher:
+        for sequence, dropped in ((1, 0), (2, 0), (5, 1), (6, 1), (3, 1), (10, 1)):
+            seen.add_mask(
+                publisher.header(person(8, 6), sequence, dropped_daemon=dropped), time.monotonic_ns()
+            )
+    assert (seen.masks, seen.lost, seen.wrong) == (5, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("classes", "bits"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 4), (16, 4), (17, 8), (255, 8)]
+)
+def test_a_mask_has_as_few_bits_as_its_labels_need(classes: int, bits: int) -> None:
+    assert packing.bits_for(classes) == bits
+
+
+def test_a_label_beyond_the_classes_leaves_the_mask_as_it_is(ipc_endpoint: str) -> None:
+    with FakePublisher(ipc_endpoint) as publisher:
+        labels = np.full((6, 8), 3, np.uint8)
+        header = publisher.header(labels, 5)
+    data = pack_header(header) + pack_mask(labels, 8)
+    assert packing.packed(data, parse_header(data), 0) == data
+
+
+def ctl(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gnetsegd.ctl", *arguments], capture_output=True, text=True, timeout=60
+    )
+
+
+def test_the_commands_watch_and_record_a_fleet(
+    router: LinkConfig, machine: Callable[..., Machine], tmp_path: Path
+) -> None:
+    machine("robot1", mask_hz=20.0)
+    machine("robot2", mask_hz=20.0)
+    path = tmp_path / "fleet.mcap"
+    reach = ("--connect", router.connect[0], "--seconds", "3")
+    results: dict[str, subprocess.CompletedProcess[str]] = {}
+    commands = {
+        "record": ("fleet", "record", str(path), *reach),
+        "watch": ("fleet", "watch", "--json", *reach),
+    }
+    threads = [
+        threading.Thread(target=lambda name=name: results.update({name: ctl(*commands[name])}))
+        for name in commands
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results["watch"].returncode == 0, results["watch"].stderr
+    rows = json.loads(results["watch"].stdout)["cameras"]
+    assert [(row["host"], row["camera"], row["state"]) for row in rows] == [
+        ("robot1", "cam0", "running"),
+        ("robot2", "cam0", "running"),
+    ]
+    assert all(row["received_hz"] > 0 for row in rows)
+    assert results["record"].returncode == 0, results["record"].stderr
+    assert "2 cameras" in results["record"].stderr
+    recording = Recording(path)
+    assert {message.kind for message in recording} == {"mask", "info", "status"}
+    assert (recording.cut, recording.foreign) == (False, 0)
+
+
+def test_without_a_router_it_is_said_and_waited_for() -> None:
+    nowhere = LinkConfig(connect=[f"tcp/127.0.0.1:{free_port()}"])
+    with pytest.raises(TransientError, match="no Zenoh router answers at tcp/127"):
+        link.open_session(nowhere)
+    told: list[str] = []
+    stop = threading.Event()
+    thread = threading.Thread(target=link.wait_for_session, args=(nowhere, stop, told.append))
+    thread.start()
+    wait_for(lambda: told)
+    session = router_at(nowhere.connect[0])
+    thread.join(LIMIT_S)
+    assert not thread.is_alive()
+    assert len(told) == 1
+    session.close()
+
+
+def test_a_router_with_anothers_certificate_is_not_talked_to(tmp_path: Path) -> None:
+    address, tls = f"tls/localhost:{free_port()}", "transport/link/tls"
+    files = {
+        f"{tls}/listen_certificate": str(TLS / "good.pem"),
+        f"{tls}/listen_private_key": str(TLS / "key.pem"),
+    }
+    router = router_at(address, **files)
+    path = tmp_path / "zenoh.json5"
+    signed_by = {"root_ca_certificate": str(TLS / "expired.pem")}
+    path.write_text(json.dumps({"transport": {"link": {"tls": signed_by}}}))
+    with pytest.raises(
+        TransientError, match=r"no Zenoh router answers at tls/localhost.*or its certificate is not"
+    ):
+        link.open_session(LinkConfig(connect=[address], config_file=str(path)))
+    router.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (('zenoh.connect=["nonsense"]',), "zenoh.connect"),
+        (('zenoh.config_file="/nowhere"',), "zenoh.config_file"),
+    ],
+)
+def test_a_configuration_that_zenoh_does_not_take_is_told(settings: tuple[str, ...], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        link.configuration(load(None, settings).zenoh)
+
+
+def test_keys_of_the_configuration_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"send\.mask_bits"):
+        load(None, ("send.mask_bits=3",))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("[")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load(tmp_path / "bad.toml")
+    assert host_name(LinkConfig(host="robot-1")) == "robot-1"
