@@ -17,6 +17,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGES = (
     "operating.md", "network.md", "view.md", "presence.md", "boards.md", "faq.md", "own-network.md",
     "recording.md",
+    "fleet.md",
     "../README.md",
 )  # fmt: skip
 COMMANDS = {"gnetsegd": daemon, "gnetsegctl": tools}

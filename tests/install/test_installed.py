@@ -235,6 +235,7 @@ def test_what_people_switch_on_themselves_is_off_and_says_what_it_needs() -> Non
         ("view", "python3-aiohttp"),
         ("presence", "python3-paho-mqtt"),
         ("exporter", "python3-prometheus-client"),
+        ("zenoh", "eclipse-zenoh"),
     ):
         assert show(f"gnetsegd-{name}", "UnitFileState") == "disabled"
         out = sh(
