@@ -1,4 +1,4 @@
-"""The page's own configurations of Zenoh: certificates on both sides, and each robot under its own name alone."""
+"""The page's own configurations of Zenoh: certificates on both sides, each robot under its own name alone."""
 
 from __future__ import annotations
 
