@@ -235,7 +235,7 @@ def test_what_people_switch_on_themselves_is_off_and_says_what_it_needs() -> Non
         ("view", "python3-aiohttp"),
         ("presence", "python3-paho-mqtt"),
         ("exporter", "python3-prometheus-client"),
-        ("zenoh", "eclipse-zenoh"),
+        ("zenoh", "gnetseg-zenoh"),
     ):
         assert show(f"gnetsegd-{name}", "UnitFileState") == "disabled"
         out = sh(
@@ -243,6 +243,14 @@ def test_what_people_switch_on_themselves_is_off_and_says_what_it_needs() -> Non
         )
         assert package in out, out
         assert "Traceback" not in out
+
+
+def test_zenoh_is_a_package_of_its_own_that_nobody_else_sees() -> None:
+    sh(f"apt-get install --yes {deb('more/gnetseg-zenoh_*.deb')}")
+    out = sh("timeout 20 gnetsegctl fleet watch --seconds 1", check=False)
+    assert "no Zenoh router answers" in out
+    assert "ModuleNotFoundError" in sh("python3 -c 'import zenoh'", check=False)
+    sh("apt-get purge --yes gnetseg-zenoh")
 
 
 def test_what_people_look_for_is_there() -> None:

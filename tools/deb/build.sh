@@ -1,6 +1,6 @@
 #!/bin/bash
 # build.sh SUITE: the packages for a Debian suite, from this checkout as it is, in build/deb/SUITE with a Packages file.
-# Those of the runtime are for amd64 and arm64; they hold libraries as they come, so nothing is compiled or emulated.
+# Those of the runtime and of Zenoh are for amd64 and arm64; they hold libraries as they come: nothing is compiled or emulated.
 set -eu
 suite=$1
 top=$(cd "$(dirname "$0")/../.." && pwd)
@@ -24,7 +24,9 @@ else
 fi | (cd "$top" && while IFS= read -r -d '' file; do [ -e "$file" ] && printf '%s\0' "$file"; done) |
     tar -C "$top" --null -T - -cf - | tar -xf - -C "$source"
 for architecture in amd64 arm64; do
-    "$python" "$here/runtime.py" "$suite" "$architecture" "$source/debian/runtime/$architecture"
+    for what in runtime zenoh; do
+        "$python" "$here/carried.py" "$what" "$suite" "$architecture" "$source/debian/$what/$architecture"
+    done
 done
 
 # Each suite's packages have a version of their own, so that an upgrade of Debian brings the other runtime.

@@ -9,7 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from booted import INSTALL, SUITES, TOP, Root
+from booted import INSTALL, SUITES, TOP, Root, packages
 
 CHECKS = (
     INSTALL
@@ -42,6 +42,10 @@ def check(suite: str, wanted: str) -> tuple[int, int]:
         old.mkdir()
         for deb in root.debs:
             age(deb, old)
+        more = root.path / "srv" / "more"
+        more.mkdir()
+        for deb in packages(suite, ("gnetseg-zenoh",)):
+            shutil.copy(deb, more)
         shutil.copytree(
             TOP / "tests" / "install", root.host / "install", ignore=shutil.ignore_patterns("__pycache__")
         )

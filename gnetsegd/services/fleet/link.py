@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError, PermanentError, TransientError
@@ -17,15 +19,21 @@ LEASE_MS = 2500
 KEEP_ALIVES = 4
 RETRY_S = 2.0
 ROOT = "gnetseg"
+#: Where the Debian package has it.
+PACKAGED = Path("/usr/lib/gnetseg-zenoh")
 
 
 def load() -> Any:
     """The module. ``PermanentError`` where it is not installed."""
+    if PACKAGED.is_dir() and str(PACKAGED) not in sys.path:
+        # Behind the others: whoever has installed one means that one.
+        sys.path.append(str(PACKAGED))
     try:
         import zenoh
     except ImportError as error:
         raise PermanentError(
-            f"many machines need eclipse-zenoh ({clean(str(error))}): pip install 'gnetsegd[zenoh]'"
+            f"many machines need eclipse-zenoh ({clean(str(error))}): apt install gnetseg-zenoh, or "
+            "pip install 'gnetsegd[zenoh]'"
         ) from None
     # Its own lines would stand among ours; RUST_LOG shows them.
     zenoh.init_log_from_env_or("error")
