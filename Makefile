@@ -59,6 +59,7 @@ soak: .venv/.done
 hil: .venv/.done
 	@tools/setup/hil-packages.sh
 	.venv/bin/python tools/hil/run.py $(if $(K),-k "$(K)")
+	$(if $(K),,.venv/bin/python tools/hil/power_cut.py)
 
 hil-shell: .venv/.done
 	@tools/setup/hil-packages.sh
