@@ -31,15 +31,19 @@ class Greeting:
     def mechanism(self) -> str | None:
         """``NULL``, ``CURVE`` or another; empty for what is no greeting; None if it has not come yet."""
         with suppress(zmq.ZMQError):
-            while self._socket.poll(0):
+            # What is clear stays so, also when the peer hangs up.
+            while self._is_open_question() and self._socket.poll(0):
                 peer, data = self._socket.recv_multipart(zmq.NOBLOCK)
                 if data:
                     self._theirs = (self._theirs + data)[:_SIZE]
                 else:  # it is connected, or was until now
                     self._theirs = b""
                     self._socket.send_multipart([peer, _OURS], zmq.NOBLOCK)
-        if self._theirs[:1] not in (b"", b"\xff"):
-            return ""
-        if len(self._theirs) < _MECHANISM.stop:
+        if self._is_open_question():
             return None
+        if self._theirs[:1] != b"\xff":
+            return ""
         return self._theirs[_MECHANISM].rstrip(b"\0").decode("ascii", "replace")
+
+    def _is_open_question(self) -> bool:
+        return self._theirs[:1] in (b"", b"\xff") and len(self._theirs) < _MECHANISM.stop

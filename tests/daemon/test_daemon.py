@@ -445,7 +445,8 @@ def test_a_daemon_whose_folder_is_gone_or_path_taken_ends_for_a_clean_one(
 def test_a_start_is_one_line_that_says_what_came_of_it(start: Start) -> None:
     daemon = start("camera.fps=50")
     daemon.wait_for("READY=1")
-    daemon.mask(daemon.subscribe())
+    reader = daemon.subscribe()
+    daemon.mask(reader)
     daemon.wait_for_state("running")
     lines = [line for line in daemon.words().splitlines() if "gnetsegd" in line or " INFO " in line]
     assert [line for line in lines if "ready: " in line or "starting" in line or "camera" in line] == [

@@ -250,7 +250,9 @@ def test_the_commands_watch_and_record_a_fleet(
     assert (recording.cut, recording.foreign) == (False, 0)
 
 
-def test_without_a_router_it_is_said_and_waited_for() -> None:
+def test_without_a_router_it_is_said_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "CONNECT_MS", 300)
+    monkeypatch.setattr(link, "RETRY_S", 0.1)
     nowhere = LinkConfig(connect=[f"tcp/127.0.0.1:{free_port()}"])
     with pytest.raises(TransientError, match="no Zenoh router answers at tcp/127"):
         link.open_session(nowhere)

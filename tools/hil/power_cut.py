@@ -3,7 +3,8 @@
 
 The guest of ``run.py`` gets a disk of its own, with a file system whose journal is on. In it a daemon runs
 and ``gnetsegctl record`` writes to that disk; QEMU is killed. Then the file system is checked, the recording
-taken out of it (e2fsprogs, on a file of this machine), read as it is, finished, and opened by the mcap library.
+taken out of it (e2fsprogs, on a file of this machine), read as it is, finished, and opened by the mcap
+library.
 """
 
 from __future__ import annotations
