@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 from pathlib import Path
-from typing import Any
 
 import attrs
 
-from ...config import option, parse_setting, structure
+from ...config import option, structure
 from ...errors import ConfigError
-from ...files import parse_toml, read_regular
 from ...text import clean
+from .. import settings as settings_file
 
 DEFAULT_PATH = Path("/etc/gnetsegd/zenoh.toml")
-MAX_FILE_BYTES = 1 << 20
 #: A part of a key: no slash, none of Zenoh's own signs.
 HOST = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -57,25 +54,7 @@ class FleetConfig:
 
 def load(path: Path | None, settings: tuple[str, ...] = ()) -> FleetConfig:
     """Read the file (None: the usual one if it is there) and ``--set``; ``ConfigError`` with one sentence."""
-    where = "defaults"
-    raw: dict[str, Any] = {}
-    if path is None and DEFAULT_PATH.exists():
-        path = DEFAULT_PATH
-    if path is not None:
-        where = clean(str(path))
-        try:
-            raw = parse_toml(read_regular(path, MAX_FILE_BYTES))
-        except OSError as error:
-            raise ConfigError(
-                f"{where}: cannot be read: {error.strerror}; name another", os.EX_NOINPUT
-            ) from None
-        except ValueError as error:
-            raise ConfigError(f"{where}: not valid TOML: {clean(str(error))}") from None
-    for setting in settings:
-        for section, values in parse_setting(setting).items():
-            if not isinstance(values, dict) or not isinstance(raw.setdefault(section, {}), dict):
-                raise ConfigError(f"--set {clean(setting)}: a key is section.key, such as send.mask_hz")
-            raw[section].update(values)
+    raw, where = settings_file.read(path, DEFAULT_PATH, settings, "send.mask_hz")
     return structure(raw, FleetConfig, where)
 
 

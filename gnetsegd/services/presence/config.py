@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any
 
 import attrs
 
-from ...config import option, parse_setting, structure
+from ...config import option, structure
 from ...errors import ConfigError
-from ...files import parse_toml, read_regular
+from ...files import read_regular
 from ...text import clean
+from .. import settings as settings_file
 
 DEFAULT_PATH = Path("/etc/gnetsegd/presence.toml")
-MAX_FILE_BYTES = 1 << 20
 #: Of a password.
 PASSWORD_BYTES = 4096
 
@@ -69,25 +67,7 @@ class PresenceConfig:
 
 def load(path: Path | None, settings: tuple[str, ...] = ()) -> PresenceConfig:
     """Read the file (None: the usual one if it is there) and ``--set``; ``ConfigError`` with one sentence."""
-    where = "defaults"
-    raw: dict[str, Any] = {}
-    if path is None and DEFAULT_PATH.exists():
-        path = DEFAULT_PATH
-    if path is not None:
-        where = clean(str(path))
-        try:
-            raw = parse_toml(read_regular(path, MAX_FILE_BYTES))
-        except OSError as error:
-            raise ConfigError(
-                f"{where}: cannot be read: {error.strerror}; name another", os.EX_NOINPUT
-            ) from None
-        except ValueError as error:
-            raise ConfigError(f"{where}: not valid TOML: {clean(str(error))}") from None
-    for setting in settings:
-        for section, values in parse_setting(setting).items():
-            if not isinstance(values, dict) or not isinstance(raw.setdefault(section, {}), dict):
-                raise ConfigError(f"--set {clean(setting)}: a key is section.key, such as mqtt.host")
-            raw[section].update(values)
+    raw, where = settings_file.read(path, DEFAULT_PATH, settings, "mqtt.host")
     config = structure(raw, PresenceConfig, where)
     if config.occupancy.off_share > config.occupancy.on_share:
         raise ConfigError(
