@@ -38,7 +38,7 @@ def test_the_running_daemon_is_measured(start: Start) -> None:
     assert found["camera"] == "pattern"
     assert found["camera_fps"] == 40.0
     assert found["threads"] == 1
-    assert 1 <= found["masks"] <= 44
+    assert 0 < found["fps"] < 60
     assert found["fps"] == pytest.approx(found["masks"] / found["seconds"], rel=0.1)
     assert 0 < found["latency_p50_ms"] <= found["latency_p99_ms"]
 
