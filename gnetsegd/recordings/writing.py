@@ -72,6 +72,11 @@ class RecordingWriter:
         self.messages = 0
 
     @property
+    def kinds(self) -> frozenset[str]:
+        """Those of which there is a message."""
+        return frozenset(self._schemas)
+
+    @property
     def size_bytes(self) -> int:
         return self._out.tell()
 

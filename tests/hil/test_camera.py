@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,3 +152,51 @@ def test_a_camera_that_leaves_the_kernel_and_comes_back_is_used_by_the_same_proc
     assert daemon.pid == pid
     said = camera_lines(daemon)[lines:]
     assert len(said) <= LINES_MAX, said
+
+
+NETWORK = """
+[camera]
+driver = "network"
+fps = 0
+[camera.network]
+url = "http://127.0.0.1:{port}/stream"
+[model]
+bundle = "{model}"
+[accelerator]
+driver = "standin"
+[publish]
+endpoints = ["{socket}"]
+frames = true
+"""
+PORT = 8080
+
+
+@pytest.mark.usefixtures("vivid")
+def test_a_streamer_of_motion_jpeg_is_a_camera_and_read_again_when_it_is_back(daemon: Unit) -> None:
+    daemon.write(NETWORK.format(port=PORT, model=bundle_of(QUICK), socket=SOCKET))
+    daemon.apply()  # there is no streamer yet
+    pid = daemon.pid
+    command = [
+        "ustreamer",
+        "--device=/dev/video0",
+        "--host=127.0.0.1",
+        f"--port={PORT}",
+        "--resolution=640x480",
+    ]
+    with Listener() as listener:
+        for _ in range(2):
+            streamer = subprocess.Popen(
+                [*command, "--desired-fps=5", "--format=YUYV"], stderr=subprocess.DEVNULL
+            )
+            try:
+                listener.wait_for("it runs", lambda status: status["state"] == "running")
+                listener.drain()
+                listener.check_masks("standin", 2)
+                _, _, picture = listener.pair("standin")
+                assert picture.std() > 20, "colour bars"
+            finally:
+                streamer.kill()
+                streamer.wait()
+            status = listener.wait_for("no camera", lambda status: status["state"] == "no-camera")
+            assert f"http://127.0.0.1:{PORT}/stream" in status["reason"]
+    assert daemon.pid == pid

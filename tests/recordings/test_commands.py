@@ -234,7 +234,16 @@ def ctl(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_commands_say_what_they_did(daemon: FakeDaemon, tmp_path: Path) -> None:
     path = tmp_path / "a.mcap"
-    command = [sys.executable, "-m", "gnetsegd.ctl", "record", str(path), "--endpoint", daemon.endpoint]
+    command = [
+        sys.executable,
+        "-m",
+        "gnetsegd.ctl",
+        "record",
+        str(path),
+        "--endpoint",
+        daemon.endpoint,
+        "--frames",
+    ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert "recording camera cam0" in process.stderr.readline()
@@ -243,6 +252,7 @@ def test_the_commands_say_what_they_did(daemon: FakeDaemon, tmp_path: Path) -> N
         _, said = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0
     assert "0 masks lost on the way" in said
+    assert "no frame came: the daemon sends them with publish.frames = true" in said
     assert ctl("recover", str(path)).stderr.startswith(f"{path}: was whole; ")
     bad = tmp_path / "bad"
     bad.write_text("no")

@@ -9,6 +9,7 @@ To be run after a network was exported anew: an export knows no costs. The last 
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
@@ -56,10 +57,11 @@ def with_key(text: str, instructions: Mapping[str, float | None]) -> str:
 
 def main() -> int:
     """The command; its exit status."""
-    if len(sys.argv) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    measured = json.loads(Path(sys.argv[1]).read_text("utf-8").strip().splitlines()[-1])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("measured", type=Path, help="what inference.py printed")
+    measured = json.loads(parser.parse_args().measured.read_text("utf-8").strip().splitlines()[-1])
     for name, figures in measured["bundles"].items():
         file = SHIPPED / name / "model.toml"
         old = file.read_text("utf-8")

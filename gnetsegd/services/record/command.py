@@ -41,6 +41,9 @@ def record(target: Any, file: Path, wish: Wish) -> None:
         f"{done.path}: {done.masks} masks, {done.messages} messages, {done.size_bytes / 1e6:.1f} MB in "
         f"{done.seconds:.0f} s, {done.lost} masks lost on the way"
     )
+    for wanted, kind, key in ((wish.frames, "frame", "frames"), (wish.pictures, "image", "images")):
+        if wanted and kind not in done.kinds:
+            _say(f"no {kind} came: the daemon sends them with publish.{key} = true")
     if done.error is not None:
         raise done.error
 

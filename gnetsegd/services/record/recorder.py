@@ -52,6 +52,7 @@ class Done(NamedTuple):
     lost: int
     size_bytes: int
     seconds: float
+    kinds: frozenset[str]
     error: RecordingError | None
 
 
@@ -134,8 +135,9 @@ def record(
             socket.close(linger=0)
         context.term()
         disk.finish()
+    took_s = time.monotonic() - begun
     return Done(
-        path, writer.messages, disk.masks, disk.lost, writer.size_bytes, time.monotonic() - begun, disk.error
+        path, writer.messages, disk.masks, disk.lost, writer.size_bytes, took_s, writer.kinds, disk.error
     )
 
 
