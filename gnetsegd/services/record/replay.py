@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import socket
@@ -30,6 +31,8 @@ _LOOK_S = 0.1
 #: The end of a wait, for which sleeping is exact enough.
 _SLEEP_S = 0.005
 _AHEAD_MESSAGES = 200
+#: After the last subscription; a busy machine's reader makes its sockets one after the other.
+_SETTLE_S = 0.5
 
 
 class Wish(NamedTuple):
@@ -71,10 +74,12 @@ class Replay:
         self._context.term()
 
     def wait_for_reader(self, stop: threading.Event) -> None:
-        """Until somebody subscribes: so nobody misses the beginning."""
-        while not stop.is_set() and not self._socket.poll(int(_LOOK_S * 1000)):
-            pass
-        self._hear()
+        """Until somebody subscribes, and a moment longer: a reader has a socket for each topic, masks last."""
+        come_at = math.inf
+        while not stop.is_set() and time.monotonic() < come_at + _SETTLE_S:
+            if self._socket.poll(int(_LOOK_S * 1000)):
+                self._hear()
+                come_at = time.monotonic()
 
     def play(self, wish: Wish, stop: threading.Event, told: Callable[[str], None]) -> None:
         """Once, or until ``stop``. ``RecordingError`` for a recording without a message."""
