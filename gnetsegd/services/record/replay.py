@@ -74,7 +74,7 @@ class Replay:
         self._context.term()
 
     def wait_for_reader(self, stop: threading.Event) -> None:
-        """Until somebody subscribes, and a moment longer: a reader has a socket for each topic, masks last."""
+        """Until somebody subscribes, and a moment longer: a reader has a socket for each topic."""
         come_at = math.inf
         while not stop.is_set() and time.monotonic() < come_at + _SETTLE_S:
             if self._socket.poll(int(_LOOK_S * 1000)):
