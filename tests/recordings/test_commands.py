@@ -91,6 +91,8 @@ def test_a_name_that_is_taken_is_left_and_a_file_without_its_end_gets_it(tmp_pat
     (tmp_path / "a-2.mcap").write_bytes(b"something else")
     assert recorder.free_name(path, told.append) == tmp_path / "a-3.mcap"
     assert (tmp_path / "a-2.mcap").read_bytes() == b"something else"
+    with pytest.raises(RecordingError, match="this is a folder; name a file in it"):
+        recorder.free_name(tmp_path, told.append)
 
 
 def replayed(path: Path, endpoint: str, **wish: Any) -> Replay:

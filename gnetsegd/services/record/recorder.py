@@ -5,6 +5,7 @@ One thread takes messages off the sockets and never waits for the disk; another 
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import threading
@@ -75,8 +76,10 @@ class Clocks:
 def free_name(path: Path, told: Callable[[str], None]) -> Path:
     """``path``, or the next name where that one is there; one that was left without its end gets it.
 
-    ``RecordingError`` where another recorder is writing it.
+    ``RecordingError`` where another recorder is writing it, and for a folder.
     """
+    if path.is_dir():
+        raise RecordingError(f"{clean(str(path))}: this is a folder; name a file in it", os.EX_CANTCREAT)
     number = 1
     name = path
     while name.exists():
