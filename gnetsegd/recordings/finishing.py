@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,13 +17,14 @@ from ..vendor.mcap.records import (
     ChunkIndex,
     DataEnd,
     Footer,
+    Header,
     Message,
     MessageIndex,
     Schema,
     Statistics,
 )
 from ..vendor.mcap.writer import MCAP0_MAGIC
-from . import RECORD_MAX_BYTES, RecordingError, records
+from . import PROFILE, RECORD_MAX_BYTES, RecordingError, records
 from .reading import DAMAGE
 
 #: What a recorder had not written whole is less; more is damage in the midst of a file.
@@ -114,7 +116,9 @@ def finish(path: Path, fd: int | None = None) -> Finished:
         with path.open("r+b") as file:
             if fd is None:
                 _lock(file.fileno(), shown)
-            contents, end, whole = _contents(file, shown)
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise RecordingError(f"{shown}: this is no file")
+            contents, end, whole = _contents(file, shown, _has_end(file))
             size = os.fstat(file.fileno()).st_size
             messages = sum(contents.counts.values())
             if whole:
@@ -139,31 +143,48 @@ def _lock(fd: int, shown: str) -> None:
         ) from None
 
 
-def _contents(file: Any, shown: str) -> tuple[_Contents, int, bool]:
+def _has_end(file: Any) -> bool:
+    """Such a file is never changed, whatever stands in it."""
+    if file.seek(0, os.SEEK_END) < 2 * len(MCAP0_MAGIC):
+        return False
+    file.seek(-len(MCAP0_MAGIC), os.SEEK_END)
+    return bool(file.read() == MCAP0_MAGIC)
+
+
+def _contents(file: Any, shown: str, has_end: bool) -> tuple[_Contents, int, bool]:
     """What is there, where it is whole up to, and whether the end is there."""
     contents = _Contents()
-    end = len(MCAP0_MAGIC)
+    end, size = len(MCAP0_MAGIC), file.seek(0, os.SEEK_END)
     for record in records.records(file, shown):
         if record.opcode == Opcode.FOOTER:
-            file.seek(record.end)
-            return contents, end, file.read(len(MCAP0_MAGIC)) == MCAP0_MAGIC
+            break
         if record.opcode == Opcode.DATA_END:
             # What follows is the summary: it is made anew where the footer is missing.
             continue
         try:
             if record.opcode == Opcode.CHUNK:
-                contents.add_chunk(record.read(Chunk), record)
+                chunk = record.read(Chunk)
+                if chunk.compression and not has_end:
+                    raise RecordingError(f"{shown}: another program has compressed it; nothing was changed")
+                contents.add_chunk(chunk, record)
                 end = record.end
             elif record.opcode == Opcode.MESSAGE_INDEX:
                 index = record.read(MessageIndex)
-                chunk = contents.chunks[-1]
-                chunk.message_index_offsets[index.channel_id] = record.start
-                chunk.message_index_length = record.end - chunk.chunk_start_offset - chunk.chunk_length
+                last = contents.chunks[-1]
+                last.message_index_offsets[index.channel_id] = record.start
+                last.message_index_length = record.end - last.chunk_start_offset - last.chunk_length
             elif record.opcode == Opcode.HEADER:
+                if record.read(Header).profile != PROFILE and not has_end:
+                    raise RecordingError(f"{shown}: is no recording of gnetsegd; nothing was changed")
                 end = record.end
         except DAMAGE:
-            break
-    return contents, end, False
+            if has_end or record.end >= size:
+                break  # of the last one something may not have come to the disk
+            raise RecordingError(
+                f"{shown}: it is damaged at byte {record.start}, and {size - record.end} bytes follow; "
+                "nothing was changed, and what stands before can be replayed"
+            ) from None
+    return contents, end, has_end
 
 
 def _write_end(file: Any, contents: _Contents, end: int) -> None:

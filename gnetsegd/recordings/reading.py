@@ -41,6 +41,8 @@ class Recording:
         self._shown = clean(str(path))
         self.cut = False
         self.foreign = 0
+        if path.exists() and not path.is_file():
+            raise RecordingError(f"{self._shown}: this is no file")
         # That it is a recording is said at once, and not when somebody waits for its first message.
         next(iter(self), None)
 
@@ -55,7 +57,7 @@ class Recording:
                         return
                     try:
                         found = self._inside(record)
-                    except DAMAGE:
+                    except Exception:  # whatever a damaged one, or another's compression, leads to
                         return
                     for item in found:
                         if isinstance(item, Channel):

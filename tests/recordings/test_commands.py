@@ -204,6 +204,14 @@ def test_a_place_where_a_daemon_is_is_refused(daemon: FakeDaemon, tmp_path: Path
         assert there.status(LIMIT_S) is not None
 
 
+def test_a_file_is_not_replaced_by_a_socket(tmp_path: Path) -> None:
+    path = recording(tmp_path / "a.mcap")
+    before = path.read_bytes()
+    with pytest.raises(RecordingError, match="a file is there"):
+        Replay(Recording(path), f"ipc://{path}")
+    assert path.read_bytes() == before
+
+
 def test_foxglove_gets_pictures_and_masks_in_its_own_schemas(tmp_path: Path) -> None:
     source = recording(tmp_path / "a.mcap", ("mask", "frame", "image"), count=3)
     target = tmp_path / "b.mcap"

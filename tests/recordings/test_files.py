@@ -94,8 +94,7 @@ def test_the_index_finds_a_topic_after_finishing(tmp_path: Path) -> None:
     assert [item.data for _, _, item in found] == [message("frame", number) for number in (6, 7)]
 
 
-def test_damage_in_the_midst_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gnetsegd.recordings.finishing.TAIL_MAX_BYTES", 500)
+def test_damage_in_the_midst_changes_nothing(tmp_path: Path) -> None:
     path = recording(tmp_path / "a.mcap", count=12, finish=False)
     data = bytearray(path.read_bytes())
     data[len(data) // 3] ^= 0xFF
@@ -212,3 +211,25 @@ def test_the_schemas_are_the_table_of_the_page() -> None:
     ours = re.findall(r"^(\d+) +(\d+) +(\w+) +([\w ]+)", SCHEMAS["mask"], re.M)
     assert [row[:3] for row in ours] == [row[:3] for row in table[: len(ours)]]
     assert all(row[3].startswith(said[3]) for row, said in zip(ours, table, strict=False))
+
+
+def test_a_file_with_its_end_and_one_of_another_program_are_never_changed(tmp_path: Path) -> None:
+    path = recording(tmp_path / "a.mcap", count=12)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 0xFF
+    path.write_bytes(data)
+    assert finish(path).was_whole
+    assert path.read_bytes() == data
+    other = tmp_path / "other.mcap"
+    with other.open("wb") as file:
+        writer = Writer(file)
+        writer.start(profile="ros2")
+        channel = writer.register_channel("x", "cdr", writer.register_schema("x", "x", b""))
+        writer.add_message(channel, 1, b"x" * 1000, 2)
+        writer.finish()
+    whole = other.read_bytes()
+    assert finish(other).was_whole
+    other.write_bytes(whole[:-20])
+    with pytest.raises(RecordingError, match="no recording of gnetsegd; nothing was changed"):
+        finish(other)
+    assert other.read_bytes() == whole[:-20]

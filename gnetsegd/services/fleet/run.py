@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from ...errors import MessageError
@@ -97,7 +98,7 @@ def _table(fleet: Fleet) -> Table:
         age = "" if found["age_s"] is None else f"{found['age_s'] * 1000:.0f} ms"
         last = "" if found["last_seen_s"] is None else f"{found['last_seen_s']:.1f} s"
         table.add_row(
-            found["host"], found["camera"], f"[{colour}]{found['state'] or 'silent'}[/]",
+            found["host"], found["camera"], f"[{colour}]{escape(found['state'] or 'silent')}[/]",
             f"{found['fps']:.1f}", f"{found['received_hz']:.1f}", age, str(found["lost"]), last,
         )  # fmt: skip
     return table

@@ -33,6 +33,8 @@ WAITING_MAX_BYTES = 128 << 20
 #: Before that a socket holds so many.
 QUEUE_MESSAGES = 2000
 _LOOK_S = 0.1
+#: Later times are nonsense, and do not fit the file.
+_TIME_MAX_NS = 1 << 63
 
 
 class Wish(NamedTuple):
@@ -194,6 +196,10 @@ class _Disk:
             self._writer.finish()
         except RecordingError as error:
             self.error = error
+        except Exception as error:
+            self.error = RecordingError(f"the recording has ended: {clean(str(error))}")
+            with suppress(Exception):
+                self._writer.finish()
         finally:
             self.ended.set()
 
@@ -206,6 +212,8 @@ class _Disk:
                 log_ns, publish_ns, sequence = self._of_header(kind, message)
         except MessageError:
             return  # nonsense of a publisher's is no part of a recording
+        if not (0 <= log_ns < _TIME_MAX_NS and 0 <= publish_ns < _TIME_MAX_NS):
+            return
         self._writer.add(kind, f"{kind}/{camera}", message, log_ns, publish_ns, sequence)
 
     def _of_json(self, message: bytes) -> tuple[int, int, int]:

@@ -6,6 +6,7 @@ import math
 import os
 import queue
 import socket
+import stat
 import threading
 import time
 from contextlib import suppress
@@ -169,6 +170,9 @@ def _check_free(endpoint: str) -> None:
     if not endpoint.startswith("ipc://"):
         return
     path = endpoint.removeprefix("ipc://")
+    if os.path.exists(path) and not stat.S_ISSOCK(os.stat(path).st_mode):  # noqa: PTH110, PTH116
+        # ZeroMQ would put its socket in the place of whatever is there.
+        raise RecordingError(f"{clean(endpoint)}: a file is there; name another --endpoint", os.EX_CANTCREAT)
     with socket.socket(socket.AF_UNIX) as probe, suppress(OSError, ValueError):
         probe.connect(path)
         raise RecordingError(
