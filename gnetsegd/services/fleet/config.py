@@ -39,6 +39,7 @@ class SendConfig:
     mask_bits: int = option(
         0, "of a pixel: 1, 2, 4, 8; 0: as few as the labels need", choices=(0, 1, 2, 4, 8)
     )
+    status_hz: float = option(10.0, "status a second, and info, at most", minimum=1, maximum=100)
     presence_hz: float = option(2.0, "presence a second; 0: none", minimum=0, maximum=100)
     endpoints: list[str] = option([], "of daemons; empty: all of this machine")
     zones_dir: str = option("/var/lib/gnetsegd-view/zones", "the page's zones, a file a camera")
