@@ -427,3 +427,9 @@ def test_keys_of_the_configuration_are_checked(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not valid TOML"):
         load(tmp_path / "bad.toml")
     assert host_name(LinkConfig(host="robot-1")) == "robot-1"
+
+
+def test_masks_go_over_the_network_and_not_by_the_machines_own_memory() -> None:
+    made = link.configuration(LinkConfig())
+    assert json.loads(made.get_json("transport/shared_memory/enabled")) is False
+    assert json.loads(made.get_json("scouting/multicast/enabled")) is False

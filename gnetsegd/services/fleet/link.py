@@ -53,6 +53,8 @@ def configuration(config: LinkConfig) -> Any:
         "connect/timeout_ms": CONNECT_MS,
         # Who is there is said in the configuration, not shouted into the network.
         "scouting/multicast/enabled": False,
+        # For programs of one machine; here it would be 16 MiB for nothing.
+        "transport/shared_memory/enabled": False,
         "transport/link/tx/lease": LEASE_MS,
         "transport/link/tx/keep_alive": KEEP_ALIVES,
     }
