@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_publisher import FakeDaemon, FakePublisher, person
+from fake_publisher import FakeDaemon, FakePublisher, person, status_body
 
 from gnetsegd.errors import ConfigError, TransientError
-from gnetsegd.message import pack_header, pack_mask, parse_header, topic, unpack_mask
+from gnetsegd.message import pack_header, pack_json, pack_mask, parse_header, topic, unpack_mask
 from gnetsegd.recordings.reading import Recording
 from gnetsegd.services.fleet import bridge, link, packing
 from gnetsegd.services.fleet.bridge import Bridge
-from gnetsegd.services.fleet.config import FleetConfig, LinkConfig, SendConfig, host_name, load
+from gnetsegd.services.fleet.config import FleetConfig, LinkConfig, SendConfig, Wish, host_name, load
 from gnetsegd.services.fleet.fleet import Fleet, Seen
 from gnetsegd.services.fleet.run import row
 
@@ -304,6 +304,45 @@ def test_rates_may_be_read_while_masks_come() -> None:
         return fleet._lock.acquire(blocking=False)
 
     assert fleet.read(reader) == [False]
+
+
+@pytest.mark.parametrize(
+    ("wish", "wanted"),
+    [
+        (Wish(), {("site1-a", "mask"), ("site1-a", "status"), ("site2-a", "mask"), ("site2-a", "status")}),
+        (Wish("site1-"), {("site1-a", "mask"), ("site1-a", "status")}),
+        (Wish(masks=False), {("site1-a", "status"), ("site2-a", "status")}),
+        (Wish("site2-a", masks=False), {("site2-a", "status")}),
+    ],
+)
+def test_who_listens_gets_what_he_wishes_and_no_more(
+    router: LinkConfig, ipc_endpoint: str, wish: Wish, wanted: set[tuple[str, str]]
+) -> None:
+    session, heard = link.open_session(router), list[tuple[str, str]]()
+    fleet = Fleet(session, lambda host, kind, *_: heard.append((host, kind)), wish)
+    with FakePublisher(ipc_endpoint) as publisher:
+        mask = pack_header(publisher.header(person(8, 6), 5)) + pack_mask(person(8, 6), 8)
+    status = pack_json("status", "cam0", status_body("cam0", 7))
+    sender = link.open_session(router)
+    tokens = [sender.liveliness().declare_token(f"gnetseg/{host}/cam0") for host in ("site1-a", "site2-a")]
+    for host in ("site1-a", "site2-a"):
+        # What is wished for comes last: the rest would have come by then.
+        for kind, data in (("mask", mask), ("status", status)):
+            sender.put(f"gnetseg/{host}/cam0/{kind}", data)
+    wait_for(lambda: len(heard) >= len(wanted))
+    assert set(heard) == wanted
+    hosts = {host for host, _ in wanted}
+    wait_for(lambda: {seen.host for seen in fleet.cameras() if seen.alive} == hosts)
+    del tokens
+    fleet.close()
+    sender.close()
+    session.close()
+
+
+def test_hosts_that_no_name_begins_with_are_told() -> None:
+    found = ctl("fleet", "watch", "--hosts", "a/*", "--seconds", "1")
+    assert found.returncode == 64
+    assert found.stderr == "gnetsegctl: --hosts a/*: a name has a-z, 0-9, . _ - alone; give its beginning\n"
 
 
 def test_every_gap_is_counted(ipc_endpoint: str) -> None:

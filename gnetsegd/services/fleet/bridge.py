@@ -23,7 +23,7 @@ from ...text import clean
 from .. import zones
 from ..here import MAX_CAMERAS, endpoints_here, listen
 from . import link, packing
-from .config import FleetConfig
+from .config import ROOT, FleetConfig
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Camera:
 
     def __init__(self, session: Any, host: str, endpoint: str, camera: str, config: FleetConfig) -> None:
         self._session, self.endpoint, self.camera, self._send = session, endpoint, camera, config.send
-        self._prefix = f"{link.ROOT}/{host}/{camera}"
+        self._prefix = f"{ROOT}/{host}/{camera}"
         self._areas = zones.Followed(zones.path_of(Path(self._send.zones_dir), camera))
         self._token: Any = None
         self._publishers: dict[str, Any] = {}

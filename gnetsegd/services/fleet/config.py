@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from pathlib import Path
+from typing import NamedTuple
 
 import attrs
 
@@ -14,6 +16,8 @@ from ...text import clean
 from .. import settings as settings_file
 
 DEFAULT_PATH = Path("/etc/gnetsegd/zenoh.toml")
+#: What our keys begin with.
+ROOT = "gnetseg"
 #: A part of a key: no slash, none of Zenoh's own signs.
 HOST = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -29,6 +33,27 @@ class LinkConfig:
     host: str = option(
         "", "this machine's name in the keys; empty: its host name", pattern="[A-Za-z0-9._-]{0,64}"
     )
+
+
+class Wish(NamedTuple):
+    """What of a fleet is listened to; the routers pass on no more. ``hosts``: names that begin so."""
+
+    hosts: str = ""
+    masks: bool = True
+
+    def messages(self) -> list[str]:
+        """Key expressions. ``ConfigError`` for a beginning that no name has."""
+        if self.hosts and not HOST.fullmatch(self.hosts):
+            raise ConfigError(
+                f"--hosts {clean(self.hosts)}: a name has a-z, 0-9, . _ - alone; give its beginning",
+                os.EX_USAGE,
+            )
+        kinds = ("*",) if self.masks else ("info", "status", "presence")
+        return [f"{self.tokens()}/{kind}" for kind in kinds]
+
+    def tokens(self) -> str:
+        """The key expression of the cameras' tokens."""
+        return f"{ROOT}/{self.hosts}$*/*" if self.hosts else f"{ROOT}/*/*"
 
 
 @attrs.frozen

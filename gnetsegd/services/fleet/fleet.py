@@ -16,7 +16,7 @@ from ...client.losses import LossCounter
 from ...errors import MessageError
 from ...message import CAMERA_NAME, MaskHeader, parse_header, parse_json
 from . import link, packing
-from .config import HOST
+from .config import HOST, Wish
 
 Found = TypeVar("Found")
 
@@ -87,7 +87,10 @@ class Fleet:
     """
 
     def __init__(
-        self, session: Any, on_message: Callable[[str, str, str, bytes], None] | None = None
+        self,
+        session: Any,
+        on_message: Callable[[str, str, str, bytes], None] | None = None,
+        wish: Wish = Wish(),  # noqa: B008 - a tuple
     ) -> None:
         self._lock = threading.Lock()
         self._seen: dict[tuple[str, str], Seen] = {}
@@ -96,12 +99,13 @@ class Fleet:
         #: Messages under our keys that were none of ours.
         self.nonsense = 0
         self._zenoh = link.load()
-        self._subscriber = session.declare_subscriber(f"{link.ROOT}/*/*/*", self._hear)
-        self._tokens = session.liveliness().declare_subscriber(f"{link.ROOT}/*/*", self._token, history=True)
+        self._subscribers = [session.declare_subscriber(key, self._hear) for key in wish.messages()]
+        tokens = session.liveliness().declare_subscriber(wish.tokens(), self._token, history=True)
+        self._subscribers.append(tokens)
 
     def close(self) -> None:
-        self._subscriber.undeclare()
-        self._tokens.undeclare()
+        for subscriber in self._subscribers:
+            subscriber.undeclare()
 
     def cameras(self) -> list[Seen]:
         """All that were ever seen, by host and camera."""

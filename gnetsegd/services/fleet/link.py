@@ -18,7 +18,6 @@ CONNECT_MS = 2000
 LEASE_MS = 2500
 KEEP_ALIVES = 4
 RETRY_S = 2.0
-ROOT = "gnetseg"
 #: Where the Debian package has it.
 PACKAGED = Path("/usr/lib/gnetseg-zenoh")
 

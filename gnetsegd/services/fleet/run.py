@@ -31,7 +31,7 @@ from .fleet import Fleet
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .config import FleetConfig, LinkConfig
+    from .config import FleetConfig, LinkConfig, Wish
     from .fleet import Event, Seen
 
 #: A table is drawn so often.
@@ -116,11 +116,12 @@ def _table(fleet: Fleet) -> Table:
     return table
 
 
-def watch(config: LinkConfig, seconds: float | None, as_json: bool) -> None:
+def watch(config: LinkConfig, wish: Wish, seconds: float | None, as_json: bool) -> None:
     """A table; with ``as_json`` one object at the end. ``TransientError`` without a router."""
     stop = _stop()
+    wish.messages()  # what is wrong with it is said now
     session = link.open_session(config)
-    fleet = Fleet(session)
+    fleet = Fleet(session, wish=wish)
     end = time.monotonic() + seconds if seconds is not None else None
     console = Console(stderr=as_json)
     try:
@@ -180,12 +181,13 @@ class FleetWriter:
         self._writer.add(kind, f"{host}/{kind}/{camera}", data, made_ns, arrived_ns, sequence)
 
 
-def record(config: LinkConfig, path: Path, seconds: float | None) -> None:
+def record(config: LinkConfig, wish: Wish, path: Path, seconds: float | None) -> None:
     """A whole fleet into one file. ``TransientError`` without a router, ``RecordingError`` of the file."""
     stop = _stop()
+    wish.messages()
     session = link.open_session(config)
     writer = FleetWriter(RecordingWriter(path))
-    fleet = Fleet(session, writer.take)
+    fleet = Fleet(session, writer.take, wish)
     click.echo(f"recording a fleet into {clean(str(path))}; Ctrl-C ends it", err=True)
     error: RecordingError | None = None
     try:
