@@ -472,3 +472,34 @@ def test_masks_go_over_the_network_and_not_by_the_machines_own_memory() -> None:
     made = link.configuration(LinkConfig())
     assert json.loads(made.get_json("transport/shared_memory/enabled")) is False
     assert json.loads(made.get_json("scouting/multicast/enabled")) is False
+
+
+def test_a_link_that_is_full_keeps_few_bytes_unless_the_file_says_otherwise(tmp_path: Path) -> None:
+    """What waits is older than what is dropped: tools/bench/fleet.py --modes."""
+    made = link.configuration(LinkConfig())
+    for protocol in ("tcp", "tls"):
+        assert json.loads(made.get_json(f"transport/link/{protocol}/so_sndbuf")) == link.SEND_BUFFER_BYTES
+    assert json.loads(made.get_json("transport/link/tx/queue/size/data_low")) == 1
+    path = tmp_path / "zenoh.json5"
+    path.write_text("{transport: {link: {tcp: {so_sndbuf: 500000}}}}")
+    made = link.configuration(LinkConfig(config_file=str(path)))
+    assert json.loads(made.get_json("transport/link/tcp/so_sndbuf")) == 500000
+
+
+def test_a_listener_whose_router_goes_is_told_so_and_of_its_return(
+    ipc_endpoint: str,
+) -> None:
+    address = f"tcp/127.0.0.1:{free_port()}"
+    router, reach = router_at(address), LinkConfig(connect=[address])
+    session = link.open_session(reach)
+    fleet = Fleet(session)
+    made = Machine(reach, ipc_endpoint)
+    assert [event.what for event in wait_for(fleet.events)] == ["here"]
+    router.close()
+    assert [event.what for event in wait_for(fleet.events)] == ["lost"]
+    router = router_at(address)
+    assert [event.what for event in wait_for(fleet.events)] == ["here"]
+    made.close()
+    fleet.close()
+    session.close()
+    router.close()
