@@ -252,12 +252,17 @@ def _with_router(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--seconds", type=click.FloatRange(0.1), default=None, help="End after so long; else Ctrl-C."
     )
+    @click.option("--hosts", default="", metavar="NAME", help="Those alone whose names begin so.")
+    @click.option("--no-masks", is_flag=True, help="Presence, status and info alone.")
     @functools.wraps(command)
-    def wrapped(connect: tuple[str, ...], zenoh_config: Path | None, **options: Any) -> None:
-        from ..services.fleet.config import LinkConfig
+    def wrapped(
+        connect: tuple[str, ...], zenoh_config: Path | None, hosts: str, no_masks: bool, **options: Any
+    ) -> None:
+        from ..services.fleet.config import LinkConfig, Wish
 
         own = str(zenoh_config) if zenoh_config is not None else ""
-        command(LinkConfig(connect=list(connect), config_file=own), **options)
+        router = LinkConfig(connect=list(connect), config_file=own)
+        command(router, Wish(hosts, not no_masks), **options)
 
     return wrapped
 
@@ -265,23 +270,23 @@ def _with_router(command: Callable[..., None]) -> Callable[..., None]:
 @fleet.command("watch")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, at the end: needs --seconds.")
 @_with_router
-def fleet_watch(router: Any, seconds: float | None, as_json: bool) -> None:
+def fleet_watch(router: Any, wish: Any, seconds: float | None, as_json: bool) -> None:
     """List hosts and cameras: rates, ages, losses, when they were last seen, and who is lost."""
     from ..services.fleet import run
 
     if as_json and seconds is None:
         raise ConfigError("--json needs --seconds", os.EX_USAGE)
-    run.watch(router, seconds, as_json)
+    run.watch(router, wish, seconds, as_json)
 
 
 @fleet.command("record")
 @click.argument("file", type=FILE)
 @_with_router
-def fleet_record(router: Any, file: Path, seconds: float | None) -> None:
+def fleet_record(router: Any, wish: Any, file: Path, seconds: float | None) -> None:
     """Record all cameras into one FILE, an MCAP file (docs/recording.md)."""
     from ..services.fleet import run
 
-    run.record(router, file, seconds)
+    run.record(router, wish, file, seconds)
 
 
 @cli.command()

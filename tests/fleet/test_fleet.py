@@ -9,19 +9,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from fake_publisher import FakeDaemon, FakePublisher, person
+from fake_publisher import FakeDaemon, FakePublisher, person, status_body
 
 from gnetsegd.errors import ConfigError, TransientError
-from gnetsegd.message import pack_header, pack_mask, parse_header, topic, unpack_mask
+from gnetsegd.message import pack_header, pack_json, pack_mask, parse_header, topic, unpack_mask
 from gnetsegd.recordings.reading import Recording
-from gnetsegd.services.fleet import link, packing
+from gnetsegd.services.fleet import bridge, link, packing
 from gnetsegd.services.fleet.bridge import Bridge
-from gnetsegd.services.fleet.config import FleetConfig, LinkConfig, SendConfig, host_name, load
+from gnetsegd.services.fleet.config import FleetConfig, LinkConfig, SendConfig, Wish, host_name, load
 from gnetsegd.services.fleet.fleet import Fleet, Seen
+from gnetsegd.services.fleet.run import row
 
 from .conftest import free_port, router_at
 
@@ -98,7 +100,7 @@ def test_masks_info_and_status_are_those_of_the_daemon(
     assert seen.alive
     assert seen.status["state"] == "running"
     assert (seen.wrong, fleet.nonsense) == (0, 0)
-    age_s = seen.age_s(time.monotonic_ns())
+    age_s = seen.age_s()
     assert age_s is not None
     assert 0 <= age_s < LIMIT_S
 
@@ -118,6 +120,9 @@ def test_by_default_only_presence_and_how_it_is_go_out(
     wait_for(lambda: len(told) > 2 and kinds(heard) == {"info", "status"})
     assert 0.2 < told[-1]["share"] < 0.6
     assert fleet.nonsense == 0
+    (seen,) = fleet.cameras()
+    wait_for(lambda: seen.presence)
+    assert row(seen, time.monotonic())["share"] == pytest.approx(told[-1]["share"], abs=0.01)
     subscriber.undeclare()
     session.close()
 
@@ -150,6 +155,18 @@ def test_a_daemon_that_goes_is_a_message_and_so_is_its_return(
     assert event.what == "here"
 
 
+def test_a_bridge_that_is_stopped_leaves_no_thread(machine: Callable[..., Machine], fleet: Fleet) -> None:
+    made = machine()
+    wait_for(fleet.events)
+    made.bridge.stop()
+    assert not [
+        thread.name
+        for camera in made.bridge._cameras.values()
+        for thread in camera._threads
+        if thread.is_alive()
+    ]
+
+
 def test_a_machine_that_goes_takes_its_tokens_along(fleet: Fleet, machine: Callable[..., Machine]) -> None:
     made = machine()
     wait_for(fleet.events)
@@ -164,7 +181,17 @@ def test_nonsense_under_our_keys_is_counted_and_not_believed(
     session = link.open_session(router)
     with FakePublisher(ipc_endpoint) as publisher:
         good = pack_header(publisher.header(person(8, 6), 5)) + pack_mask(person(8, 6), 8)
+    presence = {
+        "schema": 1, "session": 7, "sequence": 5, "sensor_timestamp_ns": 9,
+        "share": 0.5, "zones": {"door": None},
+    }  # fmt: skip
     wrong = {
+        "gnetseg/robot9/cam0/presence": b"{}",
+        "gnetseg/robot9/cam2/presence": json.dumps(presence | {"share": 2}).encode(),
+        "gnetseg/robot9/cam3/presence": json.dumps(presence | {"share": float("nan")}).encode(),
+        "gnetseg/robot9/cam4/presence": json.dumps(presence | {"zones": {"door": "\x1b"}}).encode(),
+        "gnetseg/robot9/cam5/presence": json.dumps(presence | {"zones": {"x" * 70_000: None}}).encode(),
+        "gnetseg/robot9/cam6/presence": b"[" * 60_000,
         "gnetseg/robot9/cam0/mask": b"rubbish",
         "gnetseg/robot9/cam1/mask": good,  # another camera's
         "gnetseg/robot9/cam0/status": topic("status", "cam0") + b"{}",
@@ -178,11 +205,144 @@ def test_nonsense_under_our_keys_is_counted_and_not_believed(
     session.put("gnetseg/robot9/cam0/mask", good)
     wait_for(lambda: fleet.nonsense == len(wrong) and heard)
     session.put("gnetseg/robot9/cam0/mask", good)
-    seen = next(seen for seen in fleet.cameras() if seen.camera == "cam0")
+    (seen,) = fleet.cameras()  # what was never right makes no camera
     wait_for(lambda: seen.wrong == 1)
     assert seen.masks == 1, "twice the same mask is one"
-    assert not {seen.host for seen in fleet.cameras()} - {"robot9"}
+    assert len(heard) == 1, "and is passed on once"
+    for _ in range(2):
+        session.put("gnetseg/robot9/cam0/presence", json.dumps(presence))
+    wait_for(lambda: seen.wrong == 2)
+    assert seen.presence["share"] == 0.5
     session.close()
+
+
+def test_a_camera_at_two_sockets_is_told_of_once(
+    fleet: Fleet,
+    machine: Callable[..., Machine],
+    ipc_endpoint: str,
+    caplog: pytest.LogCaptureFixture,
+    heard: list[tuple[str, str, str, bytes]],
+) -> None:
+    """As it is where a recorder has an endpoint of its own; or two cameras have one name."""
+    caplog.set_level("INFO")
+    other = f"{ipc_endpoint}-other"
+    with FakeDaemon(other) as second:
+        made = machine(mask_hz=50.0)
+        made.bridge._config.send.endpoints.append(other)
+        for _ in range(3):
+            made.bridge.look()
+        wait_for(lambda: len([1 for _, kind, _, _ in heard if kind == "mask"]) > 10)
+        (seen,) = fleet.cameras()
+        assert seen.wrong == 0
+        assert [record for record in caplog.messages if "left out" in record] == [
+            f"camera cam0 is told of from {made.daemon.endpoint}; {other} has the name, too, and is left "
+            "out: if that is another camera, give it a name of its own (camera.name)"
+        ]
+        # The first has gone: the other may speak.
+        made.daemon.stop()
+        wait_for(lambda: "lost" in [event.what for event in fleet.events()])
+        wait_for(lambda: made.bridge.look() or made.bridge._cameras["cam0"].endpoint == other)
+        wait_for(lambda: "here" in [event.what for event in fleet.events()])
+        assert second.is_alive()
+
+
+def test_a_camera_that_zenoh_had_trouble_with_goes_on(
+    fleet: Fleet, machine: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bridge, "ERROR_PAUSE_S", 0.05)
+    failures: list[int] = []
+    live = bridge.Camera._live
+
+    def once(camera: bridge.Camera, now: float, state: str) -> None:
+        if not failures:
+            failures.append(1)
+            raise RuntimeError("Zenoh has trouble")
+        live(camera, now, state)
+
+    monkeypatch.setattr(bridge.Camera, "_live", once)
+    machine()
+    (event,) = wait_for(fleet.events)
+    assert (event.what, failures) == ("here", [1])
+
+
+@pytest.mark.usefixtures("fleet")
+def test_a_state_that_flaps_does_not_flood_the_link(
+    machine: Callable[..., Machine], heard: list[tuple[str, str, str, bytes]]
+) -> None:
+    made = machine(status_hz=1.0)
+    (camera,) = made.bridge._cameras.values()
+    wait_for(lambda: kinds(heard) >= {"status"})
+    put: list[str] = []
+    camera._put = lambda kind, _: put.append(kind)  # type: ignore[method-assign]
+    message = next(data for _, kind, _, data in heard if kind == "status")
+    for _ in range(100):
+        camera._take("status", message)
+    assert put.count("status") < 10
+
+
+def test_a_camera_that_is_silent_or_lost_is_not_shown_as_running() -> None:
+    seen, now = Seen("robot1", "cam0"), 100.0
+    seen.status = {"state": "running", "fps": 5.0}
+    seen.alive, seen.heard_at = True, now - 1
+    assert row(seen, now)["state"] == "running"
+    seen.heard_at = now - 6
+    assert row(seen, now)["state"] == "silent"
+    seen.alive = False
+    assert row(seen, now)["state"] == "lost"
+
+
+def test_rates_may_be_read_while_masks_come() -> None:
+    """Zenoh's thread writes while another one reads: under one lock."""
+    session = SimpleNamespace(
+        declare_subscriber=lambda *_: None,
+        liveliness=lambda: SimpleNamespace(declare_subscriber=lambda *_, **__: None),
+    )
+    fleet = Fleet(session)
+    fleet._keep(Seen("robot1", "cam0"))
+
+    def reader(_: Seen) -> bool:
+        return fleet._lock.acquire(blocking=False)
+
+    assert fleet.read(reader) == [False]
+
+
+@pytest.mark.parametrize(
+    ("wish", "wanted"),
+    [
+        (Wish(), {("site1-a", "mask"), ("site1-a", "status"), ("site2-a", "mask"), ("site2-a", "status")}),
+        (Wish("site1-"), {("site1-a", "mask"), ("site1-a", "status")}),
+        (Wish(masks=False), {("site1-a", "status"), ("site2-a", "status")}),
+        (Wish("site2-a", masks=False), {("site2-a", "status")}),
+    ],
+)
+def test_who_listens_gets_what_he_wishes_and_no_more(
+    router: LinkConfig, ipc_endpoint: str, wish: Wish, wanted: set[tuple[str, str]]
+) -> None:
+    session, heard = link.open_session(router), list[tuple[str, str]]()
+    fleet = Fleet(session, lambda host, kind, *_: heard.append((host, kind)), wish)
+    with FakePublisher(ipc_endpoint) as publisher:
+        mask = pack_header(publisher.header(person(8, 6), 5)) + pack_mask(person(8, 6), 8)
+    status = pack_json("status", "cam0", status_body("cam0", 7))
+    sender = link.open_session(router)
+    tokens = [sender.liveliness().declare_token(f"gnetseg/{host}/cam0") for host in ("site1-a", "site2-a")]
+    for host in ("site1-a", "site2-a"):
+        # What is wished for comes last: the rest would have come by then.
+        for kind, data in (("mask", mask), ("status", status)):
+            sender.put(f"gnetseg/{host}/cam0/{kind}", data)
+    wait_for(lambda: len(heard) >= len(wanted))
+    assert set(heard) == wanted
+    hosts = {host for host, _ in wanted}
+    wait_for(lambda: {seen.host for seen in fleet.cameras() if seen.alive} == hosts)
+    del tokens
+    fleet.close()
+    sender.close()
+    session.close()
+
+
+def test_hosts_that_no_name_begins_with_are_told() -> None:
+    found = ctl("fleet", "watch", "--hosts", "a/*", "--seconds", "1")
+    assert found.returncode == 64
+    assert found.stderr == "gnetsegctl: --hosts a/*: a name has a-z, 0-9, . _ - alone; give its beginning\n"
 
 
 def test_every_gap_is_counted(ipc_endpoint: str) -> None:
@@ -306,3 +466,40 @@ def test_keys_of_the_configuration_are_checked(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not valid TOML"):
         load(tmp_path / "bad.toml")
     assert host_name(LinkConfig(host="robot-1")) == "robot-1"
+
+
+def test_masks_go_over_the_network_and_not_by_the_machines_own_memory() -> None:
+    made = link.configuration(LinkConfig())
+    assert json.loads(made.get_json("transport/shared_memory/enabled")) is False
+    assert json.loads(made.get_json("scouting/multicast/enabled")) is False
+
+
+def test_a_link_that_is_full_keeps_few_bytes_unless_the_file_says_otherwise(tmp_path: Path) -> None:
+    """What waits is older than what is dropped: tools/bench/fleet.py --modes."""
+    made = link.configuration(LinkConfig())
+    for protocol in ("tcp", "tls"):
+        assert json.loads(made.get_json(f"transport/link/{protocol}/so_sndbuf")) == link.SEND_BUFFER_BYTES
+    assert json.loads(made.get_json("transport/link/tx/queue/size/data_low")) == 1
+    path = tmp_path / "zenoh.json5"
+    path.write_text("{transport: {link: {tcp: {so_sndbuf: 500000}}}}")
+    made = link.configuration(LinkConfig(config_file=str(path)))
+    assert json.loads(made.get_json("transport/link/tcp/so_sndbuf")) == 500000
+
+
+def test_a_listener_whose_router_goes_is_told_so_and_of_its_return(
+    ipc_endpoint: str,
+) -> None:
+    address = f"tcp/127.0.0.1:{free_port()}"
+    router, reach = router_at(address), LinkConfig(connect=[address])
+    session = link.open_session(reach)
+    fleet = Fleet(session)
+    made = Machine(reach, ipc_endpoint)
+    assert [event.what for event in wait_for(fleet.events)] == ["here"]
+    router.close()
+    assert [event.what for event in wait_for(fleet.events)] == ["lost"]
+    router = router_at(address)
+    assert [event.what for event in wait_for(fleet.events)] == ["here"]
+    made.close()
+    fleet.close()
+    session.close()
+    router.close()

@@ -9,8 +9,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import subprocess
+import time
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from .machine import (
     SOCKET,
@@ -28,6 +32,8 @@ from .machine import (
 
 FRONT = "ipc:///run/gnetsegd-front/masks.sock"
 CONFIG = Path("/etc/gnetsegd/gnetsegd.toml")
+#: The package's own folder.
+ZENOH = "/usr/lib/gnetseg-zenoh"
 
 
 def test_masks_flow_without_a_line_of_configuration() -> None:
@@ -250,7 +256,50 @@ def test_zenoh_is_a_package_of_its_own_that_nobody_else_sees() -> None:
     out = sh("timeout 20 gnetsegctl fleet watch --seconds 1", check=False)
     assert "no Zenoh router answers" in out
     assert "ModuleNotFoundError" in sh("python3 -c 'import zenoh'", check=False)
+    tell_of_the_camera_as_the_unit_holds_it()
     sh("apt-get purge --yes gnetseg-zenoh")
+
+
+#: Zenoh's own, in a Python process.
+ROUTER = """
+import json, time, zenoh
+config = zenoh.Config()
+for key, value in {"mode": "router", "listen/endpoints": ["tcp/127.0.0.1:7447"],
+                   "scouting/multicast/enabled": False, "transport/shared_memory/enabled": False}.items():
+    config.insert_json5(key, json.dumps(value))
+session = zenoh.open(config)
+time.sleep(600)
+"""
+
+
+def tell_of_the_camera_as_the_unit_holds_it() -> None:
+    hosts = Path("/etc/hosts")
+    if not hosts.exists():
+        # As Debian's installer writes it.
+        hosts.write_text("127.0.0.1 localhost\n")
+    router = subprocess.Popen(["python3", "-c", ROUTER], env={**os.environ, "PYTHONPATH": ZENOH})
+    try:
+        # The router may come later, as here.
+        sh("systemctl start gnetsegd-zenoh")
+
+        def seen() -> list[dict[str, Any]]:
+            out = sh("gnetsegctl fleet watch --json --seconds 3 2>/dev/null", check=False)
+            rows = json.loads(out)["cameras"] if out else []
+            return [row for row in rows if row["state"] == "running" and row["share"] is not None]
+
+        (row,) = wait_for(seen)
+        assert (row["host"], row["camera"], row["wrong"]) == (socket.gethostname(), "cam0", 0)
+        pid = show("gnetsegd-zenoh", "MainPID")
+        assert exposed(pid)["NoNewPrivs"] == "1"
+        assert exposed(pid)["CapEff"] == "0000000000000000"
+        assert show("gnetsegd-zenoh", "NRestarts") == "0"
+        begun = time.monotonic()
+        sh("systemctl stop gnetsegd-zenoh")
+        assert time.monotonic() - begun < 5, "the unit's own limit"
+        assert show("gnetsegd-zenoh", "Result") == "success", journal_lines(pid)
+    finally:
+        router.kill()
+        router.wait()
 
 
 def test_what_people_look_for_is_there() -> None:

@@ -30,6 +30,7 @@ class Node:
         self.name = name
         self.sent: dict[str, list[Any]] = {}
         self.qos: dict[str, Any] = {}
+        self.logged: list[str] = []
 
     def declare_parameter(self, name: str, usual: Any) -> Any:
         return SimpleNamespace(value=self.overrides.get(name, usual))
@@ -37,6 +38,9 @@ class Node:
     def create_publisher(self, _: Any, topic: str, qos: Any) -> Any:
         self.sent[topic], self.qos[topic] = [], qos
         return SimpleNamespace(publish=self.sent[topic].append)
+
+    def get_logger(self) -> Any:
+        return SimpleNamespace(error=lambda words, **_: self.logged.append(words))
 
     def destroy_node(self) -> None:
         pass
@@ -49,7 +53,8 @@ def node_module(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         vars(made).update(names)
         monkeypatch.setitem(sys.modules, name, made)
 
-    module("rclpy", init=lambda: None, spin=lambda _: None, try_shutdown=lambda: None)
+    module("rclpy", init=lambda: None, spin=lambda _: None, try_shutdown=lambda: None, ok=lambda: True)
+    module("rclpy.executors", ExternalShutdownException=type("ExternalShutdownException", (Exception,), {}))
     module("rclpy.node", Node=Node)
     qos = SimpleNamespace(BEST_EFFORT="best effort", RELIABLE="reliable", TRANSIENT_LOCAL="transient local")
     module("rclpy.qos", DurabilityPolicy=qos, ReliabilityPolicy=qos, QoSProfile=lambda **keys: keys)
@@ -108,6 +113,57 @@ def test_silence_is_told_as_an_error_and_never_as_an_empty_mask(
         assert node.sent["/segmentation/mask"] == []
     finally:
         node.destroy_node()
+
+
+def test_a_parameter_that_is_none_is_told_again_and_again(
+    node_module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_module, "TELL_S", 0.02)
+    monkeypatch.setattr(Node, "overrides", {"endpoint": "nonsense"})
+    node = node_module.Segmentation()
+    try:
+        wait_for(lambda: len(node.sent["/diagnostics"]) > 2)
+        (told,) = node.sent["/diagnostics"][-1].status
+        assert told.level == b"\2"
+        assert "'nonsense'" in told.message
+        assert node.logged
+    finally:
+        node.destroy_node()
+
+
+def test_after_a_message_that_could_not_be_sent_it_goes_on(
+    node_module: Any, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_module, "TELL_S", 0.02)
+    monkeypatch.setattr(Node, "overrides", {"endpoint": daemon.endpoint})
+    made, failures = node_module.conversions.mask_image, []
+
+    def once(*arguments: Any) -> Any:
+        if not failures:
+            failures.append(1)
+            raise RuntimeError("rclpy refuses it")
+        return made(*arguments)
+
+    monkeypatch.setattr(node_module.conversions, "mask_image", once)
+    node = node_module.Segmentation()
+    try:
+        wait_for(lambda: node.sent["/segmentation/mask"])
+        assert "rclpy refuses it" in [array.status[0].message for array in node.sent["/diagnostics"]]
+    finally:
+        node.destroy_node()
+
+
+def test_a_launch_ends_it_without_a_word(node_module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+
+    def spin(_: Any) -> None:
+        raise node_module.ExternalShutdownException
+
+    monkeypatch.setattr(sys.modules["rclpy"], "spin", spin)
+    monkeypatch.setattr(sys.modules["rclpy"], "try_shutdown", lambda: ended.append("shutdown"))
+    monkeypatch.setattr(Node, "overrides", {"endpoint": "ipc:///nowhere"})
+    node_module.main()
+    assert ended == ["shutdown"]
 
 
 def test_the_package_names_what_it_needs_and_has_what_it_installs() -> None:

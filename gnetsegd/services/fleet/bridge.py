@@ -16,14 +16,14 @@ import zmq
 
 from ...client import MaskSubscriber, NoData
 from ...client.connect import subscribe
-from ...errors import GnetsegError, MessageError
+from ...errors import MessageError
 from ...message import parse_header, parse_json
 from ...quiet import Quiet
 from ...text import clean
 from .. import zones
 from ..here import MAX_CAMERAS, endpoints_here, listen
 from . import link, packing
-from .config import FleetConfig
+from .config import ROOT, FleetConfig
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ LOOK_S = 5.0
 #: A daemon says its status each second; after so long without one it is lost.
 SILENT_S = 3.0
 _POLL_S = 0.25
+ERROR_PAUSE_S = 1.0
 STOP_S = 2.0
 
 
@@ -39,12 +40,17 @@ class Camera:
     """One camera's messages, as they come, in a thread of its own."""
 
     def __init__(self, session: Any, host: str, endpoint: str, camera: str, config: FleetConfig) -> None:
-        self._session, self._endpoint, self.camera, self._send = session, endpoint, camera, config.send
-        self._prefix = f"{link.ROOT}/{host}/{camera}"
+        self._session, self.endpoint, self.camera, self._send = session, endpoint, camera, config.send
+        self._prefix = f"{ROOT}/{host}/{camera}"
         self._areas = zones.Followed(zones.path_of(Path(self._send.zones_dir), camera))
         self._token: Any = None
         self._publishers: dict[str, Any] = {}
-        self._next_mask = self._heard = 0.0
+        self._heard = time.monotonic()
+        hz = self._send.status_hz
+        self._every_s = {"status": 1 / hz, "info": 1 / hz}
+        if self._send.mask_hz:
+            self._every_s["mask"] = 1 / self._send.mask_hz
+        self._due = dict.fromkeys(self._every_s, 0.0)
         self._quiet = Quiet()
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, name=f"zenoh {camera}", daemon=True)]
@@ -57,10 +63,22 @@ class Camera:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
+    @property
+    def speaks(self) -> bool:
+        """Its daemon was heard, or may still be, as it has just been found."""
+        return time.monotonic() - self._heard <= SILENT_S
+
+    def end(self) -> None:
+        """Ask it to stop, without waiting."""
         self._stop.set()
+
+    def stop(self) -> None:
+        self.end()
         for thread in self._threads:
             thread.join(STOP_S)
+        for publisher in self._publishers.values():
+            with suppress(Exception):
+                publisher.undeclare()
 
     def _publisher(self, kind: str) -> Any:
         if kind not in self._publishers:
@@ -85,9 +103,18 @@ class Camera:
                 log.warning("%s/%s: %s%s", self._prefix, kind, clean(str(error), 200), self._quiet.left_out())
 
     def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._pass_on()
+            except Exception as error:  # whatever Zenoh may raise; one camera's trouble is not another's
+                self._complain(error)
+                self._stop.wait(ERROR_PAUSE_S)
+
+    def _pass_on(self) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        kinds = ["info", "status", *(["mask"] if self._send.mask_hz else [])]
-        sockets = {subscribe(self._endpoint, kind, self.camera, context=context): kind for kind in kinds}
+        sockets = {
+            subscribe(self.endpoint, kind, self.camera, context=context): kind for kind in self._every_s
+        }
         status = next(socket for socket, kind in sockets.items() if kind == "status")
         monitor = status.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         poller = zmq.Poller()
@@ -107,27 +134,35 @@ class Camera:
         finally:
             self._lost("")
             status.disable_monitor()
+            monitor.close(linger=0)  # or the context would wait for it for ever
             for socket in sockets:
                 socket.close(linger=0)
             context.term()
 
     def _take(self, kind: str, message: bytes) -> None:
         now = time.monotonic()
+        is_due = now >= self._due[kind]
+        if is_due:
+            self._due[kind] = max(now, self._due[kind]) + self._every_s[kind]
         try:
             if kind == "mask":
-                if now < self._next_mask:
+                if not is_due:
                     return
-                self._next_mask = max(now, self._next_mask) + 1 / self._send.mask_hz
                 message = packing.packed(message, parse_header(message), self._send.mask_bits)
             else:
                 body = parse_json(message)[2]
                 if kind == "status":
                     self._live(now, body["state"])
         except MessageError as error:
-            if self._quiet.may_say():
-                log.warning("camera %s: %s%s", self.camera, error, self._quiet.left_out())
+            self._complain(error)
             return
-        self._put(kind, message)
+        # A state that is left out is told a second later at the latest.
+        if is_due:
+            self._put(kind, message)
+
+    def _complain(self, error: Exception) -> None:
+        if self._quiet.may_say():
+            log.warning("camera %s: %s%s", self.camera, clean(str(error)), self._quiet.left_out())
 
     def _live(self, now: float, state: str) -> None:
         self._heard = now
@@ -150,7 +185,7 @@ class Camera:
         due = 0.0
         while not self._stop.is_set():
             try:
-                with MaskSubscriber(self._endpoint, self.camera) as masks:
+                with MaskSubscriber(self.endpoint, self.camera) as masks:
                     for found in masks.follow(repeat_s=1.0):
                         if self._stop.is_set():
                             return
@@ -161,10 +196,9 @@ class Camera:
                         due = max(now, due) + every_s
                         self._areas.look()
                         self._put("presence", packing.presence(found, self._areas.areas))
-            except (GnetsegError, ValueError) as error:
-                if self._quiet.may_say():
-                    log.warning("camera %s: %s%s", self.camera, clean(str(error)), self._quiet.left_out())
-                self._stop.wait(1.0)
+            except Exception as error:  # a network that knows no persons, too
+                self._complain(error)
+                self._stop.wait(ERROR_PAUSE_S)
 
 
 class Bridge:
@@ -172,18 +206,41 @@ class Bridge:
 
     def __init__(self, session: Any, host: str, config: FleetConfig) -> None:
         self._session, self._host, self._config = session, host, config
-        self._cameras: dict[tuple[str, str], Camera] = {}
+        self._cameras: dict[str, Camera] = {}
+        self._left_out: set[tuple[str, str]] = set()
 
     def look(self) -> None:
-        """Begin to tell of the cameras that are new."""
+        """Begin to tell of the cameras that are new.
+
+        A key has one sender: of two sockets with a camera of one name the first that speaks is heard.
+        """
         for endpoint, cameras in listen(self._config.send.endpoints or endpoints_here()).items():
             for camera in cameras:
-                if (endpoint, camera) in self._cameras or len(self._cameras) >= MAX_CAMERAS:
+                known = self._cameras.get(camera)
+                if known is not None and (known.endpoint == endpoint or known.speaks):
+                    if known.endpoint != endpoint:
+                        self._leave_out(endpoint, known)
                     continue
+                if known is None and len(self._cameras) >= MAX_CAMERAS:
+                    continue
+                if known is not None:
+                    known.stop()
                 made = Camera(self._session, self._host, endpoint, camera, self._config)
-                self._cameras[endpoint, camera] = made
+                self._cameras[camera] = made
                 made.start()
 
+    def _leave_out(self, endpoint: str, known: Camera) -> None:
+        if (endpoint, known.camera) not in self._left_out and len(self._left_out) < MAX_CAMERAS:
+            self._left_out.add((endpoint, known.camera))
+            log.info(
+                "camera %s is told of from %s; %s has the name, too, and is left out: if that is another "
+                "camera, give it a name of its own (camera.name)",
+                known.camera, clean(known.endpoint), clean(endpoint),
+            )  # fmt: skip
+
     def stop(self) -> None:
+        # All at once: the unit waits for a few seconds only.
+        for camera in self._cameras.values():
+            camera.end()
         for camera in self._cameras.values():
             camera.stop()

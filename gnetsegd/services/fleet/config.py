@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from pathlib import Path
+from typing import NamedTuple
 
 import attrs
 
@@ -14,6 +16,8 @@ from ...text import clean
 from .. import settings as settings_file
 
 DEFAULT_PATH = Path("/etc/gnetsegd/zenoh.toml")
+#: What our keys begin with.
+ROOT = "gnetseg"
 #: A part of a key: no slash, none of Zenoh's own signs.
 HOST = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -31,6 +35,27 @@ class LinkConfig:
     )
 
 
+class Wish(NamedTuple):
+    """What of a fleet is listened to; the routers pass on no more. ``hosts``: names that begin so."""
+
+    hosts: str = ""
+    masks: bool = True
+
+    def messages(self) -> list[str]:
+        """Key expressions. ``ConfigError`` for a beginning that no name has."""
+        if self.hosts and not HOST.fullmatch(self.hosts):
+            raise ConfigError(
+                f"--hosts {clean(self.hosts)}: a name has a-z, 0-9, . _ - alone; give its beginning",
+                os.EX_USAGE,
+            )
+        kinds = ("*",) if self.masks else ("info", "status", "presence")
+        return [f"{self.tokens()}/{kind}" for kind in kinds]
+
+    def tokens(self) -> str:
+        """The key expression of the cameras' tokens."""
+        return f"{ROOT}/{self.hosts}$*/*" if self.hosts else f"{ROOT}/*/*"
+
+
 @attrs.frozen
 class SendConfig:
     """``[send]``: presence, info and status always; masks where the network has room for them."""
@@ -39,6 +64,7 @@ class SendConfig:
     mask_bits: int = option(
         0, "of a pixel: 1, 2, 4, 8; 0: as few as the labels need", choices=(0, 1, 2, 4, 8)
     )
+    status_hz: float = option(10.0, "status a second, and info, at most", minimum=1, maximum=100)
     presence_hz: float = option(2.0, "presence a second; 0: none", minimum=0, maximum=100)
     endpoints: list[str] = option([], "of daemons; empty: all of this machine")
     zones_dir: str = option("/var/lib/gnetsegd-view/zones", "the page's zones, a file a camera")

@@ -9,13 +9,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+from ...client.clock import Clock
 from ...client.losses import LossCounter
 from ...errors import MessageError
 from ...message import CAMERA_NAME, MaskHeader, parse_header, parse_json
-from . import link
-from .config import HOST
+from . import link, packing
+from .config import HOST, Wish
+
+Found = TypeVar("Found")
 
 #: More cameras than anybody has in one fleet; names that are made up end there.
 CAMERAS_MAX = 20_000
@@ -32,43 +35,46 @@ class Event(NamedTuple):
 
 
 class Seen:
-    """One camera. Written under the fleet's lock."""
+    """One camera. Written, and to be read, under the fleet's lock (``Fleet.read``)."""
 
     def __init__(self, host: str, camera: str) -> None:
         self.host, self.camera = host, camera
         self.alive = False
         self.status: dict[str, Any] = {}
         self.info: dict[str, Any] = {}
+        self.presence: dict[str, Any] = {}
         self.masks = self.lost = self.wrong = 0
         self.heard_at = 0.0
         self.header: MaskHeader | None = None
         self._losses = LossCounter()
         self._times: deque[float] = deque(maxlen=1000)
-        self._offset_ns: int | None = None
-        self._offset_session = 0
+        self._clock = Clock("zenoh")
 
-    def add_mask(self, header: MaskHeader, now_ns: int) -> None:
+    def add_mask(self, header: MaskHeader, now_ns: int) -> bool:
+        """False, and counted, for a mask that is old, or came twice."""
         before = self.header
         if before is not None and before.session == header.session and header.sequence <= before.sequence:
-            self.wrong += 1  # old, or twice
-            return
+            self.wrong += 1
+            return False
         self.lost += self._losses.update(header)[0]
         self.header = header
         self.masks += 1
         self._times.append(now_ns / 1e9)
-        self._learn(header.session, now_ns - header.publish_timestamp_ns)
+        self._clock.observe(header.session, header.publish_timestamp_ns)
+        return True
 
-    def _learn(self, session: int, apart_ns: int) -> None:
-        """The smallest difference of the two clocks that was seen, as docs/messages.md has it."""
-        if self._offset_ns is None or session != self._offset_session:
-            self._offset_ns, self._offset_session = apart_ns, session
-        self._offset_ns = min(self._offset_ns, apart_ns)
+    def add_presence(self, body: dict[str, Any]) -> bool:
+        """False, and counted, for one that is old, or came twice."""
+        before = self.presence
+        if before and before["session"] == body["session"] and body["sequence"] <= before["sequence"]:
+            self.wrong += 1
+            return False
+        self.presence = body
+        return True
 
-    def age_s(self, now_ns: int) -> float | None:
+    def age_s(self) -> float | None:
         """Of the newest mask's picture; None before the first."""
-        if self.header is None or self._offset_ns is None:
-            return None
-        return (now_ns - self.header.sensor_timestamp_ns - self._offset_ns) / 1e9
+        return None if self.header is None else self._clock.age_s(self.header.sensor_timestamp_ns)
 
     def rate_hz(self, now: float) -> float:
         return sum(1 for at in self._times if now - at < _RATE_S) / _RATE_S
@@ -77,11 +83,14 @@ class Seen:
 class Fleet:
     """Listens on one session.
 
-    ``on_message(host, kind, camera, data)`` hears what was believed, from Zenoh's thread.
+    ``on_message(host, kind, camera, data)`` hears what was believed, but for presence, from Zenoh's thread.
     """
 
     def __init__(
-        self, session: Any, on_message: Callable[[str, str, str, bytes], None] | None = None
+        self,
+        session: Any,
+        on_message: Callable[[str, str, str, bytes], None] | None = None,
+        wish: Wish = Wish(),  # noqa: B008 - a tuple
     ) -> None:
         self._lock = threading.Lock()
         self._seen: dict[tuple[str, str], Seen] = {}
@@ -90,17 +99,22 @@ class Fleet:
         #: Messages under our keys that were none of ours.
         self.nonsense = 0
         self._zenoh = link.load()
-        self._subscriber = session.declare_subscriber(f"{link.ROOT}/*/*/*", self._hear)
-        self._tokens = session.liveliness().declare_subscriber(f"{link.ROOT}/*/*", self._token, history=True)
+        self._subscribers = [session.declare_subscriber(key, self._hear) for key in wish.messages()]
+        tokens = session.liveliness().declare_subscriber(wish.tokens(), self._token, history=True)
+        self._subscribers.append(tokens)
 
     def close(self) -> None:
-        self._subscriber.undeclare()
-        self._tokens.undeclare()
+        for subscriber in self._subscribers:
+            subscriber.undeclare()
 
     def cameras(self) -> list[Seen]:
         """All that were ever seen, by host and camera."""
+        return self.read(lambda seen: seen)
+
+    def read(self, reader: Callable[[Seen], Found]) -> list[Found]:
+        """What ``reader`` makes of each camera, by host and camera, while no message changes it."""
         with self._lock:
-            return [self._seen[key] for key in sorted(self._seen)]
+            return [reader(self._seen[key]) for key in sorted(self._seen)]
 
     def events(self) -> list[Event]:
         """Those that are new since the last call."""
@@ -109,25 +123,26 @@ class Fleet:
             self._events.clear()
             return found
 
-    def _get(self, host: str, camera: str) -> Seen | None:
-        key = (host, camera)
-        if key not in self._seen:
-            if (
-                not HOST.fullmatch(host)
-                or not CAMERA_NAME.fullmatch(camera)
-                or len(self._seen) >= CAMERAS_MAX
-            ):
-                return None
-            self._seen[key] = Seen(host, camera)
-        return self._seen[key]
+    def _find(self, host: str, camera: str) -> Seen | None:
+        """A new one is kept by ``_keep``, once it was believed. None for names that cannot be."""
+        known = self._seen.get((host, camera))
+        if known is not None:
+            return known
+        if not HOST.fullmatch(host) or not CAMERA_NAME.fullmatch(camera) or len(self._seen) >= CAMERAS_MAX:
+            return None
+        return Seen(host, camera)
+
+    def _keep(self, seen: Seen) -> None:
+        self._seen[seen.host, seen.camera] = seen
 
     def _token(self, sample: Any) -> None:
         parts = str(sample.key_expr).split("/")
         with self._lock:
-            seen = self._get(parts[1], parts[2]) if len(parts) == 3 else None
+            seen = self._find(parts[1], parts[2]) if len(parts) == 3 else None
             if seen is None:
                 self.nonsense += 1
                 return
+            self._keep(seen)
             alive = sample.kind == self._zenoh.SampleKind.PUT
             if alive != seen.alive:
                 seen.alive = alive
@@ -140,28 +155,38 @@ class Fleet:
         data = bytes(sample.payload)
         now_ns = time.monotonic_ns()
         with self._lock:
-            seen = self._get(parts[1], parts[2]) if len(parts) == 4 else None
+            seen = self._find(parts[1], parts[2]) if len(parts) == 4 else None
+            believed = False
             try:
-                believed = seen is not None and self._believe(seen, parts[3], data, now_ns)
+                if seen is None:
+                    raise MessageError("a name that cannot be")
+                believed = self._believe(seen, parts[3], data, now_ns)
+                self._keep(seen)
             except MessageError:
-                believed = False
-            self.nonsense += not believed
+                self.nonsense += 1
         if believed and self._on_message is not None and parts[3] != "presence":
             self._on_message(parts[1], parts[3], parts[2], data)
 
     def _believe(self, seen: Seen, kind: str, data: bytes, now_ns: int) -> bool:
-        """Take it in; False for what is none of ours. ``MessageError`` likewise."""
+        """Take it in; False for what is old or came twice. ``MessageError`` for what is none of ours."""
+        is_new = True
         if kind == "mask":
             header = parse_header(data)
-            if header.kind != "mask" or header.camera != seen.camera:
-                return False
-            seen.add_mask(header, now_ns)
+            _check_name((header.kind, header.camera), (kind, seen.camera))
+            is_new = seen.add_mask(header, now_ns)
         elif kind in ("info", "status"):
             said, camera, body = parse_json(data)
-            if (said, camera) != (kind, seen.camera):
-                return False
+            _check_name((said, camera), (kind, seen.camera))
             setattr(seen, kind, body)
-        elif kind != "presence":
-            return False
-        seen.heard_at = now_ns / 1e9
-        return True
+        elif kind == "presence":
+            is_new = seen.add_presence(packing.parse_presence(data))
+        else:
+            raise MessageError(f"{kind} is no kind of ours")
+        if is_new:
+            seen.heard_at = now_ns / 1e9
+        return is_new
+
+
+def _check_name(said: tuple[str, str], wanted: tuple[str, str]) -> None:
+    if said != wanted:
+        raise MessageError(f"{'/'.join(said)} came as {'/'.join(wanted)}")

@@ -17,8 +17,10 @@ CONNECT_MS = 2000
 #: A peer that says nothing for so long is lost: so a cut link is told within 5 s.
 LEASE_MS = 2500
 KEEP_ALIVES = 4
+#: What the kernel keeps for a link that is full. Its own choice grows to megabytes: masks would come in their
+#: order, and seconds old. Large enough for some 3 MB/s where an answer takes 10 ms.
+SEND_BUFFER_BYTES = 32 << 10
 RETRY_S = 2.0
-ROOT = "gnetseg"
 #: Where the Debian package has it.
 PACKAGED = Path("/usr/lib/gnetseg-zenoh")
 
@@ -53,9 +55,17 @@ def configuration(config: LinkConfig) -> Any:
         "connect/timeout_ms": CONNECT_MS,
         # Who is there is said in the configuration, not shouted into the network.
         "scouting/multicast/enabled": False,
+        # For programs of one machine; here it would be 16 MiB for nothing.
+        "transport/shared_memory/enabled": False,
         "transport/link/tx/lease": LEASE_MS,
         "transport/link/tx/keep_alive": KEEP_ALIVES,
+        # Of masks: what waits here is older than what is dropped.
+        "transport/link/tx/queue/size/data_low": 1,
     }
+    for protocol in ("tcp", "tls"):
+        key = f"transport/link/{protocol}/so_sndbuf"
+        if json.loads(made.get_json(key)) is None:  # the file may know the link better
+            values[key] = SEND_BUFFER_BYTES
     for key, value in values.items():
         try:
             made.insert_json5(key, json.dumps(value))

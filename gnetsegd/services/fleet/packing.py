@@ -7,12 +7,18 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ...client import ReceivedMask, shapes
+from ...errors import MessageError
 from ...frame import MaskFormat
 from ...message import MaskHeader, pack_header, pack_mask, unpack_mask
 from .. import zones
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+PRESENCE_SCHEMA = 1
+#: Of a presence; a page has no more zones than fit.
+PRESENCE_BYTES = 64 << 10
 
 
 def bits_for(classes: int) -> int:
@@ -43,7 +49,7 @@ def presence(mask: ReceivedMask, areas: tuple[zones.Area, ...]) -> bytes:
             pixels = area.zone.pixels(mask.geometry, mask.width, mask.height)
             shares[area.name] = round(shapes.share(person, pixels), 4) if pixels.any() else None
     body = {
-        "schema": 1,
+        "schema": PRESENCE_SCHEMA,
         "session": mask.session,
         "sequence": mask.sequence,
         "sensor_timestamp_ns": mask.sensor_timestamp_ns,
@@ -51,3 +57,29 @@ def presence(mask: ReceivedMask, areas: tuple[zones.Area, ...]) -> bytes:
         "zones": shares,
     }
     return json.dumps(body, separators=(",", ":")).encode()
+
+
+def parse_presence(data: bytes) -> dict[str, Any]:
+    """What ``presence`` made: every field is there and of its type. ``MessageError`` for anything else."""
+    if len(data) > PRESENCE_BYTES:
+        raise MessageError(f"a presence of {len(data)} bytes is none")
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise MessageError(f"the presence is not JSON: {error}") from None
+    numbers = ("session", "sequence", "sensor_timestamp_ns")
+    if (
+        not isinstance(body, dict)
+        or body.get("schema") != PRESENCE_SCHEMA
+        or any(type(body.get(name)) is not int for name in numbers)
+        or not _is_share(body.get("share"))
+        or not isinstance(body.get("zones"), dict)
+        or not all(share is None or _is_share(share) for share in body["zones"].values())
+    ):
+        raise MessageError("the presence lacks a field, or has one of another type")
+    return body
+
+
+def _is_share(value: Any) -> bool:
+    # NaN is none, either.
+    return type(value) in (int, float) and 0 <= value <= 1

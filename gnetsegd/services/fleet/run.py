@@ -31,11 +31,13 @@ from .fleet import Fleet
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .config import FleetConfig, LinkConfig
+    from .config import FleetConfig, LinkConfig, Wish
     from .fleet import Event, Seen
 
 #: A table is drawn so often.
 DRAW_S = 0.5
+#: A camera with a token is heard each second; one that is not is shown as silent.
+SILENT_S = 5.0
 #: Wait for the disk: so many messages, then they are lost, and counted.
 QUEUE_MESSAGES = 50_000
 _TICK_S = 0.2
@@ -73,16 +75,22 @@ def told(event: Event) -> str:
 
 
 def row(seen: Seen, now: float) -> dict[str, Any]:
-    """What is shown of one camera; ages in s."""
-    age_s = seen.age_s(time.monotonic_ns())
+    """What is shown of one camera; ages in s, ``share`` None: no presence came."""
+    age_s = seen.age_s()
+    state = clean(str(seen.status.get("state", "")), 20)
+    if not seen.alive:
+        state = "lost"
+    elif now - seen.heard_at > SILENT_S:
+        state = "silent"
     return {
         "host": seen.host,
         "camera": seen.camera,
         "alive": seen.alive,
-        "state": clean(str(seen.status.get("state", "")), 20) if seen.alive else "lost",
+        "state": state,
         "fps": round(float(seen.status.get("fps", 0.0)), 1),
         "received_hz": round(seen.rate_hz(now), 1),
         "age_s": None if age_s is None else round(age_s, 3),
+        "share": seen.presence.get("share"),
         "lost": seen.lost,
         "wrong": seen.wrong,
         "last_seen_s": round(now - seen.heard_at, 1) if seen.heard_at else None,
@@ -91,24 +99,29 @@ def row(seen: Seen, now: float) -> dict[str, Any]:
 
 def _table(fleet: Fleet) -> Table:
     now = time.monotonic()
-    table = Table("host", "camera", "state", "makes/s", "received/s", "age", "lost", "last seen", box=None)
-    for seen in fleet.cameras():
-        found = row(seen, now)
-        colour = {"running": "green", "idle": "cyan", "lost": "red bold"}.get(found["state"], "yellow")
+    columns = ("host", "camera", "state", "person", "makes/s", "masks/s", "age", "lost", "last seen")
+    table = Table(*columns, box=None)
+    for found in fleet.read(lambda seen: row(seen, now)):
+        colour = {"running": "green", "idle": "cyan", "lost": "red bold", "silent": "red"}.get(
+            found["state"], "yellow"
+        )
+        # What was seen before a camera was lost is not true any more.
+        share = "" if found["share"] is None or found["state"] != "running" else f"{found['share']:.0%}"
         age = "" if found["age_s"] is None else f"{found['age_s'] * 1000:.0f} ms"
         last = "" if found["last_seen_s"] is None else f"{found['last_seen_s']:.1f} s"
         table.add_row(
-            found["host"], found["camera"], f"[{colour}]{escape(found['state'] or 'silent')}[/]",
+            found["host"], found["camera"], f"[{colour}]{escape(found['state'] or 'silent')}[/]", share,
             f"{found['fps']:.1f}", f"{found['received_hz']:.1f}", age, str(found["lost"]), last,
         )  # fmt: skip
     return table
 
 
-def watch(config: LinkConfig, seconds: float | None, as_json: bool) -> None:
+def watch(config: LinkConfig, wish: Wish, seconds: float | None, as_json: bool) -> None:
     """A table; with ``as_json`` one object at the end. ``TransientError`` without a router."""
     stop = _stop()
+    wish.messages()  # what is wrong with it is said now
     session = link.open_session(config)
-    fleet = Fleet(session)
+    fleet = Fleet(session, wish=wish)
     end = time.monotonic() + seconds if seconds is not None else None
     console = Console(stderr=as_json)
     try:
@@ -121,7 +134,7 @@ def watch(config: LinkConfig, seconds: float | None, as_json: bool) -> None:
                 stop.wait(DRAW_S)
         if as_json:
             now = time.monotonic()
-            rows = [row(seen, now) for seen in fleet.cameras()]
+            rows = fleet.read(lambda seen: row(seen, now))
             click.echo(json.dumps({"cameras": rows, "nonsense": fleet.nonsense}))
     finally:
         fleet.close()
@@ -168,12 +181,13 @@ class FleetWriter:
         self._writer.add(kind, f"{host}/{kind}/{camera}", data, made_ns, arrived_ns, sequence)
 
 
-def record(config: LinkConfig, path: Path, seconds: float | None) -> None:
+def record(config: LinkConfig, wish: Wish, path: Path, seconds: float | None) -> None:
     """A whole fleet into one file. ``TransientError`` without a router, ``RecordingError`` of the file."""
     stop = _stop()
+    wish.messages()
     session = link.open_session(config)
     writer = FleetWriter(RecordingWriter(path))
-    fleet = Fleet(session, writer.take)
+    fleet = Fleet(session, writer.take, wish)
     click.echo(f"recording a fleet into {clean(str(path))}; Ctrl-C ends it", err=True)
     error: RecordingError | None = None
     try:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from gnetsegd.client import NoData, ReceivedMask
+from gnetsegd.message import TEXT_CHARACTERS
+from gnetsegd.text import clean
 
 Make = Callable[..., Any]
 
@@ -55,8 +57,9 @@ def mask_image(make: Make, mask: ReceivedMask, frame_id: str) -> Any:
 
 def label_info(make: Make, info: dict[str, Any], time_ns: int, frame_id: str) -> Any:
     """vision_msgs/LabelInfo: the name of each label. There is no confidence, hence no threshold."""
+    # Names come from a network's file: half a surrogate pair, say, is no text of ROS.
     classes = [
-        make("vision_msgs/msg/VisionClass", class_id=number, class_name=name)
+        make("vision_msgs/msg/VisionClass", class_id=number, class_name=clean(name))
         for number, name in enumerate(info["labels"])
     ]
     return make(
@@ -117,22 +120,28 @@ def camera_info(make: Make, mask: ReceivedMask, intrinsics: Intrinsics, frame_id
 def diagnostics(
     make: Make, name: str, status: dict[str, Any] | None, no_data: NoData | None, time_ns: int
 ) -> Any:
-    """diagnostic_msgs/DiagnosticArray. No data is an ERROR with its reason, a stand-in a WARN."""
+    """diagnostic_msgs/DiagnosticArray. No data is an ERROR with its reason, a stand-in a WARN.
+
+    ``status`` is the daemon's newest; its texts, which a device or a file may have said, are cleaned.
+    """
     status = status or {}
     level, words = OK, f"{status.get('fps', 0.0):.1f} masks per second"
     if no_data is not None:
-        level, words = ERROR, no_data.reason
+        level, words = ERROR, clean(no_data.reason, TEXT_CHARACTERS)
     elif status.get("fallback"):
-        level, words = WARN, status.get("reason") or "on the stand-in"
+        level, words = WARN, clean(status.get("reason", ""), TEXT_CHARACTERS) or "on the stand-in"
     counters = status.get("counters", {})
     facts = {"state": status.get("state", ""), "backend": status.get("backend", ""), **counters}
-    values = [make("diagnostic_msgs/msg/KeyValue", key=key, value=str(value)) for key, value in facts.items()]
+    values = [
+        make("diagnostic_msgs/msg/KeyValue", key=clean(key), value=clean(str(value)))
+        for key, value in facts.items()
+    ]
     told = make(
         "diagnostic_msgs/msg/DiagnosticStatus",
         level=level,
         name=name,
         message=words,
-        hardware_id=str(status.get("camera_device", {}).get("description", "")),
+        hardware_id=clean(str(status.get("camera_device", {}).get("description", ""))),
         values=values,
     )
     return make("diagnostic_msgs/msg/DiagnosticArray", header=header(make, time_ns, ""), status=[told])

@@ -5,15 +5,18 @@ from __future__ import annotations
 import array
 import threading
 import time
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 import rclpy
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from gnetsegd.client import MaskSubscriber, NoData
+from gnetsegd.text import clean
 
 from . import conversions
 from .conversions import Intrinsics
@@ -75,20 +78,33 @@ class Segmentation(Node):
         }
         self._labels: Any = None
         self._told_at = 0.0
-        self._stop = False
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def destroy_node(self) -> Any:
-        self._stop = True
+        self._stop.set()
         self._thread.join(2 * TELL_S)
         return super().destroy_node()
 
     def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._read()
+            except Exception as error:  # a parameter that is none, a message that rclpy refuses
+                if self._stop.is_set() or not rclpy.ok():
+                    return
+                # A thread that ended would be a silence, which nobody could tell from a daemon at rest.
+                words = clean(str(error)) or type(error).__name__
+                self.get_logger().error(words, throttle_duration_sec=60.0)
+                self._diagnose(None, NoData("error", words))
+                self._stop.wait(TELL_S)
+
+    def _read(self) -> None:
         given = self._given
         with MaskSubscriber(given["endpoint"], given["camera"], picture=given["picture"]) as masks:
             for found in masks.follow(given["max_age_s"], repeat_s=TELL_S):
-                if self._stop:
+                if self._stop.is_set():
                     return
                 no_data = found if isinstance(found, NoData) else None
                 if no_data is None:
@@ -96,9 +112,11 @@ class Segmentation(Node):
                 now = time.monotonic()
                 if no_data is not None or now - self._told_at >= TELL_S:
                     self._told_at = now
-                    name = f"gnetsegd: {given['camera']}"
-                    self._send("/diagnostics", conversions.diagnostics(
-                        make, name, masks.status(), no_data, time.time_ns()))  # fmt: skip
+                    self._diagnose(masks.status(), no_data)
+
+    def _diagnose(self, status: dict[str, Any] | None, no_data: NoData | None) -> None:
+        name = f"gnetsegd: {self._given['camera']}"
+        self._send("/diagnostics", conversions.diagnostics(make, name, status, no_data, time.time_ns()))
 
     def _publish(self, mask: Any) -> None:
         frame_id = self._given["frame_id"]
@@ -125,9 +143,9 @@ def main() -> None:
     rclpy.init()
     node = Segmentation()
     try:
-        rclpy.spin(node)
-    except KeyboardInterrupt:
-        pass
+        # Ctrl-C, and what a launch ends it with.
+        with suppress(KeyboardInterrupt, ExternalShutdownException):
+            rclpy.spin(node)
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
