@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..vendor.mcap.data_stream import RecordBuilder
-from ..vendor.mcap.records import Channel, ChunkIndex, Message, MessageIndex, Schema, Statistics
+from ..vendor.mcap.records import Channel, Chunk, ChunkIndex, Message, MessageIndex, Schema, Statistics
 from . import records
 from .records import Record
+from .schemas import definition_of
 
 #: Opcode and length; channel, sequence and two times.
 _MESSAGE_HEAD_BYTES = 9 + 22
@@ -30,6 +31,7 @@ class Contents:
         self._begin_ns: int | None = None
         self._end_ns = 0
         self._believed = False
+        self._record: Record
         #: The indices of the last chunk, where it was read.
         self._last: list[MessageIndex] = []
 
@@ -37,20 +39,13 @@ class Contents:
     def messages(self) -> int:
         return sum(self._counts.values())
 
-    def add_definition(self, item: Any) -> None:
-        """A schema or a channel; the first of a number counts."""
-        if isinstance(item, Schema):
-            self.schemas.setdefault(item.id, item)
-        elif isinstance(item, Channel):
-            self.channels.setdefault(item.id, item)
-
     def add_chunk(self, record: Record, items: list[Any]) -> None:
         """One whose records were read."""
         self._add(record, believed=False)
         entries: dict[int, list[tuple[int, int]]] = {}
         at = 0
         for item in items:
-            self.add_definition(item)
+            self._define(item)
             if isinstance(item, Message):
                 entries.setdefault(item.channel_id, []).append((item.log_time, at))
             at += _size_of(item)
@@ -72,7 +67,9 @@ class Contents:
         chunk.message_index_length = record.end - _end_of(chunk)
         if self._believed:
             if channel not in self.channels:
-                raise Unclear
+                # Its first chunk defines it.
+                for item in records.inner(self._record.read(Chunk), ""):
+                    self._define(item)
             entries = (record.end - record.start - _INDEX_HEAD_BYTES) // _ENTRY_BYTES
             self._counts[channel] = self._counts.get(channel, 0) + entries
 
@@ -122,10 +119,21 @@ class Contents:
             *self.chunks,
         ]
 
+    def _define(self, item: Any) -> None:
+        """A schema or a channel; that of a message whose channel's was lost with a damaged chunk, too."""
+        if isinstance(item, Schema):
+            self.schemas.setdefault(item.id, item)
+        elif isinstance(item, Channel):
+            self.channels.setdefault(item.id, item)
+        elif isinstance(item, Message) and item.channel_id not in self.channels:
+            made = definition_of(item)
+            if made is not None:
+                self.schemas[made[0].id], self.channels[item.channel_id] = made
+
     def _add(self, record: Record, believed: bool) -> None:
         self.settle()
         head = records.chunk_head(record)
-        self._believed, self._last = believed, []
+        self._believed, self._last, self._record = believed, [], record
         self.chunks.append(
             ChunkIndex(
                 chunk_length=record.end - record.start,

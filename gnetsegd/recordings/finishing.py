@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import zlib
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 from ..text import clean
 from ..vendor.mcap.data_stream import RecordBuilder
 from ..vendor.mcap.opcode import Opcode
-from ..vendor.mcap.records import Channel, Chunk, DataEnd, Footer, Header, Schema
+from ..vendor.mcap.records import Chunk, DataEnd, Footer, Header
 from ..vendor.mcap.writer import MCAP0_MAGIC
 from . import LIBRARY, RecordingError, records
 from .contents import Contents, Unclear
@@ -20,6 +22,8 @@ from .records import DAMAGE, DAMAGED, HEAD, PRIVATE, Record
 TAIL_MAX_BYTES = 64 << 20
 #: Written, and perhaps not yet on the disk when its power went: looked at byte by byte even in haste.
 FRESH_BYTES = 64 << 20
+#: Of a footer: all but its checksum, which is of the summary and of these.
+_FOOTER_CHECKED_BYTES = HEAD.size + 16
 
 
 class Finished(NamedTuple):
@@ -103,11 +107,14 @@ def _check_ours(file: IO[bytes], shown: str) -> None:
     first = next(records.records(file, shown), None)
     if first is None:
         raise RecordingError(f"{shown}: it was cut within its first bytes, and holds nothing")
-    try:
-        library = first.read(Header).library if first.opcode == Opcode.HEADER else ""
-    except DAMAGE:
-        library = ""
-    if not library.startswith(LIBRARY):
+    ours = False
+    if first.opcode == Opcode.HEADER:
+        with suppress(*DAMAGE):
+            header, again = first.read(Header), RecordBuilder()
+            header.write(again)
+            whole = again.end()[HEAD.size :] == first.begin(first.end)
+            ours = whole and header.library.startswith(LIBRARY)
+    if not ours:
         raise RecordingError(
             f"{shown}: it was not written by gnetsegd and is left as it is; mcap recover mends such files"
         )
@@ -122,6 +129,20 @@ def _has_end(file: IO[bytes], size: int) -> bool:
     return at > 0 and tail.endswith(MCAP0_MAGIC) and HEAD.unpack_from(tail) == (Opcode.FOOTER, length)
 
 
+def _is_end(footer: Record) -> bool:
+    """Whether the summary before it is as it was written, and the last magic follows."""
+    file = footer.file
+    file.seek(footer.end)
+    if file.read(len(MCAP0_MAGIC)) != MCAP0_MAGIC:
+        return False
+    said = footer.read(Footer)
+    if not 0 < said.summary_start <= footer.start:
+        return False
+    file.seek(said.summary_start)
+    summary = file.read(footer.start - said.summary_start + _FOOTER_CHECKED_BYTES)
+    return bool(said.summary_crc == zlib.crc32(summary))
+
+
 def _look(file: IO[bytes], shown: str, size: int, believed: int) -> _Found:
     """What is there; chunks that end before byte ``believed`` are believed, ``Unclear`` where that fails."""
     contents = Contents()
@@ -130,16 +151,14 @@ def _look(file: IO[bytes], shown: str, size: int, believed: int) -> _Found:
     data_end, bad, whole = size, None, False
     for record in records.records(file, shown):
         if record.opcode == Opcode.FOOTER:
-            file.seek(record.end)
-            whole = bad is None and file.read(len(MCAP0_MAGIC)) == MCAP0_MAGIC
+            whole = bad is None and _is_end(record)
             break
         if record.opcode == Opcode.DATA_END:
             data_end = record.start
         if data_end < size:
             continue  # the summary, which is made anew where the footer is missing
-        begins = record.opcode in _BEGINNINGS
-        if record.opcode == Opcode.MESSAGE_INDEX and bad is not None:
-            continue  # of a damaged chunk
+        if record.opcode != Opcode.CHUNK and bad is not None:
+            continue  # of a damaged chunk, or of what is none
         if not _take(record, contents, shown, record.end <= believed):
             if record.opcode == DAMAGED and bad is None:
                 contents.damaged()
@@ -149,14 +168,14 @@ def _look(file: IO[bytes], shown: str, size: int, believed: int) -> _Found:
             damage.append((bad, record.start))
             bad = None
         good_end = record.end
-        if begins:
+        if record.opcode in _BEGINNINGS:
             end = record.end
     contents.settle(end)
     return _Found(contents, end, data_end - good_end, whole, damage)
 
 
 #: Of an index nothing begins: those of the last chunk may be missing in part, and are made anew.
-_BEGINNINGS = (Opcode.HEADER, Opcode.CHUNK, Opcode.SCHEMA, Opcode.CHANNEL, PRIVATE)
+_BEGINNINGS = (Opcode.HEADER, Opcode.CHUNK, PRIVATE)
 
 
 def _take(record: Record, contents: Contents, shown: str, believed: bool) -> bool:
@@ -168,14 +187,9 @@ def _take(record: Record, contents: Contents, shown: str, believed: bool) -> boo
             contents.add_chunk(record, records.inner(record.read(Chunk), shown))
         elif record.opcode == Opcode.MESSAGE_INDEX:
             contents.add_index(record)
-        elif record.opcode in _DEFINITIONS:
-            contents.add_definition(record.read(_DEFINITIONS[record.opcode]))
     except DAMAGE:
         return False
     return record.opcode != DAMAGED
-
-
-_DEFINITIONS: dict[int, Any] = {Opcode.SCHEMA: Schema, Opcode.CHANNEL: Channel}
 
 
 def _write_end(file: IO[bytes], found: _Found) -> None:
@@ -185,10 +199,14 @@ def _write_end(file: IO[bytes], found: _Found) -> None:
     summary_start = found.end + len(indices) + builder.count
     for item in found.contents.summary():
         item.write(builder)
+    end = builder.count
     Footer(summary_offset_start=0, summary_start=summary_start, summary_crc=0).write(builder)
+    data = indices + builder.end()
+    end += len(indices) + _FOOTER_CHECKED_BYTES
+    checksum = zlib.crc32(data[summary_start - found.end : end])
     file.seek(found.end)
     file.truncate()
-    file.write(indices + builder.end() + MCAP0_MAGIC)
+    file.write(data[:end] + checksum.to_bytes(4, "little") + MCAP0_MAGIC)
     for start, end in found.damage:
         # A record of our own, over which every reader passes: its bytes stay, but for these nine.
         file.seek(start)

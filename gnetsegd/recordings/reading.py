@@ -14,6 +14,7 @@ from ..vendor.mcap.opcode import Opcode
 from ..vendor.mcap.records import Channel, Chunk, Message
 from . import ENCODING, RecordingError, records
 from .records import DAMAGE, DAMAGED, PRIVATE
+from .schemas import definition_of
 
 
 class Recorded(NamedTuple):
@@ -57,7 +58,13 @@ class Recording:
                     for item in self._inside(record):
                         if isinstance(item, Channel):
                             self._take(item, channels)
-                        elif isinstance(item, Message) and (topic := channels.get(item.channel_id)):
+                            continue
+                        if not isinstance(item, Message):
+                            continue
+                        if item.channel_id not in channels and (made := definition_of(item)) is not None:
+                            self._take(made[1], channels)
+                        topic = channels.get(item.channel_id)
+                        if topic is not None:
                             yield Recorded(
                                 topic.kind,
                                 topic.camera,

@@ -9,8 +9,6 @@ from array import array
 from pathlib import Path
 
 from ..text import clean
-from ..vendor.mcap.data_stream import RecordBuilder
-from ..vendor.mcap.records import Channel, Schema
 from ..vendor.mcap.writer import CompressionType, Writer
 from . import ENCODING, LIBRARY, PROFILE, RecordingError, finishing
 from .schemas import SCHEMAS
@@ -99,28 +97,16 @@ class RecordingWriter:
         """One message, to be on the disk within ``CHUNK_S``."""
         channel = self._channels.get(topic)
         if channel is None:
-            channel = self._channels[topic] = self._define(kind, topic)
+            if kind not in self._schemas:
+                text = SCHEMAS[kind].encode()
+                self._schemas[kind] = self._writer.register_schema(f"gnetsegd.{kind}", ENCODING, text)
+            channel = self._channels[topic] = self._writer.register_channel(
+                topic, ENCODING, self._schemas[kind]
+            )
         # Times that no clock has had are of a publisher that lies; they have no place in a file.
         log_ns, publish_ns = (min(max(0, at_ns), _U64_MAX) for at_ns in (log_ns, publish_ns))
         self._writer.add_message(channel, log_ns, data, publish_ns, sequence & 0xFFFFFFFF)
         self.messages += 1
-
-    def _define(self, kind: str, topic: str) -> int:
-        """A new channel. It stands before the chunk, too: without the first chunk all others can be read."""
-        builder = RecordBuilder()
-        if kind not in self._schemas:
-            text = SCHEMAS[kind].encode()
-            self._schemas[kind] = self._writer.register_schema(f"gnetsegd.{kind}", ENCODING, text)
-            Schema(data=text, encoding=ENCODING, id=self._schemas[kind], name=f"gnetsegd.{kind}").write(
-                builder
-            )
-        schema = self._schemas[kind]
-        number = self._writer.register_channel(topic, ENCODING, schema)
-        Channel(id=number, topic=topic, message_encoding=ENCODING, metadata={}, schema_id=schema).write(
-            builder
-        )
-        self._out.write(builder.end())
-        return number
 
     def tick(self, now: float) -> None:
         """Close the chunk and wait for the disk, each second.

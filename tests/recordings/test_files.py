@@ -177,7 +177,7 @@ def test_in_haste_it_finds_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("gnetsegd.recordings.finishing.FRESH_BYTES", len(data) // 2)
     assert finish(hasty, in_haste=True) == done
     assert hasty.read_bytes() == thorough.read_bytes()
-    assert len(read) < 4, "it reads what is surely on the disk"
+    assert len(read) < 6, "it reads what is surely on the disk"
     assert finish(hasty, in_haste=True).was_whole
 
 
