@@ -44,6 +44,10 @@ def record(target: Any, file: Path, wish: Wish) -> None:
     for wanted, kind, key in ((wish.frames, "frame", "frames"), (wish.pictures, "image", "images")):
         if wanted and kind not in done.kinds:
             _say(f"no {kind} came: the daemon sends them with publish.{key} = true")
+    if done.no_room:
+        _say(f"{done.no_room} messages found no room in memory while the disk was waited for")
+    if done.nonsense:
+        _say(f"{done.nonsense} messages were none of gnetsegd's, and are not recorded")
     if done.error is not None:
         raise done.error
 
@@ -58,11 +62,11 @@ def recover(files: Sequence[Path]) -> None:
             _say(str(error))
             code = code or error.exit_code
             continue
-        what = (
-            "was whole"
-            if found.was_whole
-            else f"is whole again, without {found.left_out_bytes} bytes at its end"
-        )
+        what = "was whole"
+        if not found.was_whole:
+            what = f"is whole again, without {found.left_out_bytes} bytes at its end"
+        if found.damaged:
+            what += f" and what is damaged at {found.damaged} places"
         _say(f"{file}: {what}; {found.messages} messages")
     sys.exit(code)
 
