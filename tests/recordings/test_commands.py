@@ -21,7 +21,7 @@ from fake_publisher import FakeDaemon, person
 from mcap.reader import make_reader
 
 from gnetsegd.client import MaskSubscriber, NoData, StatusSubscriber
-from gnetsegd.message import parse_header, parse_image, parse_json
+from gnetsegd.message import parse_header, parse_json
 from gnetsegd.recordings import RecordingError
 from gnetsegd.recordings.finishing import finish
 from gnetsegd.recordings.reading import Recorded, Recording
@@ -29,7 +29,6 @@ from gnetsegd.recordings.writing import RecordingWriter
 from gnetsegd.services.record import foxglove, recorder
 from gnetsegd.services.record.replay import Replay
 from gnetsegd.services.record.replay import Wish as ReplayWish
-from gnetsegd.services.record.shifting import Shift
 
 from .made import STEP_NS, info_of, mask_of, recording, status_of
 
@@ -288,19 +287,6 @@ def test_each_loop_is_a_new_session(tmp_path: Path, ipc_endpoint: str) -> None:
         assert len({mask.session for mask in found}) == 3
     finally:
         end(made)
-
-
-def test_every_byte_but_session_and_times_is_as_it_was(tmp_path: Path) -> None:
-    shift = Shift()
-    for message in Recording(recording(tmp_path / "a.mcap", ("mask", "frame", "image"), count=3)):
-        data = shift(message, 5_000_000_000_000)
-        changed = [at for at in range(len(data)) if data[at] != message.data[at]]
-        assert len(data) == len(message.data)
-        assert all(48 <= at < 72 for at in changed)
-        sent_ns = (
-            parse_image(data).mask if message.kind == "image" else parse_header(data)
-        ).publish_timestamp_ns
-        assert sent_ns == 5_000_000_000_000
 
 
 def test_a_place_where_a_daemon_is_is_refused(daemon: FakeDaemon, tmp_path: Path) -> None:

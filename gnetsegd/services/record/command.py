@@ -77,7 +77,9 @@ def convert(source: Path, target: Path) -> None:
     _say(f"{target}: {shown} pictures and masks for Foxglove and rerun, beside the messages as they were")
 
 
-def replay(file: Path, rate: float, loop: bool, endpoint: str | None, wait: bool) -> None:
+def replay(
+    file: Path, rate: float, loop: bool, endpoint: str | None, wait: bool, host: str | None = None
+) -> None:
     """Until its end, or Ctrl-C. ``RecordingError`` for a file that is none, and an endpoint that is taken."""
     stop = recorder.stop_on_signals()
     made = replaying.Replay(Recording(file), endpoint or replaying.default_endpoint())
@@ -85,7 +87,7 @@ def replay(file: Path, rate: float, loop: bool, endpoint: str | None, wait: bool
         _say(f"replaying {file} at {made.endpoint}" + ("; it begins with the first reader" if wait else ""))
         if wait:
             made.wait_for_reader(stop)
-        made.play(replaying.Wish(rate, loop), stop, _say)
+        made.play(replaying.Wish(rate, loop, host), stop, _say)
         _say(f"{made.sent} messages sent")
     finally:
         made.close()
