@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -319,6 +319,32 @@ def test_foxglove_gets_pictures_and_masks_in_its_own_schemas(tmp_path: Path) -> 
     assert [item.data for item in Recording(target)] == [item.data for item in Recording(source)]
     with pytest.raises(RecordingError, match="it is there already"):
         foxglove.convert(Recording(source), target)
+
+
+def test_what_cannot_be_converted_whole_is_not_left_in_half(
+    tmp_path: Path, room: Callable[[int], None]
+) -> None:
+    source, target = recording(tmp_path / "a.mcap", ("mask", "frame"), count=50), tmp_path / "b.mcap"
+    room(10_000)
+    with pytest.raises(RecordingError, match=r"b\.mcap: cannot be written \(File too large\)"):
+        foxglove.convert(Recording(source), target)
+    assert list(tmp_path.iterdir()) == [source]
+    with pytest.raises(RecordingError, match="cannot be written"):
+        foxglove.convert(Recording(source), tmp_path / "none" / "b.mcap")
+
+
+def test_machines_of_a_fleet_stay_apart_in_foxglove(tmp_path: Path) -> None:
+    writer = RecordingWriter(tmp_path / "a.mcap")
+    for host in ("robot1", "robot2"):
+        writer.add("mask", f"{host}/mask/cam0", mask_of(1, 1, 2), 1, 2)
+    writer.finish()
+    target = tmp_path / "b.mcap"
+    assert foxglove.convert(Recording(writer.path), target) == 2
+    with target.open("rb") as file:
+        topics = {channel.topic for _, channel, _ in make_reader(file).iter_messages()}
+    assert topics == {
+        f"{host}/{name}" for host in ("robot1", "robot2") for name in ("mask/cam0", "cam0/mask")
+    }
 
 
 def ctl(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,7 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -276,14 +276,6 @@ def test_two_recorders_never_write_one_file(tmp_path: Path) -> None:
         finish(path)
     writer.finish()
     assert finish(path).was_whole
-
-
-@pytest.fixture
-def room() -> Iterator[Callable[[int], None]]:
-    """No file gets larger than so many bytes: the kernel writes a part and refuses, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("seconds", [1, 8])

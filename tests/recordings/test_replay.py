@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -141,10 +142,10 @@ def test_sessions_without_end_take_no_memory_without_end() -> None:
 class Reader:
     """All that comes, as it comes."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, topic: bytes = b"") -> None:
         self._context = zmq.Context()
         self.socket = self._context.socket(zmq.SUB)
-        self.socket.subscribe(b"")
+        self.socket.subscribe(topic)
         self.socket.connect(endpoint)
 
     def all(self) -> list[bytes]:
@@ -215,6 +216,35 @@ def test_a_recording_of_one_message_is_looped_at_leisure(tmp_path: Path, ipc_end
         made.play(Wish(loop=True), stop, lambda _: None)
         assert 1 <= made.sent <= 10
     finally:
+        made.close()
+
+
+def test_a_reader_who_subscribes_to_one_topic_after_the_other_misses_nothing(
+    tmp_path: Path, ipc_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnetsegd.services.record.replay._SUBSCRIBING_MS", 2000)
+    path = recording(tmp_path / "a.mcap", count=5)
+    made, stop, reader = (
+        Replay(Recording(path), ipc_endpoint),
+        threading.Event(),
+        Reader(ipc_endpoint, b"info"),
+    )
+
+    def run() -> None:
+        made.wait_for_reader(stop)
+        made.play(Wish(rate=100.0), stop, lambda _: None)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        time.sleep(0.3)
+        reader.socket.subscribe(b"mask")
+        thread.join(20.0)
+        assert [parse_header(data).sequence for data in reader.all()] == list(range(5))
+    finally:
+        stop.set()
+        thread.join(10.0)
+        reader.close()
         made.close()
 
 

@@ -35,6 +35,8 @@ _SLEEP_S = 0.005
 _AHEAD_MESSAGES = 200
 #: A machine that slept, or was busy for so long, does not make up for it.
 _LATE_MAX_NS = _NS
+#: Where no more subscriptions come for so long, a reader has made all of his; but no longer than that.
+_SUBSCRIBING_MS, _SUBSCRIBING_MAX_S = 200, 1.0
 #: Between two runs through a recording.
 _LOOP_PAUSE_S = 0.1
 #: A daemon that is busy takes a connection within this, or is taken to be there.
@@ -88,10 +90,13 @@ class Replay:
         self._context.term()
 
     def wait_for_reader(self, stop: threading.Event) -> None:
-        """Until somebody subscribes: so nobody misses the beginning."""
+        """Until somebody subscribes, to all that he wants: so nobody misses the beginning."""
         while not stop.is_set() and not self._socket.poll(int(_LOOK_S * 1000)):
             pass
-        self._hear()
+        end = time.monotonic() + _SUBSCRIBING_MAX_S
+        # A reader has a socket for each topic, and they come one after the other.
+        while not stop.is_set() and time.monotonic() < end and self._socket.poll(_SUBSCRIBING_MS):
+            self._hear()
 
     def play(self, wish: Wish, stop: threading.Event, told: Callable[[str], None]) -> None:
         """Once, or until ``stop``. ``RecordingError`` for a recording of which nothing can be sent."""
