@@ -52,10 +52,11 @@ class Wish(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """What was not sent: messages that a reader would refuse, and those of other machines."""
+    """Messages not sent: a reader would refuse them, or of other machines. Silences that were shortened."""
 
-    refused: int = 0
-    others: int = 0
+    refused: int
+    others: int
+    shortened: int
 
 
 def default_endpoint() -> str:
@@ -104,12 +105,11 @@ class Replay:
         while not stop.is_set():
             before = self.sent
             self._socket.setsockopt(zmq.XPUB_WELCOME_MSG, b"")
-            schedule = Schedule(wish.rate, time.monotonic_ns())
-            passed = self._play_once(wish, schedule, stop)
+            passed = self._play_once(wish, stop)
             if stop.is_set():
                 return
             if first:
-                self._tell(passed, schedule, told)
+                self._tell(passed, told)
             if self.sent == before:
                 raise RecordingError(
                     f"{clean(str(self._recording.path))}: there is no message in it that can be replayed"
@@ -119,7 +119,7 @@ class Replay:
             first = False
             stop.wait(_LOOP_PAUSE_S)
 
-    def _tell(self, passed: Passed, schedule: Schedule, told: Callable[[str], None]) -> None:
+    def _tell(self, passed: Passed, told: Callable[[str], None]) -> None:
         recording = self._recording
         if passed.refused:
             told(f"{passed.refused} messages are damaged or of a later version, and were not sent")
@@ -129,13 +129,13 @@ class Replay:
             told(f"{recording.foreign} channels are not gnetsegd's or of a later version, and were left out")
         if recording.damaged:
             told(f"{recording.damaged} places of the file are damaged, and were left out")
-        if schedule.shortened:
-            told(f"{schedule.shortened} silences of over {SILENCE_MAX_S:.0f} s, or set clocks, are shortened")
+        if passed.shortened:
+            told(f"{passed.shortened} silences of over {SILENCE_MAX_S:.0f} s, or set clocks, are shortened")
         if recording.cut:
             told("the recording has no end: gnetsegctl recover makes it whole for other readers")
 
-    def _play_once(self, wish: Wish, schedule: Schedule, stop: threading.Event) -> Passed:
-        shift, host, refused, others = Shift(), wish.host, 0, 0
+    def _play_once(self, wish: Wish, stop: threading.Event) -> Passed:
+        shift, schedule, host, refused, others = Shift(), None, wish.host, 0, 0
         for message in self._ahead(stop):
             host = message.host if host is None else host
             if message.host != host:
@@ -146,6 +146,9 @@ class Replay:
             except MessageError:
                 refused += 1
                 continue
+            if schedule is None:
+                # Not before the first message is at hand: to find it takes a while.
+                schedule = Schedule(wish.rate, time.monotonic_ns())
             due_ns = schedule.due_ns(parsed.session, message.publish_ns)
             if not self._wait(due_ns, stop):
                 break
@@ -158,7 +161,7 @@ class Replay:
             self._socket.send(data)
             self.sent += 1
             self._hear()
-        return Passed(refused, others)
+        return Passed(refused, others, schedule.shortened if schedule is not None else 0)
 
     def _ahead(self, stop: threading.Event) -> Iterator[Recorded]:
         """The recording's messages; a thread reads on meanwhile, so that none is late for the disk."""
