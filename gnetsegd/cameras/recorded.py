@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from . import CaptureRequest
 
 
+#: Pictures in colour begin within this of the first luminance, where there are any.
+_LOOK_NS = 30_000_000_000
+
+
 @attrs.frozen
 class RecordedOptions:
     """``[camera.recorded]``"""
@@ -81,6 +85,8 @@ class RecordedClip:
         """The first message of the kind that is taken."""
         frame = None
         for message in self._recording:
+            if frame is not None and message.log_ns - frame.log_ns > _LOOK_NS:
+                break
             if camera not in ("", message.camera):
                 continue
             if message.kind == "image":

@@ -410,12 +410,13 @@ def convert(source: Path, target: Path) -> None:
 @click.option(
     "--endpoint", default=None, help="Where to publish; by default a place of your own, which it prints."
 )
+@click.option("--host", default=None, help="Which machine's, of a fleet's recording; by default the first's.")
 @click.option("--now", is_flag=True, help="Do not wait for the first reader.")
-def replay(file: Path, rate: float, loop: bool, endpoint: str | None, now: bool) -> None:
+def replay(file: Path, rate: float, loop: bool, endpoint: str | None, host: str | None, now: bool) -> None:
     """Publish a recording as its daemon would now: for readers only a flag in info tells the difference."""
     from ..services.record import command
 
-    command.replay(file, rate, loop, endpoint, not now)
+    command.replay(file, rate, loop, endpoint, not now, host)
 
 
 @cli.command()

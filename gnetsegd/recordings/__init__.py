@@ -13,6 +13,8 @@ from ..errors import PermanentError
 
 ENCODING = "gnetsegd"
 PROFILE = "gnetsegd"
+#: What the header names as the program that wrote it; others' files are left as they are.
+LIBRARY = "gnetsegd"
 #: Kinds of messages that are recorded; the first three always.
 KINDS = ("mask", "info", "status", "frame", "image")
 #: A record of a file may be so long; a chunk is a few MB.

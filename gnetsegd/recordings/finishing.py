@@ -1,231 +1,218 @@
-"""Give a file whose end is missing an end: then every reader of MCAP opens it."""
+"""Give a recording its end where that is missing: then every reader of MCAP opens it. No chunk is lost."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import stat
+import zlib
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, NamedTuple
 
 from ..text import clean
 from ..vendor.mcap.data_stream import RecordBuilder
 from ..vendor.mcap.opcode import Opcode
-from ..vendor.mcap.records import (
-    Channel,
-    Chunk,
-    ChunkIndex,
-    DataEnd,
-    Footer,
-    Header,
-    Message,
-    MessageIndex,
-    Schema,
-    Statistics,
-)
+from ..vendor.mcap.records import Chunk, DataEnd, Footer, Header
 from ..vendor.mcap.writer import MCAP0_MAGIC
-from . import PROFILE, RECORD_MAX_BYTES, RecordingError, records
-from .reading import DAMAGE
+from . import LIBRARY, RecordingError, records
+from .contents import Contents, Unclear
+from .records import DAMAGE, DAMAGED, HEAD, PRIVATE, Record
 
-#: What a recorder had not written whole is less; more is damage in the midst of a file.
+#: What a recorder had not written whole is less; more is nothing to be thrown away.
 TAIL_MAX_BYTES = 64 << 20
-#: Opcode and length; channel, sequence and two times.
-_MESSAGE_HEAD_BYTES = 9 + 22
+#: Written, and perhaps not yet on the disk when its power went: looked at byte by byte even in haste.
+FRESH_BYTES = 64 << 20
+#: Of a footer: all but its checksum, which is of the summary and of these.
+_FOOTER_CHECKED_BYTES = HEAD.size + 16
 
 
 class Finished(NamedTuple):
-    """``was_whole``: nothing was to be done. ``left_out_bytes`` at the end were no whole chunk."""
+    """``was_whole``: nothing was to be done. ``left_out_bytes`` at the end were no whole chunk.
+
+    ``damaged``: stretches in the midst that are no whole chunks; other readers now pass over them.
+    """
 
     was_whole: bool
     messages: int
     left_out_bytes: int
+    damaged: int = 0
 
 
-class _Contents:
-    """What stands in a file, as its summary tells."""
+class _Found(NamedTuple):
+    """``end``: where the end is to be written; ``left_out`` bytes behind what is whole would go.
 
-    def __init__(self) -> None:
-        self.schemas: dict[int, Any] = {}
-        self.channels: dict[int, Any] = {}
-        self.chunks: list[Any] = []
-        self.counts: dict[int, int] = {}
-        self.begin_ns, self.end_ns = 0, 0
+    ``damage``: (start, end) of stretches in the midst. ``whole``: the file has its end.
+    """
 
-    def add_chunk(self, chunk: Any, record: records.Record) -> list[Any]:
-        """Its message indices, for behind it."""
-        indices: dict[int, list[tuple[int, int]]] = {}
-        at = 0
-        for item in records.inner(chunk):
-            self._add(item)
-            if isinstance(item, Message):
-                indices.setdefault(item.channel_id, []).append((item.log_time, at))
-            at += _size_of(item)
-        self.chunks.append(
-            ChunkIndex(
-                chunk_length=record.end - record.start,
-                chunk_start_offset=record.start,
-                compression=chunk.compression,
-                compressed_size=len(chunk.data),
-                message_end_time=chunk.message_end_time,
-                message_index_length=0,
-                message_index_offsets={},
-                message_start_time=chunk.message_start_time,
-                uncompressed_size=chunk.uncompressed_size,
-            )
-        )
-        return [MessageIndex(channel, entries) for channel, entries in indices.items()]
-
-    def _add(self, item: Any) -> None:
-        if isinstance(item, Schema):
-            self.schemas.setdefault(item.id, item)
-        elif isinstance(item, Channel):
-            self.channels.setdefault(item.id, item)
-        elif isinstance(item, Message):
-            first = not self.counts
-            self.counts[item.channel_id] = self.counts.get(item.channel_id, 0) + 1
-            self.begin_ns = item.log_time if first else min(self.begin_ns, item.log_time)
-            self.end_ns = max(self.end_ns, item.log_time)
-
-    def summary(self) -> list[Any]:
-        return [
-            *self.schemas.values(),
-            *self.channels.values(),
-            Statistics(
-                attachment_count=0,
-                channel_count=len(self.channels),
-                channel_message_counts=self.counts,
-                chunk_count=len(self.chunks),
-                message_count=sum(self.counts.values()),
-                message_end_time=self.end_ns,
-                message_start_time=self.begin_ns,
-                metadata_count=0,
-                schema_count=len(self.schemas),
-            ),
-            *self.chunks,
-        ]
+    contents: Contents
+    end: int
+    left_out: int
+    whole: bool
+    damage: list[tuple[int, int]]
 
 
-def finish(path: Path, fd: int | None = None) -> Finished:
+def finish(path: Path, fd: int | None = None, in_haste: bool = False) -> Finished:
     """Cut off what is not whole at the end of ``path``, and write the index and the end behind the rest.
 
-    ``fd`` is the recorder's own descriptor, which holds the lock. ``RecordingError`` for what is no
-    recording, is being written, is damaged in its midst (then nothing is changed), or cannot be written.
+    ``fd`` is the recorder's own descriptor, which holds the lock. ``in_haste``: believe what is surely on the
+    disk, so that 100 GB take seconds. ``RecordingError`` for what is no recording of gnetsegd's, is being
+    written, or cannot be written; then nothing is changed.
     """
     shown = clean(str(path))
     try:
         with path.open("r+b") as file:
-            if fd is None:
-                _lock(file.fileno(), shown)
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise RecordingError(f"{shown}: this is no file")
-            contents, end, whole = _contents(file, shown, _has_end(file))
-            size = os.fstat(file.fileno()).st_size
-            messages = sum(contents.counts.values())
-            if whole:
-                return Finished(True, messages, 0)
-            if size - end > TAIL_MAX_BYTES:
-                raise RecordingError(
-                    f"{shown}: it is damaged at byte {end}, and {(size - end) >> 20} MB follow; nothing was "
-                    "changed, and what stands before can be replayed"
-                )
-            _write_end(file, contents, end)
-            return Finished(False, messages, size - end)
+            if fd is None:
+                lock(file.fileno(), shown)
+            return _finish(file, shown, in_haste)
     except OSError as error:
         raise RecordingError(f"{shown}: cannot be finished ({error.strerror})", os.EX_IOERR) from None
 
 
-def _lock(fd: int, shown: str) -> None:
+def lock(fd: int, shown: str) -> None:
+    """Nobody else writes the file while ``fd`` is open; ``RecordingError`` where somebody does."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise RecordingError(
+        raise BeingWritten(
             f"{shown}: another recorder is writing it; end that one, or name another file", os.EX_CANTCREAT
         ) from None
 
 
-def _has_end(file: Any) -> bool:
-    """Such a file is never changed, whatever stands in it."""
-    if file.seek(0, os.SEEK_END) < 2 * len(MCAP0_MAGIC):
+class BeingWritten(RecordingError):
+    """By another recorder."""
+
+
+def _finish(file: IO[bytes], shown: str, in_haste: bool) -> Finished:
+    size = os.fstat(file.fileno()).st_size
+    _check_ours(file, shown)
+    if in_haste and _has_end(file, size):
+        return Finished(True, 0, 0)
+    try:
+        found = _look(file, shown, size, size - FRESH_BYTES if in_haste else 0)
+    except Unclear:
+        found = _look(file, shown, size, 0)
+    messages = found.contents.messages
+    if found.whole and not found.damage:
+        return Finished(True, messages, 0)
+    if found.left_out > TAIL_MAX_BYTES or any(end - start < HEAD.size for start, end in found.damage):
+        raise RecordingError(
+            f"{shown}: it is damaged at byte {found.end}, and {found.left_out >> 20} MB behind that are no "
+            "whole chunks; nothing was changed, and what stands before can be replayed"
+        )
+    _write_end(file, found)
+    return Finished(False, messages, found.left_out, len(found.damage))
+
+
+def _check_ours(file: IO[bytes], shown: str) -> None:
+    first = next(records.records(file, shown), None)
+    if first is None:
+        raise RecordingError(f"{shown}: it was cut within its first bytes, and holds nothing")
+    ours = False
+    if first.opcode == Opcode.HEADER:
+        with suppress(*DAMAGE):
+            header, again = first.read(Header), RecordBuilder()
+            header.write(again)
+            whole = again.end()[HEAD.size :] == first.begin(first.end)
+            ours = whole and header.library.startswith(LIBRARY)
+    if not ours:
+        raise RecordingError(
+            f"{shown}: it was not written by gnetsegd and is left as it is; mcap recover mends such files"
+        )
+
+
+def _has_end(file: IO[bytes], size: int) -> bool:
+    """Whether footer and magic are there, the last that a recorder writes."""
+    length = 8 + 8 + 4
+    at = size - len(MCAP0_MAGIC) - HEAD.size - length
+    file.seek(max(0, at))
+    tail = file.read()
+    return at > 0 and tail.endswith(MCAP0_MAGIC) and HEAD.unpack_from(tail) == (Opcode.FOOTER, length)
+
+
+def _is_end(footer: Record) -> bool:
+    """Whether the summary before it is as it was written, and the last magic follows."""
+    file = footer.file
+    file.seek(footer.end)
+    if file.read(len(MCAP0_MAGIC)) != MCAP0_MAGIC:
         return False
-    file.seek(-len(MCAP0_MAGIC), os.SEEK_END)
-    return bool(file.read() == MCAP0_MAGIC)
+    said = footer.read(Footer)
+    if not 0 < said.summary_start <= footer.start:
+        return False
+    file.seek(said.summary_start)
+    summary = file.read(footer.start - said.summary_start + _FOOTER_CHECKED_BYTES)
+    return bool(said.summary_crc == zlib.crc32(summary))
 
 
-def _contents(file: Any, shown: str, has_end: bool) -> tuple[_Contents, int, bool]:
-    """What is there, where it is whole up to, and whether the end is there."""
-    contents = _Contents()
-    end, size = len(MCAP0_MAGIC), file.seek(0, os.SEEK_END)
+def _look(file: IO[bytes], shown: str, size: int, believed: int) -> _Found:
+    """What is there; chunks that end before byte ``believed`` are believed, ``Unclear`` where that fails."""
+    contents = Contents()
+    damage: list[tuple[int, int]] = []
+    end = good_end = len(MCAP0_MAGIC)
+    data_end, bad, whole = size, None, False
     for record in records.records(file, shown):
         if record.opcode == Opcode.FOOTER:
+            whole = bad is None and _is_end(record)
             break
         if record.opcode == Opcode.DATA_END:
-            # What follows is the summary: it is made anew where the footer is missing.
+            data_end = record.start
+        if data_end < size:
+            continue  # the summary, which is made anew where the footer is missing
+        if record.opcode != Opcode.CHUNK and bad is not None:
+            continue  # of a damaged chunk, or of what is none
+        if not _take(record, contents, shown, record.end <= believed):
+            if record.opcode == DAMAGED and bad is None:
+                contents.damaged()
+            bad = record.start if bad is None else bad
             continue
-        try:
-            if record.opcode == Opcode.CHUNK:
-                chunk = record.read(Chunk)
-                if chunk.compression and not has_end:
-                    raise RecordingError(f"{shown}: another program has compressed it; nothing was changed")
-                contents.add_chunk(chunk, record)
-                end = record.end
-            elif record.opcode == Opcode.MESSAGE_INDEX:
-                index = record.read(MessageIndex)
-                last = contents.chunks[-1]
-                last.message_index_offsets[index.channel_id] = record.start
-                last.message_index_length = record.end - last.chunk_start_offset - last.chunk_length
-            elif record.opcode == Opcode.HEADER:
-                if record.read(Header).profile != PROFILE and not has_end:
-                    raise RecordingError(f"{shown}: is no recording of gnetsegd; nothing was changed")
-                end = record.end
-        except DAMAGE:
-            if has_end or record.end >= size:
-                break  # of the last one something may not have come to the disk
-            raise RecordingError(
-                f"{shown}: it is damaged at byte {record.start}, and {size - record.end} bytes follow; "
-                "nothing was changed, and what stands before can be replayed"
-            ) from None
-    return contents, end, has_end
+        if bad is not None:
+            damage.append((bad, record.start))
+            bad = None
+        good_end = record.end
+        if record.opcode in _BEGINNINGS:
+            end = record.end
+    contents.settle(end)
+    return _Found(contents, end, data_end - good_end, whole, damage)
 
 
-def _write_end(file: Any, contents: _Contents, end: int) -> None:
+#: Of an index nothing begins: those of the last chunk may be missing in part, and are made anew.
+_BEGINNINGS = (Opcode.HEADER, Opcode.CHUNK, PRIVATE)
+
+
+def _take(record: Record, contents: Contents, shown: str, believed: bool) -> bool:
+    """False for what is damaged."""
+    try:
+        if record.opcode == Opcode.CHUNK and believed:
+            contents.believe(record)
+        elif record.opcode == Opcode.CHUNK:
+            contents.add_chunk(record, records.inner(record.read(Chunk), shown))
+        elif record.opcode == Opcode.MESSAGE_INDEX:
+            contents.add_index(record)
+    except DAMAGE:
+        return False
+    return record.opcode != DAMAGED
+
+
+def _write_end(file: IO[bytes], found: _Found) -> None:
+    indices = found.contents.indices_at(found.end)
     builder = RecordBuilder()
-    file.seek(end)
-    file.truncate()
-    if contents.chunks:
-        # Its indices may be missing in part, so they are made anew.
-        last = contents.chunks[-1]
-        last.message_index_offsets.clear()
-        for index in _indices_of(file, last):
-            last.message_index_offsets[index.channel_id] = end + builder.count
-            index.write(builder)
-        last.message_index_length = builder.count
     DataEnd(0).write(builder)
-    summary_start = end + builder.count
-    for record in contents.summary():
-        record.write(builder)
+    summary_start = found.end + len(indices) + builder.count
+    for item in found.contents.summary():
+        item.write(builder)
+    end = builder.count
     Footer(summary_offset_start=0, summary_start=summary_start, summary_crc=0).write(builder)
-    file.seek(end)
-    file.write(builder.end() + MCAP0_MAGIC)
+    data = indices + builder.end()
+    end += len(indices) + _FOOTER_CHECKED_BYTES
+    checksum = zlib.crc32(data[summary_start - found.end : end])
+    file.seek(found.end)
+    file.truncate()
+    file.write(data[:end] + checksum.to_bytes(4, "little") + MCAP0_MAGIC)
+    for start, end in found.damage:
+        # A record of our own, over which every reader passes: its bytes stay, but for these nine.
+        file.seek(start)
+        file.write(HEAD.pack(PRIVATE, end - start - HEAD.size))
     file.flush()
     os.fsync(file.fileno())
-
-
-def _indices_of(file: Any, index: Any) -> list[Any]:
-    file.seek(index.chunk_start_offset)
-    content = file.read(index.chunk_length)[9:]
-    record = records.Record(
-        Opcode.CHUNK, index.chunk_start_offset, index.chunk_start_offset + index.chunk_length, content
-    )
-    return _Contents().add_chunk(record.read(Chunk), record)
-
-
-def _size_of(item: Any) -> int:
-    """Its bytes in a chunk."""
-    if isinstance(item, Message):
-        return _MESSAGE_HEAD_BYTES + len(item.data)
-    builder = RecordBuilder()
-    item.write(builder)
-    return builder.count
-
-
-assert RECORD_MAX_BYTES > TAIL_MAX_BYTES

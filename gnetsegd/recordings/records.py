@@ -1,55 +1,159 @@
-"""An MCAP file record by record, as far as it is whole: https://mcap.dev/spec."""
+"""An MCAP file record by record, as far as it is whole, and past what is damaged: https://mcap.dev/spec."""
 
 from __future__ import annotations
 
+import re
+import struct
 from collections.abc import Iterator
 from io import BytesIO
 from typing import IO, Any, NamedTuple
 
 from ..vendor.mcap.data_stream import ReadDataStream
+from ..vendor.mcap.exceptions import McapError, UnsupportedCompressionError
+from ..vendor.mcap.opcode import Opcode
 from ..vendor.mcap.stream_reader import breakup_chunk
 from ..vendor.mcap.writer import MCAP0_MAGIC
 from . import RECORD_MAX_BYTES, RecordingError
 
+#: What a damaged record leads to.
+DAMAGE = (McapError, ValueError, OverflowError, LookupError, MemoryError, struct.error)
+#: In place of an opcode: a stretch that is no record, and behind which a chunk begins.
+DAMAGED = 0
+#: The first opcode that a program may use for what is its own; every reader passes over such records.
+PRIVATE = 0x80
 #: Opcode, and length of what follows.
-_HEAD_BYTES = 9
+HEAD = struct.Struct("<BQ")
+#: A chunk's begin: opcode, length, two times, uncompressed size, checksum, length of the compression's name.
+_CHUNK = struct.Struct("<BQQQQII")
+_SIZE = struct.Struct("<Q")
+#: A chunk's opcode and a length below ``RECORD_MAX_BYTES``; looked for at each byte.
+_PERHAPS_CHUNK = re.compile(rb"(?=\x06[\0-\xff]{4}\0{4})")
+_NAME_MAX_BYTES = 8
+_DATA_END_BYTES = 4
+_CHUNK_HEAD_BYTES = _CHUNK.size + _NAME_MAX_BYTES + _SIZE.size
+_SEARCH_BYTES = 4 << 20
 
 
 class Record(NamedTuple):
-    """``start`` and ``end``: where it stands in the file; ``content`` without opcode and length."""
+    """``start`` and ``end``: where it stands in ``file``; its content is read when it is asked for."""
 
     opcode: int
     start: int
     end: int
-    content: bytes
+    file: IO[bytes]
+
+    def begin(self, size: int) -> bytes:
+        """Its first ``size`` bytes behind opcode and length."""
+        self.file.seek(self.start + HEAD.size)
+        return self.file.read(min(size, self.end - self.start - HEAD.size))
 
     def read(self, kind: Any) -> Any:
-        """As one of mcap's records. What is no such record raises whatever it leads to."""
-        return kind.read(ReadDataStream(BytesIO(self.content)))
+        """As one of mcap's records. What is no such record raises one of ``DAMAGE``."""
+        return kind.read(ReadDataStream(BytesIO(self.begin(self.end - self.start))))
+
+
+class ChunkHead(NamedTuple):
+    """``size``: of the records in it, as they stand there. Times are the log times of its messages, ns."""
+
+    begin_ns: int
+    end_ns: int
+    uncompressed: int
+    compression: str
+    size: int
+
+
+def chunk_head(record: Record) -> ChunkHead:
+    """Of a chunk; ``UnicodeDecodeError`` for a damaged name of a compression."""
+    record.file.seek(record.start)
+    head = record.file.read(_CHUNK_HEAD_BYTES)
+    _, length, begin_ns, end_ns, uncompressed, _, name_bytes = _CHUNK.unpack_from(head)
+    name = head[_CHUNK.size : _CHUNK.size + name_bytes].decode("ascii")
+    own = _CHUNK.size - HEAD.size + name_bytes + _SIZE.size
+    return ChunkHead(begin_ns, end_ns, uncompressed, name, length - own)
 
 
 def records(file: IO[bytes], shown: str) -> Iterator[Record]:
-    """Those that are whole, from the first; it ends where the file does, or where nothing sensible goes on.
+    """Those that are whole, from the first to the footer, or to where the file was cut.
 
-    ``RecordingError`` for what is no MCAP file at all.
+    Where no record goes on, the next whole chunk is looked for: what is between is one record of opcode
+    ``DAMAGED``. ``RecordingError`` for what is no MCAP file at all.
     """
     size = file.seek(0, 2)
     file.seek(0)
     if file.read(len(MCAP0_MAGIC)) != MCAP0_MAGIC:
         raise RecordingError(f"{shown}: this is no MCAP file")
     at = len(MCAP0_MAGIC)
-    while at + _HEAD_BYTES <= size:
+    while at + HEAD.size <= size:
         file.seek(at)
-        head = file.read(_HEAD_BYTES)
-        length = int.from_bytes(head[1:], "little")
-        end = at + _HEAD_BYTES + length
-        if not head[0] or length > RECORD_MAX_BYTES or end > size:
+        head = file.read(_CHUNK_HEAD_BYTES)
+        end = _end_of(head, at, size)
+        if end is None:
+            chunk = _next_chunk(file, at + 1, size)
+            if chunk is None:
+                return
+            yield Record(DAMAGED, at, chunk, file)
+            at = chunk
+            continue
+        yield Record(head[0], at, end, file)
+        if head[0] == Opcode.FOOTER:
             return
-        yield Record(head[0], at, end, file.read(length))
         at = end
 
 
-def inner(chunk: Any) -> list[Any]:
-    """The records in a chunk; whatever a damaged one leads to is raised, a wrong checksum too."""
-    found: list[Any] = breakup_chunk(chunk, validate_crc=True)
+def _end_of(head: bytes, at: int, size: int) -> int | None:
+    """Where the record at ``at`` ends; None where there is none."""
+    opcode, length = head[0], int.from_bytes(head[1 : HEAD.size], "little")
+    end = at + HEAD.size + length
+    known = Opcode.HEADER <= opcode <= Opcode.DATA_END or opcode >= PRIVATE
+    if not known or length > RECORD_MAX_BYTES or end > size:
+        return None
+    if opcode == Opcode.CHUNK and not _is_chunk(head):
+        return None
+    if opcode == Opcode.MESSAGE_INDEX and length != 6 + int.from_bytes(head[11:15], "little"):
+        return None
+    if opcode == Opcode.DATA_END and length != _DATA_END_BYTES:
+        return None
+    return end
+
+
+def _is_chunk(head: bytes) -> bool:
+    """Whether its lengths agree with one another."""
+    if len(head) < _CHUNK.size + _SIZE.size:
+        return False
+    opcode, length, _, _, uncompressed, _, name_bytes = _CHUNK.unpack_from(head)
+    if opcode != Opcode.CHUNK or len(head) < _CHUNK.size + name_bytes + _SIZE.size:
+        return False
+    (inside,) = _SIZE.unpack_from(head, _CHUNK.size + name_bytes)
+    own = _CHUNK.size - HEAD.size + name_bytes + _SIZE.size
+    return bool(length == own + inside and (name_bytes or uncompressed == inside))
+
+
+def _next_chunk(file: IO[bytes], start: int, size: int) -> int | None:
+    """Where the next whole chunk begins, at or behind ``start``."""
+    while start < size:
+        file.seek(start)
+        block = file.read(_SEARCH_BYTES + _CHUNK_HEAD_BYTES)
+        for match in _PERHAPS_CHUNK.finditer(block, 0):
+            at = match.start()
+            if at >= _SEARCH_BYTES:
+                break
+            head = block[at : at + _CHUNK_HEAD_BYTES]
+            if _is_chunk(head) and _end_of(head, start + at, size) is not None:
+                return start + at
+        start += _SEARCH_BYTES
+    return None
+
+
+def inner(chunk: Any, shown: str) -> list[Any]:
+    """The records in a chunk; one of ``DAMAGE`` for a damaged one, by its checksum, too.
+
+    ``RecordingError`` where it is compressed by what is not installed.
+    """
+    try:
+        found: list[Any] = breakup_chunk(chunk, validate_crc=True)
+    except UnsupportedCompressionError:
+        raise RecordingError(
+            f"{shown}: it is compressed ({chunk.compression}), which gnetsegd's own recordings are not; make "
+            "it plain with mcap decompress, or install the Python package lz4 or zstandard"
+        ) from None
     return found

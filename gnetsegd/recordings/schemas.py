@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from ..errors import MessageError
+from ..message import parse_topic
+from ..vendor.mcap.records import Channel, Message, Schema
+from . import ENCODING
+
 _HEADER = """\
 little-endian, without padding
 offset bytes type  field
@@ -40,3 +45,16 @@ SCHEMAS = {
     "info": _JSON,
     "status": _JSON,
 }
+
+
+def definition_of(message: Message) -> tuple[Schema, Channel] | None:
+    """Of a message whose channel's own definition is lost, by what it says itself; None: not ours."""
+    try:
+        kind, camera = parse_topic(message.data)
+    except MessageError:
+        return None
+    # Numbers of schemas are given from 1 on; these are beyond.
+    number = 0xFF00 + list(SCHEMAS).index(kind)
+    schema = Schema(id=number, data=SCHEMAS[kind].encode(), encoding=ENCODING, name=f"gnetsegd.{kind}")
+    topic = f"{kind}/{camera}"
+    return schema, Channel(message.channel_id, topic, ENCODING, {}, number)

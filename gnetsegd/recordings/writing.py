@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import os
+from array import array
 from pathlib import Path
 
 from ..text import clean
 from ..vendor.mcap.writer import CompressionType, Writer
-from . import ENCODING, PROFILE, RecordingError, finishing
+from . import ENCODING, LIBRARY, PROFILE, RecordingError, finishing
 from .schemas import SCHEMAS
 
 #: What a power cut may cost.
 CHUNK_S = 1.0
-CHUNK_BYTES = 1 << 20
-#: Where the disk is full, so many chunks are given up at most to make room for the file's end.
-_GIVEN_UP_MAX = 8
+CHUNK_BYTES = 4 << 20
+_WRITE_BYTES = 1 << 20
+_U64_MAX = (1 << 64) - 1
 
 
 class _Out:
@@ -36,7 +37,7 @@ class _Out:
     def flush(self) -> None:
         at = 0
         while at < len(self._pending):
-            at += os.write(self._fd, memoryview(self._pending)[at : at + CHUNK_BYTES])
+            at += os.write(self._fd, memoryview(self._pending)[at : at + _WRITE_BYTES])
         self.written += at
         self._pending = bytearray()
 
@@ -55,19 +56,29 @@ class RecordingWriter:
         except (OSError, ValueError) as error:
             words = clean(str(getattr(error, "strerror", None) or error))
             raise RecordingError(f"{self._shown}: cannot be written ({words})", os.EX_CANTCREAT) from None
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
         self._out = _Out(self._fd)
         self._writer = Writer(
             self._out,  # type: ignore[arg-type]
             chunk_size=CHUNK_BYTES,
             compression=CompressionType.NONE,
         )
-        self._writer.start(profile=PROFILE, library="gnetsegd")
-        self._out.flush()
+        try:
+            finishing.lock(self._fd, self._shown)
+            self._writer.start(profile=PROFILE, library=LIBRARY)
+            self._out.flush()
+            _sync_folder(path)
+        except (OSError, RecordingError) as error:
+            os.close(self._fd)
+            if isinstance(error, RecordingError):
+                raise
+            # Nothing is in it yet, and it is nobody else's.
+            path.unlink(missing_ok=True)
+            words = clean(error.strerror or str(error))
+            raise RecordingError(f"{self._shown}: cannot be written ({words})", os.EX_CANTCREAT) from None
         self._schemas: dict[str, int] = {}
         self._channels: dict[str, int] = {}
-        #: Where each whole chunk that is on the disk ends.
-        self._marks: list[int] = []
+        #: Where what is on the disk ended, each second: a day takes 700 KB.
+        self._marks = array("Q")
         self._closed_at: float | None = None
         self.messages = 0
 
@@ -92,7 +103,9 @@ class RecordingWriter:
             channel = self._channels[topic] = self._writer.register_channel(
                 topic, ENCODING, self._schemas[kind]
             )
-        self._writer.add_message(channel, max(0, log_ns), data, max(0, publish_ns), sequence & 0xFFFFFFFF)
+        # Times that no clock has had are of a publisher that lies; they have no place in a file.
+        log_ns, publish_ns = (min(max(0, at_ns), _U64_MAX) for at_ns in (log_ns, publish_ns))
+        self._writer.add_message(channel, log_ns, data, publish_ns, sequence & 0xFFFFFFFF)
         self.messages += 1
 
     def tick(self, now: float) -> None:
@@ -110,7 +123,7 @@ class RecordingWriter:
             os.fdatasync(self._fd)
         except OSError as error:
             self._end_in_need(error)
-        self._marks = [*self._marks[1 - _GIVEN_UP_MAX :], self._out.written]
+        self._marks.append(self._out.written)
 
     def finish(self) -> None:
         """Write the index and the end. Errors as ``tick``."""
@@ -128,17 +141,32 @@ class RecordingWriter:
         os.close(self._fd)
 
     def _end_in_need(self, error: OSError) -> None:
-        """The end in place of what did not find room; raises."""
-        kept = False
+        """The end in place of what did not find room; raises. A long file's takes some seconds' room."""
+        kept, seconds = False, 1
         while not kept and self._marks:
+            mark = self._marks.pop()
             with contextlib.suppress(OSError, RecordingError):
-                os.ftruncate(self._fd, self._marks.pop())
-                finishing.finish(self.path, self._fd)
+                os.ftruncate(self._fd, mark)
+                finishing.finish(self.path, self._fd, in_haste=True)
                 kept = True
+            del self._marks[len(self._marks) - min(seconds, len(self._marks)) :]
+            seconds *= 2
         os.close(self._fd)
         rest = (
-            "the file is whole up to the last second or two"
+            "the file is whole up to the last seconds"
             if kept
-            else "no room was left for the file's end"
+            else "its end could not be written: gnetsegctl recover does that"
         )
         raise RecordingError(f"{self._shown}: {clean(error.strerror or str(error))}; {rest}", os.EX_IOERR)
+
+
+def _sync_folder(path: Path) -> None:
+    """That there is such a file is on the disk, too."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some file systems cannot, and need not
+            raise
+    finally:
+        os.close(folder)

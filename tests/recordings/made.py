@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
-from fake_publisher import HASH, person
+from fake_publisher import HASH, person, status_body
 from PIL import Image
 
 from gnetsegd.frame import MaskFormat
-from gnetsegd.message import HEADER_SIZE, MaskHeader, Region, image_header, pack_header, pack_mask
+from gnetsegd.message import (
+    HEADER_SIZE,
+    MaskHeader,
+    Region,
+    image_header,
+    pack_header,
+    pack_json,
+    pack_mask,
+    parse_json,
+)
 from gnetsegd.recordings.writing import RecordingWriter
 
+VECTORS = Path(__file__).parents[1] / "vectors" / "messages"
 #: Since 1970; the daemon's own clock began a thousand seconds before.
 BEGIN_NS = 1_700_000_000_000_000_000
 SESSION = 7
@@ -73,3 +84,19 @@ def recording(path: Path, kinds: tuple[str, ...] = ("mask",), count: int = 10, f
     else:
         writer.abandon()
     return path
+
+
+def info_of(session: int, offset_ns: int) -> bytes:
+    _, _, body = parse_json(bytes.fromhex((VECTORS / "info.hex").read_text()))
+    changed = {"camera": "cam0", "session": session, "monotonic_to_wall_offset_ns": offset_ns}
+    return pack_json("info", "cam0", body | changed)
+
+
+def status_of(session: int, timestamp_ns: int) -> bytes:
+    return pack_json("status", "cam0", status_body("cam0", session) | {"timestamp_ns": timestamp_ns})
+
+
+def mask_of(session: int, sensor_ns: int, publish_ns: int, sequence: int = 0, kind: str = "mask") -> bytes:
+    data = bytearray(message(kind, sequence))
+    struct.pack_into("<QQQ", data, 48, session, sensor_ns, publish_ns)
+    return bytes(data)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,16 @@ from fake_publisher import FakeDaemon, person
 from mcap.reader import make_reader
 
 from gnetsegd.client import MaskSubscriber, NoData, StatusSubscriber
-from gnetsegd.message import parse_header, parse_image, parse_json
+from gnetsegd.message import parse_header, parse_json
 from gnetsegd.recordings import RecordingError
-from gnetsegd.recordings.reading import Recording
+from gnetsegd.recordings.finishing import finish
+from gnetsegd.recordings.reading import Recorded, Recording
+from gnetsegd.recordings.writing import RecordingWriter
 from gnetsegd.services.record import foxglove, recorder
 from gnetsegd.services.record.replay import Replay
 from gnetsegd.services.record.replay import Wish as ReplayWish
-from gnetsegd.services.record.shifting import Shift
 
-from .made import STEP_NS, recording
+from .made import STEP_NS, info_of, mask_of, recording, status_of
 
 LIMIT_S = 30.0
 
@@ -71,14 +73,120 @@ def test_it_ends_when_the_file_is_large_enough_and_is_whole(daemon: FakeDaemon, 
         assert make_reader(file).get_summary() is not None
 
 
-def test_a_clock_that_jumps_changes_no_time_of_a_session() -> None:
-    clocks = recorder.Clocks()
-    clocks.learn({"session": 1, "monotonic_to_wall_offset_ns": 100})
-    clocks.learn({"session": 1, "monotonic_to_wall_offset_ns": 10**18})
-    assert clocks.wall_ns(1, 5) == 105
-    assert clocks.wall_ns(2, 5) == 105, "until its own info comes"
-    clocks.learn({"session": 3, "monotonic_to_wall_offset_ns": 7})
-    assert clocks.wall_ns(3, 5) == 12
+def written(path: Path, *messages: bytes, wait_s: float = 0.0) -> list[Recorded]:
+    """What the disk's thread makes of them."""
+    disk = recorder._Disk(RecordingWriter(path), 0)
+    disk.start()
+    for data in messages:
+        disk.take(data)
+        time.sleep(wait_s)
+    disk.finish()
+    assert disk.error is None
+    return list(Recording(path))
+
+
+def test_a_clock_that_jumps_changes_no_time_of_a_session(tmp_path: Path) -> None:
+    found = written(
+        tmp_path / "a.mcap",
+        info_of(1, 1_000),
+        mask_of(1, 40, 50),
+        info_of(1, 10**18),
+        mask_of(1, 140, 150, 1),
+        info_of(2, 10**18),
+        mask_of(2, 240, 250),
+    )
+    assert [(item.kind, item.log_ns, item.publish_ns) for item in found] == [
+        ("info", 1_050, 1_050),
+        ("mask", 1_040, 1_050),
+        ("info", 1_050, 1_050),
+        ("mask", 1_140, 1_150),
+        ("info", 10**18 + 250, 10**18 + 250),
+        ("mask", 10**18 + 240, 10**18 + 250),
+    ]
+
+
+def test_masks_that_come_before_their_info_have_their_daemons_time_and_not_this_machines(
+    tmp_path: Path,
+) -> None:
+    # Another machine: its clock began days later, and tells another year.
+    found = written(tmp_path / "a.mcap", mask_of(5, 10, 20), status_of(5, 30), info_of(5, 7_000_000))
+    assert [(item.kind, item.log_ns, item.publish_ns) for item in found] == [
+        ("mask", 7_000_010, 7_000_020),
+        ("status", 7_000_030, 7_000_030),
+        ("info", 7_000_030, 7_000_030),
+    ]
+
+
+def test_where_no_info_comes_the_arrival_tells_the_time_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnetsegd.services.record.clocks.WAIT_S", 0.05)
+    before_ns = time.time_ns()
+    found = written(
+        tmp_path / "a.mcap", mask_of(5, 10, 20), mask_of(5, 1_010, 1_020, 1), info_of(5, 7), wait_s=0.3
+    )
+    assert [item.kind for item in found] == ["mask", "mask", "info"]
+    assert before_ns <= found[0].publish_ns <= time.time_ns()
+    assert [item.publish_ns - found[0].publish_ns for item in found] == [0, 1_000, 1_000]
+    assert found[1].log_ns == found[1].publish_ns - 10
+
+
+def test_a_publisher_that_lies_does_not_end_a_recording(tmp_path: Path) -> None:
+    lies = [
+        mask_of(1, 2**64 - 1, 2**64 - 1),
+        status_of(1, 10**299),
+        status_of(1, -(10**299)),
+        b"mask/cam0".ljust(16, b"\0") + b"nonsense",
+        b"",
+    ]
+    sessions = [info_of(session, session) for session in range(2, 200)]
+    found = written(tmp_path / "a.mcap", info_of(1, 1_000), *lies, mask_of(1, 40, 50), *sessions)
+    assert [item.log_ns for item in found if item.data == mask_of(1, 40, 50)] == [1_040]
+    with (tmp_path / "a.mcap").open("rb") as file:
+        assert make_reader(file, validate_crcs=True).get_summary() is not None
+
+
+def test_a_disk_that_never_answers_is_given_up_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "DISK_LIMIT_S", 0.3)
+    answers = threading.Event()
+    writer = RecordingWriter(tmp_path / "a.mcap")
+    monkeypatch.setattr(writer, "tick", lambda _: answers.wait(LIMIT_S))
+    disk = recorder._Disk(writer, 0)
+    disk.start()
+    disk.take(mask_of(1, 40, 50))
+    disk.finish()
+    error = disk.error
+    answers.set()
+    assert re.search(r"the disk has done nothing for 0 s; gnetsegctl recover makes", str(error))
+
+
+def test_what_finds_no_room_while_the_disk_is_waited_for_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "WAITING_MAX_BYTES", 1_000)
+    writer = RecordingWriter(tmp_path / "a.mcap")
+    disk = recorder._Disk(writer, 0)
+    for number in range(20):
+        disk.take(mask_of(1, 40 + number, 50 + number, number))
+    assert disk.no_room == 20 - 4
+    disk.start()
+    disk.finish()
+    assert len(list(Recording(writer.path))) == disk.masks == 4
+
+
+def test_a_terminal_that_goes_away_leaves_a_whole_file(daemon: FakeDaemon, tmp_path: Path) -> None:
+    path = tmp_path / "a.mcap"
+    command = [sys.executable, "-m", "gnetsegd.ctl", "record", str(path), "--endpoint", daemon.endpoint]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        time.sleep(0.5)
+        process.send_signal(signal.SIGHUP)
+        process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0
+    assert finish(path).was_whole
 
 
 def test_a_name_that_is_taken_is_left_and_a_file_without_its_end_gets_it(tmp_path: Path) -> None:
@@ -183,33 +291,12 @@ def test_each_loop_is_a_new_session(tmp_path: Path, ipc_endpoint: str) -> None:
         end(made)
 
 
-def test_every_byte_but_session_and_times_is_as_it_was(tmp_path: Path) -> None:
-    shift = Shift()
-    for message in Recording(recording(tmp_path / "a.mcap", ("mask", "frame", "image"), count=3)):
-        data = shift(message, 5_000_000_000_000)
-        changed = [at for at in range(len(data)) if data[at] != message.data[at]]
-        assert len(data) == len(message.data)
-        assert all(48 <= at < 72 for at in changed)
-        sent_ns = (
-            parse_image(data).mask if message.kind == "image" else parse_header(data)
-        ).publish_timestamp_ns
-        assert sent_ns == 5_000_000_000_000
-
-
 def test_a_place_where_a_daemon_is_is_refused(daemon: FakeDaemon, tmp_path: Path) -> None:
     path = recording(tmp_path / "a.mcap")
     with pytest.raises(RecordingError, match="a daemon is there already; name another --endpoint"):
         Replay(Recording(path), daemon.endpoint)
     with StatusSubscriber(daemon.endpoint) as there:
         assert there.status(LIMIT_S) is not None
-
-
-def test_a_file_is_not_replaced_by_a_socket(tmp_path: Path) -> None:
-    path = recording(tmp_path / "a.mcap")
-    before = path.read_bytes()
-    with pytest.raises(RecordingError, match="a file is there"):
-        Replay(Recording(path), f"ipc://{path}")
-    assert path.read_bytes() == before
 
 
 def test_foxglove_gets_pictures_and_masks_in_its_own_schemas(tmp_path: Path) -> None:
@@ -234,6 +321,32 @@ def test_foxglove_gets_pictures_and_masks_in_its_own_schemas(tmp_path: Path) -> 
     assert [item.data for item in Recording(target)] == [item.data for item in Recording(source)]
     with pytest.raises(RecordingError, match="it is there already"):
         foxglove.convert(Recording(source), target)
+
+
+def test_what_cannot_be_converted_whole_is_not_left_in_half(
+    tmp_path: Path, room: Callable[[int], None]
+) -> None:
+    source, target = recording(tmp_path / "a.mcap", ("mask", "frame"), count=50), tmp_path / "b.mcap"
+    room(10_000)
+    with pytest.raises(RecordingError, match=r"b\.mcap: cannot be written \(File too large\)"):
+        foxglove.convert(Recording(source), target)
+    assert list(tmp_path.iterdir()) == [source]
+    with pytest.raises(RecordingError, match="cannot be written"):
+        foxglove.convert(Recording(source), tmp_path / "none" / "b.mcap")
+
+
+def test_machines_of_a_fleet_stay_apart_in_foxglove(tmp_path: Path) -> None:
+    writer = RecordingWriter(tmp_path / "a.mcap")
+    for host in ("robot1", "robot2"):
+        writer.add("mask", f"{host}/mask/cam0", mask_of(1, 1, 2), 1, 2)
+    writer.finish()
+    target = tmp_path / "b.mcap"
+    assert foxglove.convert(Recording(writer.path), target) == 2
+    with target.open("rb") as file:
+        topics = {channel.topic for _, channel, _ in make_reader(file).iter_messages()}
+    assert topics == {
+        f"{host}/{name}" for host in ("robot1", "robot2") for name in ("mask/cam0", "cam0/mask")
+    }
 
 
 def ctl(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
+import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from mcap.reader import make_reader
-from mcap.writer import Writer
+from mcap.writer import CompressionType, Writer
 
-from gnetsegd.recordings import RecordingError, writing
+from gnetsegd.recordings import RecordingError, records
 from gnetsegd.recordings.finishing import finish
 from gnetsegd.recordings.reading import Recording
 from gnetsegd.recordings.schemas import SCHEMAS
 from gnetsegd.recordings.writing import RecordingWriter
+from gnetsegd.vendor.mcap.opcode import Opcode
 
 from .made import BEGIN_NS, STEP_NS, message, recording
 
@@ -59,12 +61,17 @@ def test_cut_at_any_byte_all_but_the_last_chunk_is_read_and_can_be_finished(tmp_
     data = recording(tmp_path / "whole.mcap", count=10, finish=False).read_bytes()
     whole = recording(tmp_path / "finished.mcap", count=10).read_bytes()
     assert len(expected(8, "mask")) == len(list(Recording(tmp_path / "whole.mcap")))
-    before = 0
+    before, header_end = 0, places(tmp_path / "whole.mcap")[0][2]
     for size in [*range(8, len(whole) - 1, 97), len(whole) - 1, len(whole) - 8, len(data)]:
         path = tmp_path / "cut.mcap"
         path.write_bytes(whole[:size])
         there = Recording(path)
         found = [item.data for item in there]
+        if size < header_end:
+            with pytest.raises(RecordingError, match="cut within its first bytes, and holds nothing"):
+                finish(path)
+            assert (found, path.stat().st_size) == ([], size)
+            continue
         assert there.cut == (size < len(whole) - 8)
         assert len(found) in (0, 4, 8, 10)
         assert found == [item[1] for item in expected(len(found), "mask")]
@@ -94,13 +101,141 @@ def test_the_index_finds_a_topic_after_finishing(tmp_path: Path) -> None:
     assert [item.data for _, _, item in found] == [message("frame", number) for number in (6, 7)]
 
 
-def test_damage_in_the_midst_changes_nothing(tmp_path: Path) -> None:
-    path = recording(tmp_path / "a.mcap", count=12, finish=False)
+def damaged_at(path: Path, *places: int) -> Path:
     data = bytearray(path.read_bytes())
-    data[len(data) // 3] ^= 0xFF
+    for at in places:
+        data[at] ^= 0x55
+    path.write_bytes(data)
+    return path
+
+
+def places(path: Path) -> list[tuple[int, int, int]]:
+    """(opcode, start, end) of each record."""
+    with path.open("rb") as file:
+        return [(record.opcode, record.start, record.end) for record in records.records(file, "")]
+
+
+@pytest.mark.parametrize("ending", ["whole", "cut"])
+def test_a_damaged_byte_anywhere_costs_one_chunk_and_no_more(tmp_path: Path, ending: str) -> None:
+    source = recording(tmp_path / "source.mcap", ("mask", "frame"), count=24, finish=ending == "whole")
+    data = source.read_bytes()
+    every = {item[1] for item in expected(24, "mask", "frame")}
+    header_end = places(source)[0][2]
+    chunks = [(start, end) for opcode, start, end in places(source) if opcode == Opcode.CHUNK]
+    heads = [at for start, _ in chunks for at in range(start, start + 50, 3)]
+    last = chunks[-2][0]
+    for at in [*heads, *range(header_end, last, 151)]:
+        if at >= last:
+            continue
+        path = tmp_path / "damaged.mcap"
+        path.write_bytes(data)
+        damaged_at(path, at)
+        found = Recording(path)
+        there = [item.data for item in found]
+        assert len(set(there) & every) == len(there) >= 24 * 2 - 4 * 2 - (8 if ending == "cut" else 0), at
+        done = finish(path)
+        assert path.stat().st_size > 0.9 * len(data), f"{at}: what was written is thrown away"
+        assert [item[1] for item in by_the_library(path)] == there, f"damaged at {at}"
+        assert [item.data for item in Recording(path)] == there
+        assert done.messages == len(there)
+        assert finish(path).was_whole
+
+
+def test_what_is_damaged_is_told_and_stays_there(tmp_path: Path) -> None:
+    path = recording(tmp_path / "a.mcap", count=24, finish=False)
+    chunk = [item for item in places(path) if item[0] == Opcode.CHUNK][1]
+    before = damaged_at(path, chunk[1] + 500).read_bytes()
+    found = Recording(path)
+    assert len(list(found)) == 20
+    assert (found.damaged, found.cut) == (1, True)
+    done = finish(path)
+    assert (done.damaged, done.messages) == (1, 20)
+    assert path.read_bytes()[chunk[1] + 9 : chunk[2]] == before[chunk[1] + 9 : chunk[2]]
+    list(found)
+    assert (found.damaged, found.cut) == (1, False)
+
+
+def test_where_much_would_go_nothing_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gnetsegd.recordings.finishing.TAIL_MAX_BYTES", 500)
+    path = recording(tmp_path / "a.mcap", count=12, finish=False)
+    data = path.read_bytes() + b"\0" * 600
     path.write_bytes(data)
     with pytest.raises(RecordingError, match="damaged at byte"):
         finish(path)
+    assert path.read_bytes() == data
+
+
+def test_in_haste_it_finds_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = recording(tmp_path / "a.mcap", ("mask", "frame"), count=24, finish=False).read_bytes()
+    thorough, hasty = tmp_path / "thorough.mcap", tmp_path / "hasty.mcap"
+    for path in (thorough, hasty):
+        path.write_bytes(data[:-200])
+    done = finish(thorough)
+    read: list[object] = []
+    inner = records.inner
+    monkeypatch.setattr(records, "inner", lambda chunk, shown: read.append(chunk) or inner(chunk, shown))
+    monkeypatch.setattr("gnetsegd.recordings.finishing.FRESH_BYTES", len(data) // 2)
+    assert finish(hasty, in_haste=True) == done
+    assert hasty.read_bytes() == thorough.read_bytes()
+    assert len(read) < 6, "it reads what is surely on the disk"
+    assert finish(hasty, in_haste=True).was_whole
+
+
+def test_a_hundred_gigabytes_are_finished_without_being_read(tmp_path: Path) -> None:
+    path = recording(tmp_path / "a.mcap", count=8, finish=False)
+    # Sparse: private records of 128 MB, of which nothing is on the disk, between two of our chunks.
+    tail = places(path)[-3][1]
+    data, size = path.read_bytes(), 128 << 20
+    with path.open("r+b") as file:
+        file.truncate(tail)
+        file.seek(tail)
+        for _ in range(800):
+            file.write(records.HEAD.pack(0x81, size))
+            file.seek(size, os.SEEK_CUR)
+        file.write(data[tail:])
+    assert path.stat().st_size > 100e9
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_inblock
+    done = finish(path, in_haste=True)
+    assert (done.was_whole, done.left_out_bytes) == (False, 0)
+    assert by_the_library(path) == expected(8, "mask")
+    # In blocks of 512 bytes.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_inblock - before < 100_000
+
+
+@pytest.mark.parametrize("compression", [CompressionType.NONE, CompressionType.ZSTD])
+def test_others_files_are_left_as_they_are(tmp_path: Path, compression: CompressionType) -> None:
+    path = tmp_path / "ros.mcap"
+    with path.open("wb") as file:
+        writer = Writer(file, chunk_size=1000, compression=compression)
+        writer.start("ros2", "rosbag2")
+        channel = writer.register_channel(
+            "lidar", "cdr", writer.register_schema("other", "jsonschema", b"{}")
+        )
+        for number in range(100):
+            writer.add_message(channel, number, b"%d" % number * 10, number)
+        writer.finish()
+    whole = path.read_bytes()
+    for data in (whole, whole[: len(whole) // 2]):
+        path.write_bytes(data)
+        with pytest.raises(RecordingError, match=r"not written by gnetsegd and is left as it is"):
+            finish(path)
+        assert path.read_bytes() == data
+
+
+def test_what_is_compressed_says_what_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.mcap"
+    with path.open("wb") as file:
+        writer = Writer(file, compression=CompressionType.ZSTD)
+        writer.start("gnetsegd", "gnetsegd")
+        schema = writer.register_schema("gnetsegd.mask", "gnetsegd", b"")
+        channel = writer.register_channel("mask/cam0", "gnetsegd", schema)
+        writer.add_message(channel, 1, message("mask", 0), 2)
+        writer.finish()
+    data = path.read_bytes()
+    monkeypatch.setattr("gnetsegd.vendor.mcap.stream_reader.zstandard", None)
+    for look in (Recording, finish):
+        with pytest.raises(RecordingError, match=r"it is compressed \(zstd\).*mcap decompress"):
+            look(path)
     assert path.read_bytes() == data
 
 
@@ -143,20 +278,11 @@ def test_two_recorders_never_write_one_file(tmp_path: Path) -> None:
     assert finish(path).was_whole
 
 
+@pytest.mark.parametrize("seconds", [1, 8])
 def test_on_a_full_disk_it_ends_with_a_sentence_and_the_file_is_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, room: Callable[[int], None], seconds: int
 ) -> None:
-    # A disk of so many bytes: what does not fit is written in part, as a kernel does.
-    room = 40_000
-    real = os.write
-
-    def write(fd: int, data: bytes) -> int:
-        left = room - os.fstat(fd).st_size
-        if left <= 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return real(fd, bytes(data)[:left])
-
-    monkeypatch.setattr(writing.os, "write", write)
+    # In many chunks of little each, as of a day, the end alone takes the room of many seconds.
     path = tmp_path / "a.mcap"
     writer = RecordingWriter(path)
 
@@ -164,16 +290,33 @@ def test_on_a_full_disk_it_ends_with_a_sentence_and_the_file_is_whole(
         for number in range(10_000):
             sent_ns = BEGIN_NS + number * STEP_NS
             writer.add("mask", "mask/cam0", message("mask", number), sent_ns - 20_000_000, sent_ns, number)
-            writer.tick(number / 8)
+            writer.tick(number / seconds)
 
-    words = r"a\.mcap: No space left on device; the file is whole"
-    with pytest.raises(RecordingError, match=words) as caught:
+    room(40_000)
+    with pytest.raises(
+        RecordingError, match=r"a\.mcap: .+; the file is whole up to the last seconds"
+    ) as caught:
         fill()
     assert caught.value.exit_code == os.EX_IOERR
     found = by_the_library(path)
     assert len(found) > 50
     assert found == expected(len(found), "mask")
-    assert path.stat().st_size <= room
+    assert path.stat().st_size <= 40_000
+    assert finish(path).was_whole
+
+
+def test_on_a_disk_that_is_full_already_no_file_is_left(tmp_path: Path, room: Callable[[int], None]) -> None:
+    room(10)
+    with pytest.raises(RecordingError, match=r"a\.mcap: cannot be written"):
+        RecordingWriter(tmp_path / "a.mcap")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_times_that_no_clock_has_had_do_not_end_a_recording(tmp_path: Path) -> None:
+    writer = RecordingWriter(tmp_path / "a.mcap")
+    writer.add("mask", "mask/cam0", message("mask", 0), 1 << 70, -5)
+    writer.finish()
+    assert by_the_library(writer.path) == [("mask/cam0", message("mask", 0), (1 << 64) - 1, 0)]
 
 
 KILLED = """
@@ -183,6 +326,7 @@ sys.path[:0] = [{client!r}, {tests!r}]
 from pathlib import Path
 from recordings.made import BEGIN_NS, STEP_NS, message
 from gnetsegd.recordings.writing import RecordingWriter
+from gnetsegd.vendor.mcap.opcode import Opcode
 writer = RecordingWriter(Path(sys.argv[1]))
 for number in range(100):
     sent = BEGIN_NS + number * STEP_NS
@@ -211,25 +355,3 @@ def test_the_schemas_are_the_table_of_the_page() -> None:
     ours = re.findall(r"^(\d+) +(\d+) +(\w+) +([\w ]+)", SCHEMAS["mask"], re.M)
     assert [row[:3] for row in ours] == [row[:3] for row in table[: len(ours)]]
     assert all(row[3].startswith(said[3]) for row, said in zip(ours, table, strict=False))
-
-
-def test_a_file_with_its_end_and_one_of_another_program_are_never_changed(tmp_path: Path) -> None:
-    path = recording(tmp_path / "a.mcap", count=12)
-    data = bytearray(path.read_bytes())
-    data[len(data) // 3] ^= 0xFF
-    path.write_bytes(data)
-    assert finish(path).was_whole
-    assert path.read_bytes() == data
-    other = tmp_path / "other.mcap"
-    with other.open("wb") as file:
-        writer = Writer(file)
-        writer.start(profile="ros2")
-        channel = writer.register_channel("x", "cdr", writer.register_schema("x", "x", b""))
-        writer.add_message(channel, 1, b"x" * 1000, 2)
-        writer.finish()
-    whole = other.read_bytes()
-    assert finish(other).was_whole
-    other.write_bytes(whole[:-20])
-    with pytest.raises(RecordingError, match="no recording of gnetsegd; nothing was changed"):
-        finish(other)
-    assert other.read_bytes() == whole[:-20]

@@ -44,6 +44,10 @@ def record(target: Any, file: Path, wish: Wish) -> None:
     for wanted, kind, key in ((wish.frames, "frame", "frames"), (wish.pictures, "image", "images")):
         if wanted and kind not in done.kinds:
             _say(f"no {kind} came: the daemon sends them with publish.{key} = true")
+    if done.no_room:
+        _say(f"{done.no_room} messages found no room in memory while the disk was waited for")
+    if done.nonsense:
+        _say(f"{done.nonsense} messages were none of gnetsegd's, and are not recorded")
     if done.error is not None:
         raise done.error
 
@@ -58,11 +62,11 @@ def recover(files: Sequence[Path]) -> None:
             _say(str(error))
             code = code or error.exit_code
             continue
-        what = (
-            "was whole"
-            if found.was_whole
-            else f"is whole again, without {found.left_out_bytes} bytes at its end"
-        )
+        what = "was whole"
+        if not found.was_whole:
+            what = f"is whole again, without {found.left_out_bytes} bytes at its end"
+        if found.damaged:
+            what += f" and what is damaged at {found.damaged} places"
         _say(f"{file}: {what}; {found.messages} messages")
     sys.exit(code)
 
@@ -73,7 +77,9 @@ def convert(source: Path, target: Path) -> None:
     _say(f"{target}: {shown} pictures and masks for Foxglove and rerun, beside the messages as they were")
 
 
-def replay(file: Path, rate: float, loop: bool, endpoint: str | None, wait: bool) -> None:
+def replay(
+    file: Path, rate: float, loop: bool, endpoint: str | None, wait: bool, host: str | None = None
+) -> None:
     """Until its end, or Ctrl-C. ``RecordingError`` for a file that is none, and an endpoint that is taken."""
     stop = recorder.stop_on_signals()
     made = replaying.Replay(Recording(file), endpoint or replaying.default_endpoint())
@@ -81,7 +87,7 @@ def replay(file: Path, rate: float, loop: bool, endpoint: str | None, wait: bool
         _say(f"replaying {file} at {made.endpoint}" + ("; it begins with the first reader" if wait else ""))
         if wait:
             made.wait_for_reader(stop)
-        made.play(replaying.Wish(rate, loop), stop, _say)
+        made.play(replaying.Wish(rate, loop, host), stop, _say)
         _say(f"{made.sent} messages sent")
     finally:
         made.close()

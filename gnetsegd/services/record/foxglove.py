@@ -6,11 +6,11 @@ import base64
 import json
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ...errors import MessageError
 from ...message import parse_header, parse_image, unpack_mask
-from ...recordings import ENCODING, RecordingError
+from ...recordings import ENCODING, LIBRARY, RecordingError
 from ...recordings.schemas import SCHEMAS
 from ...text import clean
 from ...vendor.mcap.writer import CompressionType, Writer
@@ -37,19 +37,32 @@ def convert(recording: Recording, target: Path) -> int:
     """Write ``target``; how many pictures and masks it shows. ``RecordingError`` where that fails."""
     shown = clean(str(target))
     try:
-        with target.open("xb") as file:
-            writer = Writer(file, compression=CompressionType.NONE)
-            writer.start(library="gnetsegd")
-            made = _Channels(writer)
-            for message in recording:
-                made.keep(message)
-                with suppress(MessageError):
-                    made.show(message)
-            writer.finish()
+        file = target.open("xb")
     except FileExistsError:
         raise RecordingError(f"{shown}: it is there already; name another file", os.EX_CANTCREAT) from None
     except OSError as error:
-        raise RecordingError(f"{shown}: cannot be written ({error.strerror})", os.EX_IOERR) from None
+        raise RecordingError(f"{shown}: cannot be written ({error.strerror})", os.EX_CANTCREAT) from None
+    try:
+        with file:
+            return _write(file, recording)
+    except BaseException as error:
+        # Half of it helps nobody, and the source is there.
+        target.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            words = f"{shown}: cannot be written ({error.strerror}); what there was of it is removed"
+            raise RecordingError(words, os.EX_IOERR) from None
+        raise
+
+
+def _write(file: IO[bytes], recording: Recording) -> int:
+    writer = Writer(file, compression=CompressionType.NONE)
+    writer.start(library=LIBRARY)
+    made = _Channels(writer)
+    for message in recording:
+        made.keep(message)
+        with suppress(MessageError):
+            made.show(message)
+    writer.finish()
     return made.shown
 
 
@@ -62,7 +75,7 @@ class _Channels:
 
     def keep(self, message: Recorded) -> None:
         """The message as it was."""
-        name = f"{message.kind}/{message.camera}"
+        name = f"{_host(message)}{message.kind}/{message.camera}"
         text = SCHEMAS[message.kind].encode()
         self._add(name, ENCODING, (f"gnetsegd.{message.kind}", ENCODING, text), message, message.data)
 
@@ -77,6 +90,9 @@ class _Channels:
             labels = unpack_mask(message.data[header.payload_offset :], header.format)
             # A person is white, whatever the label; of several classes each has its own grey.
             step = 255 // max(1, header.format.classes - 1) if message.kind == "mask" else 1
+            # A label that is not below the classes is no person's, and its grey would be another's.
+            if message.kind == "mask":
+                labels = labels * (labels < header.format.classes)
             name, schema = {"mask": "mask", "frame": "luminance"}[message.kind], "foxglove.RawImage"
             body = {
                 "width": labels.shape[1],
@@ -95,7 +111,9 @@ class _Channels:
         }
         text = json.dumps({"title": schema, "type": "object", "properties": _FORMS[schema]}).encode()
         data = json.dumps(body).encode()
-        self._add(f"{message.camera}/{name}", "json", (schema, "jsonschema", text), message, data)
+        self._add(
+            f"{_host(message)}{message.camera}/{name}", "json", (schema, "jsonschema", text), message, data
+        )
         self.shown += 1
 
     def _add(
@@ -106,3 +124,8 @@ class _Channels:
                 self._schemas[schema[0]] = self._writer.register_schema(*schema)
             self._channels[topic] = self._writer.register_channel(topic, encoding, self._schemas[schema[0]])
         self._writer.add_message(self._channels[topic], of.log_ns, data, of.publish_ns)
+
+
+def _host(message: Recorded) -> str:
+    """In front of a topic: whose it is, in a recording of many machines."""
+    return f"{message.host}/" if message.host else ""

@@ -10,20 +10,22 @@ import queue
 import signal
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import zmq
 
 from ...client.connect import subscribe
 from ...client.losses import LossCounter
 from ...errors import MessageError
-from ...message import HEADER, parse_header, parse_json, parse_topic
+from ...message import parse_header
 from ...recordings import RecordingError
-from ...recordings.finishing import finish
+from ...recordings.finishing import BeingWritten, finish
 from ...recordings.writing import RecordingWriter
 from ...text import clean
+from .clocks import Clocks, Stamped, stamped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,9 +34,11 @@ if TYPE_CHECKING:
 WAITING_MAX_BYTES = 128 << 20
 #: Before that a socket holds so many.
 QUEUE_MESSAGES = 2000
+#: At the end: where not one message is written in so long, nothing more is waited for.
+DISK_LIMIT_S = 30.0
+#: So many of one topic before the others, and a stop, are looked at.
+_TURN_MESSAGES = 256
 _LOOK_S = 0.1
-#: Later times are nonsense, and do not fit the file.
-_TIME_MAX_NS = 1 << 63
 
 
 class Wish(NamedTuple):
@@ -47,32 +51,21 @@ class Wish(NamedTuple):
 
 
 class Done(NamedTuple):
-    """``lost``: masks that the daemon sent and that did not come here, or found no room."""
+    """``lost``: masks that the daemon sent and that did not come here, or found no room in memory.
+
+    ``no_room``: messages of any kind that found none; ``nonsense``: those that were none of gnetsegd's.
+    """
 
     path: Path
     messages: int
     masks: int
     lost: int
+    no_room: int
+    nonsense: int
     size_bytes: int
     seconds: float
     kinds: frozenset[str]
     error: RecordingError | None
-
-
-class Clocks:
-    """From a daemon's CLOCK_MONOTONIC to time since 1970: one offset a session, whatever a clock does."""
-
-    def __init__(self) -> None:
-        self._offsets: dict[int, int] = {}
-        self._newest = time.time_ns() - time.monotonic_ns()
-
-    def learn(self, info: dict[str, Any]) -> None:
-        self._offsets.setdefault(info["session"], info["monotonic_to_wall_offset_ns"])
-        self._newest = self._offsets[info["session"]]
-
-    def wall_ns(self, session: int, monotonic_ns: int) -> int:
-        """That time of a session. One whose ``info`` has not come is taken for one of this machine."""
-        return monotonic_ns + self._offsets.setdefault(session, self._newest)
 
 
 def free_name(path: Path, told: Callable[[str], None]) -> Path:
@@ -86,10 +79,10 @@ def free_name(path: Path, told: Callable[[str], None]) -> Path:
     name = path
     while name.exists():
         try:
-            found = finish(name)
-        except RecordingError as error:
-            if "another recorder" in str(error):
-                raise
+            found = finish(name, in_haste=True)
+        except BeingWritten:
+            raise
+        except RecordingError:
             found = None  # whatever it is, it is not ours to touch
         if found is not None and not found.was_whole:
             told(
@@ -112,6 +105,8 @@ def record(
     sockets: list[zmq.Socket[bytes]] = []
     writer = RecordingWriter(path)
     disk = _Disk(writer, wish.max_bytes)
+    disk.start()
+    begun = time.monotonic()
     try:
         poller = zmq.Poller()
         for kind in kinds:
@@ -126,14 +121,12 @@ def record(
             )
             sockets.append(socket)
             poller.register(socket, zmq.POLLIN)
-        begun = time.monotonic()
-        disk.start()
         while not stop.is_set() and not disk.ended.is_set():
             if wish.seconds and time.monotonic() - begun >= wish.seconds:
                 break
             for socket, _ in poller.poll(int(_LOOK_S * 1000)):
                 with suppress(zmq.Again):
-                    while True:
+                    for _ in range(_TURN_MESSAGES):
                         disk.take(socket.recv(zmq.NOBLOCK))
     finally:
         for socket in sockets:
@@ -142,7 +135,16 @@ def record(
         disk.finish()
     took_s = time.monotonic() - begun
     return Done(
-        path, writer.messages, disk.masks, disk.lost, writer.size_bytes, took_s, writer.kinds, disk.error
+        path,
+        writer.messages,
+        disk.masks,
+        disk.lost,
+        disk.no_room,
+        disk.nonsense,
+        writer.size_bytes,
+        took_s,
+        writer.kinds,
+        disk.error,
     )
 
 
@@ -151,13 +153,15 @@ class _Disk:
 
     def __init__(self, writer: RecordingWriter, max_bytes: int) -> None:
         self._writer, self._max_bytes = writer, max_bytes
-        self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[bytes, int] | None] = queue.SimpleQueue()
         self._waiting_bytes = 0
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="disk", daemon=True)
         self._clocks = Clocks()
+        #: What waits for its daemon's clock to be told, in the order in which it came.
+        self._held: deque[Stamped] = deque()
         self._losses = LossCounter()
-        self.masks = self.lost = 0
+        self.masks = self.lost = self.no_room = self.nonsense = 0
         self.error: RecordingError | None = None
         self.ended = threading.Event()
 
@@ -169,78 +173,79 @@ class _Disk:
         with self._lock:
             full = self._waiting_bytes > WAITING_MAX_BYTES
             self._waiting_bytes += 0 if full else len(message)
-        if not full:
-            self._waiting.put(message)
+        if full:
+            self.no_room += 1
+        else:
+            self._waiting.put((message, time.time_ns()))
 
     def finish(self) -> None:
+        """Write what waits, and the end. A disk that does nothing for ``DISK_LIMIT_S`` is given up."""
         self._waiting.put(None)
-        if self._thread.is_alive():
-            self._thread.join()
+        seen, since = -1, time.monotonic()
+        while self._thread.is_alive():
+            self._thread.join(_LOOK_S)
+            if (waiting := self._waiting.qsize()) != seen:
+                seen, since = waiting, time.monotonic()
+            elif time.monotonic() - since > DISK_LIMIT_S:
+                self.error = self._failed(f"the disk has done nothing for {DISK_LIMIT_S:.0f} s")
+                return
+
+    def _failed(self, why: str) -> RecordingError:
+        shown = clean(str(self._writer.path))
+        return RecordingError(f"{shown}: {why}; gnetsegctl recover makes the file whole", os.EX_IOERR)
 
     def _run(self) -> None:
+        error: RecordingError | None = self._failed("the recorder failed")
         try:
-            while True:
-                try:
-                    message = self._waiting.get(timeout=_LOOK_S)
-                except queue.Empty:
-                    self._writer.tick(time.monotonic())
-                    continue
-                if message is None:
-                    break
-                with self._lock:
-                    self._waiting_bytes -= len(message)
-                self._write(message)
-                self._writer.tick(time.monotonic())
-                if self._max_bytes and self._writer.size_bytes >= self._max_bytes:
-                    break
-            self._writer.finish()
-        except RecordingError as error:
-            self.error = error
-        except Exception as error:
-            self.error = RecordingError(f"the recording has ended: {clean(str(error))}")
-            with suppress(Exception):
-                self._writer.finish()
+            self._serve()
+            error = None
+        except RecordingError as told:
+            error = told
         finally:
+            self.error = error
             self.ended.set()
 
-    def _write(self, message: bytes) -> None:
+    def _serve(self) -> None:
+        item: tuple[bytes, int] | None = (b"", 0)
+        while item is not None:
+            try:
+                item = self._waiting.get(timeout=_LOOK_S)
+            except queue.Empty:
+                item = (b"", 0)
+            if item is not None and item[0]:
+                with self._lock:
+                    self._waiting_bytes -= len(item[0])
+                self._hear(*item)
+            self._write(at_end=item is None)
+            self._writer.tick(time.monotonic())
+            if self._max_bytes and self._writer.size_bytes >= self._max_bytes:
+                break
+        self._writer.finish()
+
+    def _hear(self, message: bytes, arrived_ns: int) -> None:
         try:
-            kind, camera = parse_topic(message)
-            if kind in ("info", "status"):
-                log_ns, publish_ns, sequence = self._of_json(message)
-            else:
-                log_ns, publish_ns, sequence = self._of_header(kind, message)
+            heard = self._clocks.meet(stamped(message, time.monotonic(), arrived_ns))
         except MessageError:
-            return  # nonsense of a publisher's is no part of a recording
-        if not (0 <= log_ns < _TIME_MAX_NS and 0 <= publish_ns < _TIME_MAX_NS):
+            self.nonsense += 1  # a publisher's, and no part of a recording
             return
-        self._writer.add(kind, f"{kind}/{camera}", message, log_ns, publish_ns, sequence)
-
-    def _of_json(self, message: bytes) -> tuple[int, int, int]:
-        kind, _, body = parse_json(message)
-        if kind == "info":
-            self._clocks.learn(body)
-            # It has no time of its own.
-            now = self._clocks.wall_ns(body["session"], time.monotonic_ns())
-            return now, now, 0
-        sent = self._clocks.wall_ns(body["session"], body["timestamp_ns"])
-        return sent, sent, 0
-
-    def _of_header(self, kind: str, message: bytes) -> tuple[int, int, int]:
-        if len(message) < HEADER.size:
-            raise MessageError(f"a {kind} of {len(message)} bytes")
-        if kind == "mask":
-            header = parse_header(message)
+        if heard.kind == "mask":
             self.masks += 1
-            self.lost += self._losses.update(header)[0]
-        fields = HEADER.unpack_from(message)
-        sequence, session, sensor_ns, publish_ns = fields[12:16]
-        return self._clocks.wall_ns(session, sensor_ns), self._clocks.wall_ns(session, publish_ns), sequence
+            self.lost += self._losses.update(parse_header(message))[0]
+        self._held.append(heard)
+
+    def _write(self, at_end: bool) -> None:
+        now = time.monotonic()
+        while self._held and (at_end or self._clocks.ready(self._held[0], now)):
+            message = self._held.popleft()
+            log_ns, publish_ns = self._clocks.times(message)
+            topic = f"{message.kind}/{message.camera}"
+            self._writer.add(message.kind, topic, message.data, log_ns, publish_ns, message.sequence)
 
 
 def stop_on_signals() -> threading.Event:
-    """Set by SIGINT and SIGTERM."""
+    """Set by SIGINT and SIGTERM, and by a terminal that goes away, unless nohup is to outlive that."""
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: stop.set())
     return stop

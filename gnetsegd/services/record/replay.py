@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import queue
 import socket
@@ -10,6 +9,7 @@ import stat
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import zmq
@@ -17,7 +17,8 @@ import zmq
 from ...errors import GnetsegError, MessageError
 from ...recordings import RecordingError
 from ...text import clean
-from .shifting import Shift
+from .schedule import SILENCE_MAX_S, Schedule
+from .shifting import Shift, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,15 +33,30 @@ _LOOK_S = 0.1
 #: The end of a wait, for which sleeping is exact enough.
 _SLEEP_S = 0.005
 _AHEAD_MESSAGES = 200
-#: After the last subscription; a busy machine's reader makes its sockets one after the other.
-_SETTLE_S = 0.5
+#: A machine that slept, or was busy for so long, does not make up for it.
+_LATE_MAX_NS = _NS
+#: Where no more subscriptions come for so long, a reader has made all of his; but no longer than that.
+_SUBSCRIBING_MS, _SUBSCRIBING_MAX_S = 500, 2.0
+#: Between two runs through a recording.
+_LOOP_PAUSE_S = 0.1
+#: A daemon that is busy takes a connection within this, or is taken to be there.
+_PROBE_S = 1.0
 
 
 class Wish(NamedTuple):
-    """``rate``: 2 is twice as fast. ``loop``: again and again."""
+    """``rate``: 2 is twice as fast. ``loop``: again and again. ``host``: of a fleet's recording."""
 
     rate: float = 1.0
     loop: bool = False
+    host: str | None = None
+
+
+class Passed(NamedTuple):
+    """Messages not sent: a reader would refuse them, or of other machines. Silences that were shortened."""
+
+    refused: int
+    others: int
+    shortened: int
 
 
 def default_endpoint() -> str:
@@ -75,45 +91,77 @@ class Replay:
         self._context.term()
 
     def wait_for_reader(self, stop: threading.Event) -> None:
-        """Until somebody subscribes, and a moment longer: a reader has a socket for each topic."""
-        come_at = math.inf
-        while not stop.is_set() and time.monotonic() < come_at + _SETTLE_S:
-            if self._socket.poll(int(_LOOK_S * 1000)):
-                self._hear()
-                come_at = time.monotonic()
+        """Until somebody subscribes, to all that he wants: so nobody misses the beginning."""
+        while not stop.is_set() and not self._socket.poll(int(_LOOK_S * 1000)):
+            pass
+        end = time.monotonic() + _SUBSCRIBING_MAX_S
+        # A reader has a socket for each topic, and they come one after the other.
+        while not stop.is_set() and time.monotonic() < end and self._socket.poll(_SUBSCRIBING_MS):
+            self._hear()
 
     def play(self, wish: Wish, stop: threading.Event, told: Callable[[str], None]) -> None:
-        """Once, or until ``stop``. ``RecordingError`` for a recording without a message."""
-        while True:
+        """Once, or until ``stop``. ``RecordingError`` for a recording of which nothing can be sent."""
+        first = True
+        while not stop.is_set():
             before = self.sent
-            self._play_once(wish.rate, stop)
-            if self.sent == before and not stop.is_set():
+            self._socket.setsockopt(zmq.XPUB_WELCOME_MSG, b"")
+            passed = self._play_once(wish, stop)
+            if stop.is_set():
+                return
+            if first:
+                self._tell(passed, told)
+            if self.sent == before:
                 raise RecordingError(
-                    f"{clean(str(self._recording.path))}: there is no message of gnetsegd in it"
+                    f"{clean(str(self._recording.path))}: there is no message in it that can be replayed"
                 )
-            if self._recording.cut:
-                told("the recording has no end: gnetsegctl recover makes it whole for other readers")
-            if not wish.loop or stop.is_set():
+            if not wish.loop:
                 return
+            first = False
+            stop.wait(_LOOP_PAUSE_S)
 
-    def _play_once(self, rate: float, stop: threading.Event) -> None:
-        shift, first_ns, begin_ns, due_ns = Shift(), None, 0, 0
+    def _tell(self, passed: Passed, told: Callable[[str], None]) -> None:
+        recording = self._recording
+        if passed.refused:
+            told(f"{passed.refused} messages are damaged or of a later version, and were not sent")
+        if passed.others:
+            told(f"{passed.others} messages are of other machines; name one with --host")
+        if recording.foreign:
+            told(f"{recording.foreign} channels are not gnetsegd's or of a later version, and were left out")
+        if recording.damaged:
+            told(f"{recording.damaged} places of the file are damaged, and were left out")
+        if passed.shortened:
+            told(f"{passed.shortened} silences of over {SILENCE_MAX_S:.0f} s, or set clocks, are shortened")
+        if recording.cut:
+            told("the recording has no end: gnetsegctl recover makes it whole for other readers")
+
+    def _play_once(self, wish: Wish, stop: threading.Event) -> Passed:
+        shift, schedule, host, refused, others = Shift(), None, wish.host, 0, 0
         for message in self._ahead(stop):
-            if first_ns is None:
-                first_ns, begin_ns = message.publish_ns, time.monotonic_ns()
-            # Of two topics one may have been taken off its socket a little later.
-            due_ns = max(due_ns, begin_ns + round((message.publish_ns - first_ns) / rate))
-            if not self._wait(due_ns, stop):
-                return
-            try:
-                data = shift(message, max(due_ns, time.monotonic_ns()))
-            except MessageError:
+            host = message.host if host is None else host
+            if message.host != host:
+                others += 1
                 continue
+            try:
+                parsed = parse(message)
+            except MessageError:
+                refused += 1
+                continue
+            if schedule is None:
+                # Not before the first message is at hand: to find it takes a while.
+                schedule = Schedule(wish.rate, time.monotonic_ns())
+            due_ns = schedule.due_ns(parsed.session, message.publish_ns)
+            if not self._wait(due_ns, stop):
+                break
+            now_ns = time.monotonic_ns()
+            if now_ns - due_ns > _LATE_MAX_NS:
+                schedule.late(now_ns - due_ns)
+            data = shift(parsed, max(due_ns, now_ns))
             if message.kind == "info":
                 self._socket.setsockopt(zmq.XPUB_WELCOME_MSG, data)
             self._socket.send(data)
             self.sent += 1
             self._hear()
+        return Passed(refused, others, schedule.shortened if schedule is not None else 0)
 
     def _ahead(self, stop: threading.Event) -> Iterator[Recorded]:
         """The recording's messages; a thread reads on meanwhile, so that none is late for the disk."""
@@ -166,15 +214,20 @@ class Replay:
 
 
 def _check_free(endpoint: str) -> None:
-    """ZeroMQ takes the path of a daemon that runs, without a word."""
-    if not endpoint.startswith("ipc://"):
-        return
+    """ZeroMQ takes the path of a daemon that runs, or of any file, without a word."""
     path = endpoint.removeprefix("ipc://")
-    if os.path.exists(path) and not stat.S_ISSOCK(os.stat(path).st_mode):  # noqa: PTH110, PTH116
-        # ZeroMQ would put its socket in the place of whatever is there.
-        raise RecordingError(f"{clean(endpoint)}: a file is there; name another --endpoint", os.EX_CANTCREAT)
-    with socket.socket(socket.AF_UNIX) as probe, suppress(OSError, ValueError):
-        probe.connect(path)
-        raise RecordingError(
-            f"{clean(endpoint)}: a daemon is there already; name another --endpoint", os.EX_UNAVAILABLE
-        )
+    if path == endpoint or path.startswith(("@", "*")):
+        return
+    words = "a daemon is there already"
+    try:
+        if not stat.S_ISSOCK(Path(path).stat().st_mode):
+            words = "this is a file, and no place for a socket"
+        else:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(_PROBE_S)
+                probe.connect(path)
+    except (FileNotFoundError, ConnectionRefusedError, ValueError):
+        return  # nobody listens there
+    except OSError:
+        pass  # somebody does, and is busy, or lets nobody in
+    raise RecordingError(f"{clean(endpoint)}: {words}; name another --endpoint", os.EX_UNAVAILABLE)

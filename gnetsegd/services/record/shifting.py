@@ -4,46 +4,98 @@ from __future__ import annotations
 
 import struct
 import time
-from typing import TYPE_CHECKING
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...message import HEADER, new_session, pack_json, parse_json
+from ...errors import MessageError
+from ...message import new_session, pack_json, parse_header, parse_image, parse_json
 
 if TYPE_CHECKING:
+    from ...message import MaskHeader
     from ...recordings.reading import Recorded
 
 #: Where session, sensor time and publish time stand in a header.
 _SESSION_AND_TIMES = struct.Struct("<QQQ")
 _SESSION_AT = 48
+#: A mask's frame and picture follow within these.
+_PICTURES_MAX = 256
+_SESSIONS_MAX = 64
+_U64_MAX = (1 << 64) - 1
+
+
+class Parsed(NamedTuple):
+    """A recorded message that was looked at: ``header`` of a binary one, ``body`` of one in JSON."""
+
+    message: Recorded
+    session: int
+    header: MaskHeader | None
+    body: dict[str, Any] | None
+
+
+def parse(message: Recorded) -> Parsed:
+    """``MessageError`` for what a reader would refuse: damaged, of a later version, or on another's topic."""
+    header, body = None, None
+    if message.kind in ("info", "status"):
+        kind, camera, body = parse_json(message.data)
+    else:
+        header = parse_image(message.data).mask if message.kind == "image" else parse_header(message.data)
+        kind, camera = header.kind, header.camera
+    if (kind, camera) != (message.kind, message.camera):
+        raise MessageError(f"{kind}/{camera} on the channel of {message.kind}/{message.camera}")
+    session = header.session if header is not None else (body or {})["session"]
+    return Parsed(message, session, header, body)
+
+
+class _Shown(NamedTuple):
+    """Of one picture: when its mask was sent then and now, and exposed now."""
+
+    published_ns: int
+    sent_ns: int
+    exposed_ns: int
 
 
 class Shift:
     """One run through a recording: each recorded session becomes a new one, and stays it."""
 
     def __init__(self) -> None:
-        self._sessions: dict[int, int] = {}
+        self._sessions: OrderedDict[int, int] = OrderedDict()
+        self._shown: OrderedDict[tuple[int, int], _Shown] = OrderedDict()
+
+    def __call__(self, parsed: Parsed, sent_ns: int) -> bytes:
+        """The message as sent at ``sent_ns``, CLOCK_MONOTONIC of now."""
+        if parsed.header is None:
+            return self._json(parsed, sent_ns)
+        header = parsed.header
+        key = header.session, header.sequence
+        shown = self._shown.get(key)
+        if shown is None:
+            # A mask stays as old at its sending as it was; and its frame and picture are of that moment.
+            exposed_ns = min(max(0, sent_ns - header.latency_ns), _U64_MAX)
+            shown = self._shown[key] = _Shown(header.publish_timestamp_ns, sent_ns, exposed_ns)
+            if len(self._shown) > _PICTURES_MAX:
+                self._shown.popitem(last=False)
+        if header.publish_timestamp_ns == shown.published_ns:
+            sent_ns = shown.sent_ns
+        data = bytearray(parsed.message.data)
+        session = self._session(header.session)
+        _SESSION_AND_TIMES.pack_into(data, _SESSION_AT, session, shown.exposed_ns, sent_ns)
+        return bytes(data)
 
     def _session(self, recorded: int) -> int:
-        return self._sessions.setdefault(recorded, new_session())
+        found = self._sessions.get(recorded)
+        if found is None:
+            found = self._sessions[recorded] = new_session()
+        self._sessions.move_to_end(recorded)
+        if len(self._sessions) > _SESSIONS_MAX:
+            self._sessions.popitem(last=False)
+        return found
 
-    def __call__(self, message: Recorded, sent_ns: int) -> bytes:
-        """``sent_ns``: CLOCK_MONOTONIC of now. ``MessageError`` for what is no message of ours."""
-        if message.kind in ("info", "status"):
-            return self._json(message, sent_ns)
-        if len(message.data) < HEADER.size:
-            return message.data
-        shifted = bytearray(message.data)
-        session, sensor_ns, publish_ns = _SESSION_AND_TIMES.unpack_from(shifted, _SESSION_AT)
-        # A mask stays as old at its sending as it was.
-        exposed_ns = max(0, sent_ns - (publish_ns - sensor_ns))
-        _SESSION_AND_TIMES.pack_into(shifted, _SESSION_AT, self._session(session), exposed_ns, sent_ns)
-        return bytes(shifted)
-
-    def _json(self, message: Recorded, sent_ns: int) -> bytes:
-        kind, camera, body = parse_json(message.data)
-        body["session"] = self._session(body["session"])
-        if kind == "info":
+    def _json(self, parsed: Parsed, sent_ns: int) -> bytes:
+        body = dict(parsed.body or {})
+        body["session"] = self._session(parsed.session)
+        if parsed.message.kind == "info":
             body["monotonic_to_wall_offset_ns"] = time.time_ns() - time.monotonic_ns()
             body["replay"] = True
         else:
             body["timestamp_ns"] = sent_ns
-        return pack_json(kind, camera, body)
+        return pack_json(parsed.message.kind, parsed.message.camera, body)
