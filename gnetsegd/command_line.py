@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from contextlib import suppress
@@ -31,6 +32,16 @@ class Commands(click.Group):
         except BrokenPipeError:
             raise _OutputGoneError from None
         return result
+
+
+class FiniteRange(click.FloatRange):
+    """click's takes ``nan``, which is in every range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is no number that can be meant", param, ctx)
+        return number
 
 
 def run(command: Commands, name: str) -> NoReturn:

@@ -15,6 +15,7 @@ import click
 from .. import __version__, command_line
 from ..client import DEFAULT_ENDPOINT, client_config
 from ..client.connect import usual_endpoint
+from ..command_line import FiniteRange
 from ..errors import ConfigError
 from ..message import CAMERA_NAME
 from ..text import clean
@@ -65,7 +66,7 @@ def _with_target(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--camera", default="cam0", show_default=True, callback=_camera, help="Its camera.name.")
     @click.option(
         "--timeout",
-        type=click.FloatRange(0.1, 3600),
+        type=FiniteRange(0.1, 3600),
         default=3.0,
         show_default=True,
         metavar="SECONDS",
@@ -113,7 +114,7 @@ def cli() -> None:
 
 @cli.command()
 @click.option(
-    "--seconds", type=click.FloatRange(0.1), default=None, help="End after so long; else with Ctrl-C."
+    "--seconds", type=FiniteRange(0.1), default=None, help="End after so long; else with Ctrl-C."
 )
 @_with_target
 def watch(target: Target, seconds: float | None) -> None:
@@ -246,11 +247,13 @@ def _with_router(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say where the router is."""
 
     @click.option(
-        "--connect", multiple=True, default=("tcp/localhost:7447",), show_default=True, help="Routers."
+        "--connect",
+        multiple=True,
+        help="A router; by default those of --zenoh-config, else tcp/localhost:7447.",
     )
     @click.option("--zenoh-config", type=FILE, help="Zenoh's own configuration, for TLS.")
     @click.option(
-        "--seconds", type=click.FloatRange(0.1), default=None, help="End after so long; else Ctrl-C."
+        "--seconds", type=FiniteRange(0.1), default=None, help="End after so long; else Ctrl-C."
     )
     @click.option("--hosts", default="", metavar="NAME", help="Those alone whose names begin so.")
     @click.option("--no-masks", is_flag=True, help="Presence, status and info alone.")
@@ -361,13 +364,13 @@ def doctor(instance: str | None, as_json: bool) -> None:
 @cli.command()
 @click.argument("file", type=FILE)
 @click.option(
-    "--seconds", type=click.FloatRange(0.1), default=None, help="End after so long; else with Ctrl-C."
+    "--seconds", type=FiniteRange(0.1), default=None, help="End after so long; else with Ctrl-C."
 )
 @click.option("--frames", is_flag=True, help="The pictures that the network saw, too (publish.frames).")
 @click.option(
     "--picture", "pictures", is_flag=True, help="The camera's pictures in colour, too (publish.images)."
 )
-@click.option("--max-size", type=click.FloatRange(0.1), metavar="MB", help="End when the file is so large.")
+@click.option("--max-size", type=FiniteRange(0.1), metavar="MB", help="End when the file is so large.")
 @_with_target
 def record(
     target: Target, file: Path, seconds: float | None, frames: bool, pictures: bool, max_size: float | None
@@ -404,7 +407,7 @@ def convert(source: Path, target: Path) -> None:
 @cli.command()
 @click.argument("file", type=FILE)
 @click.option(
-    "--rate", type=click.FloatRange(0.01, 100.0), default=1.0, show_default=True, help="2: twice as fast."
+    "--rate", type=FiniteRange(0.01, 100.0), default=1.0, show_default=True, help="2: twice as fast."
 )
 @click.option("--loop", is_flag=True, help="Again and again, each time as a daemon that has restarted.")
 @click.option(
@@ -421,7 +424,7 @@ def replay(file: Path, rate: float, loop: bool, endpoint: str | None, host: str 
 
 @cli.command()
 @click.option(
-    "--seconds", type=click.FloatRange(1.0, 3600.0), default=20.0, show_default=True, help="Measure so long."
+    "--seconds", type=FiniteRange(1.0, 3600.0), default=20.0, show_default=True, help="Measure so long."
 )
 @click.option("--own", is_flag=True, help="A daemon of its own on the pattern camera, though one runs.")
 @click.option(

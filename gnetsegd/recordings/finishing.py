@@ -61,7 +61,8 @@ def finish(path: Path, fd: int | None = None, in_haste: bool = False) -> Finishe
     """
     shown = clean(str(path))
     try:
-        with path.open("r+b") as file:
+        # The recorder's own file is meant, whatever bears its name now.
+        with path.open("r+b") if fd is None else open(fd, "r+b", closefd=False) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise RecordingError(f"{shown}: this is no file")
             if fd is None:

@@ -80,6 +80,7 @@ class RecordingWriter:
         #: Where what is on the disk ended, each second: a day takes 700 KB.
         self._marks = array("Q")
         self._closed_at: float | None = None
+        self._open_bytes = 0
         self.messages = 0
 
     @property
@@ -89,7 +90,8 @@ class RecordingWriter:
 
     @property
     def size_bytes(self) -> int:
-        return self._out.tell()
+        """With what is not closed yet."""
+        return self._out.tell() + self._open_bytes
 
     def add(
         self, kind: str, topic: str, data: bytes, log_ns: int, publish_ns: int, sequence: int = 0
@@ -105,7 +107,9 @@ class RecordingWriter:
             )
         # Times that no clock has had are of a publisher that lies; they have no place in a file.
         log_ns, publish_ns = (min(max(0, at_ns), _U64_MAX) for at_ns in (log_ns, publish_ns))
+        before = self._out.tell()
         self._writer.add_message(channel, log_ns, data, publish_ns, sequence & 0xFFFFFFFF)
+        self._open_bytes = self._open_bytes + len(data) if self._out.tell() == before else 0
         self.messages += 1
 
     def tick(self, now: float) -> None:
@@ -120,6 +124,7 @@ class RecordingWriter:
         self._closed_at = now
         try:
             self._writer.flush()
+            self._open_bytes = 0
             os.fdatasync(self._fd)
         except OSError as error:
             self._end_in_need(error)
@@ -129,6 +134,7 @@ class RecordingWriter:
         """Write the index and the end. Errors as ``tick``."""
         try:
             self._writer.flush()
+            self._open_bytes = 0
             self._writer.finish()
             self._out.flush()
             os.fsync(self._fd)

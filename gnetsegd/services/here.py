@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import glob
+import logging
+import os
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import NamedTuple
 
 import zmq
 
-from ..errors import MessageError
-from ..message import parse_topic
+from ..errors import ConfigError, MessageError
+from ..message import parse_json
+from ..text import clean
+
+log = logging.getLogger(__name__)
 
 #: Where daemons of this machine have their sockets.
 SOCKETS = "/run/gnetsegd*/*.sock"
@@ -26,9 +32,30 @@ def endpoints_here() -> list[str]:
     return [f"ipc://{path}" for path in sorted(glob.glob(SOCKETS))]  # noqa: PTH207 - an absolute pattern
 
 
+def check(endpoints: Iterable[str], option: str) -> None:
+    """``ConfigError`` for what ZeroMQ cannot reach at all; nobody need be there yet."""
+    with zmq.Context[zmq.Socket[bytes]]() as context:
+        for endpoint in endpoints:
+            with context.socket(zmq.SUB) as socket:
+                socket.setsockopt(zmq.LINGER, 0)
+                try:
+                    socket.connect(endpoint)
+                except (zmq.ZMQError, ValueError):
+                    raise ConfigError(
+                        f"{option}: {clean(endpoint)!r} is no endpoint; one is like "
+                        "ipc:///run/gnetsegd/masks.sock or tcp://HOST:5560",
+                        os.EX_USAGE if option.startswith("--") else os.EX_CONFIG,
+                    ) from None
+
+
 def listen(endpoints: Iterable[str], listen_s: float = LISTEN_S) -> dict[str, list[str]]:
-    """The names of the cameras that speak at each endpoint within ``listen_s``. Wakes none."""
+    """The names of the cameras that speak at each endpoint within ``listen_s``. Wakes none.
+
+    A daemon that is heard at several endpoints is only named at the first of them.
+    """
     found: dict[str, list[str]] = {endpoint: [] for endpoint in endpoints}
+    first_at: dict[tuple[str, int], str] = {}
+    order = {endpoint: number for number, endpoint in enumerate(found)}
     poller, context = zmq.Poller(), zmq.Context[zmq.Socket[bytes]].instance()
     names: dict[zmq.Socket[bytes], str] = {}
     try:
@@ -44,11 +71,59 @@ def listen(endpoints: Iterable[str], listen_s: float = LISTEN_S) -> dict[str, li
         while (left_s := deadline - time.monotonic()) > 0 and not all(found.values()):
             for socket, _ in poller.poll(int(left_s * 1000) + 1):
                 with suppress(MessageError, zmq.ZMQError):
-                    _, camera = parse_topic(socket.recv(zmq.NOBLOCK))
-                    known = found[names[socket]]
+                    _, camera, body = parse_json(socket.recv(zmq.NOBLOCK))
+                    endpoint, daemon = names[socket], (camera, body["session"])
+                    known = found[endpoint]
                     if camera not in known and len(known) < MAX_CAMERAS:
                         known.append(camera)
+                        first = first_at.setdefault(daemon, endpoint)
+                        first_at[daemon] = min(first, endpoint, key=lambda name: order[name])
     finally:
         for socket in names:
             socket.close(linger=0)
-    return found
+    firsts = {(camera, endpoint) for (camera, _), endpoint in first_at.items()}
+    return {
+        endpoint: [name for name in known if (name, endpoint) in firsts] for endpoint, known in found.items()
+    }
+
+
+class Found(NamedTuple):
+    """``name``: the camera's, or the camera's with a number where two have one."""
+
+    name: str
+    endpoint: str
+    camera: str
+
+
+class Cameras:
+    """Those that were ever heard; ``MAX_CAMERAS`` at most. ``endpoints`` empty: those of this machine."""
+
+    def __init__(self, endpoints: Iterable[str] = ()) -> None:
+        self._endpoints = tuple(endpoints)
+        self._names: dict[tuple[str, str], str] = {}
+        self._told = False
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        return self._endpoints or tuple(endpoints_here())
+
+    def look(self) -> list[Found]:
+        """Listen; those that are new."""
+        # A daemon that gets a further socket stays the one that it is at its first.
+        known = {endpoint for endpoint, _ in self._names}
+        new = []
+        for endpoint, cameras in listen(sorted(self.endpoints, key=lambda one: one not in known)).items():
+            for camera in cameras:
+                if (endpoint, camera) in self._names or len(self._names) >= MAX_CAMERAS:
+                    continue
+                name, number = camera, 1
+                while name in self._names.values():
+                    number += 1
+                    name = f"{camera[:6]}-{number}"
+                self._names[endpoint, camera] = name
+                new.append(Found(name, endpoint, camera))
+        if not self._names and not self._told:
+            self._told = True
+            places = clean(", ".join(self.endpoints)) or f"{SOCKETS}, where no daemon is"
+            log.warning("no camera is heard yet at %s; each is taken in when it speaks", places)
+        return new

@@ -242,9 +242,12 @@ class FakeDaemon(threading.Thread):
         height: int = 48,
         labels: NDArray[np.uint8] | None = None,
         status: dict[str, Any] | None = None,
+        session: int | None = None,
     ) -> None:
         super().__init__(daemon=True)
         self.publisher = FakePublisher(endpoint)
+        if session is not None:
+            self.publisher.session = session
         self.endpoint = self.publisher.endpoint
         self._fps = fps
         self._frames = frames

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -19,7 +20,8 @@ from fake_publisher import FakeDaemon, FakePublisher, person, status_body
 from gnetsegd.errors import ConfigError, TransientError
 from gnetsegd.message import pack_header, pack_json, pack_mask, parse_header, topic, unpack_mask
 from gnetsegd.recordings.reading import Recording
-from gnetsegd.services.fleet import bridge, link, packing
+from gnetsegd.recordings.writing import RecordingWriter
+from gnetsegd.services.fleet import bridge, link, packing, run
 from gnetsegd.services.fleet.bridge import Bridge
 from gnetsegd.services.fleet.config import FleetConfig, LinkConfig, SendConfig, Wish, host_name, load
 from gnetsegd.services.fleet.fleet import Fleet, Seen
@@ -223,10 +225,10 @@ def test_a_camera_at_two_sockets_is_told_of_once(
     caplog: pytest.LogCaptureFixture,
     heard: list[tuple[str, str, str, bytes]],
 ) -> None:
-    """As it is where a recorder has an endpoint of its own; or two cameras have one name."""
+    """Two cameras have one name; or a daemon's second socket is heard while its first one is silent."""
     caplog.set_level("INFO")
     other = f"{ipc_endpoint}-other"
-    with FakeDaemon(other) as second:
+    with FakeDaemon(other, session=99) as second:
         made = machine(mask_hz=50.0)
         made.bridge._config.send.endpoints.append(other)
         for _ in range(3):
@@ -410,6 +412,47 @@ def test_the_commands_watch_and_record_a_fleet(
     assert (recording.cut, recording.foreign) == (False, 0)
 
 
+def test_a_fleets_recording_takes_the_next_name_and_mends_the_one_that_was_cut(
+    router: LinkConfig, machine: Callable[..., Machine], tmp_path: Path
+) -> None:
+    path = tmp_path / "fleet.mcap"
+    cut = RecordingWriter(path)
+    cut.tick(0.0)
+    cut.tick(2.0)
+    cut.abandon()
+    machine(mask_hz=20.0)
+    done = ctl("fleet", "record", str(path), "--connect", router.connect[0], "--seconds", "1.5")
+    assert done.returncode == 0, done.stderr
+    assert "fleet.mcap: was left without its end, and is whole again" in done.stderr
+    assert "robot1/cam0 is here" in done.stderr
+    assert not Recording(path).cut
+    assert len(list(Recording(tmp_path / "fleet-2.mcap"))) > 5
+
+
+def test_what_waits_for_a_fleets_disk_is_bounded_in_bytes_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "WAITING_MAX_BYTES", 1000)
+    writer = run.FleetWriter(RecordingWriter(tmp_path / "a.mcap"))
+    for _ in range(20):
+        writer.take("robot1", "info", "cam0", b"x" * 300)
+    assert writer.no_room == 16
+    writer.finish()
+    assert len(list(Recording(tmp_path / "a.mcap"))) == 4
+
+
+def test_cameras_with_new_names_find_room(
+    machine: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bridge, "MAX_CAMERAS", 2)
+    monkeypatch.setattr(bridge, "SILENT_S", 0.0)
+    made = machine()
+    for name in ("a", "b", "c"):
+        monkeypatch.setattr(bridge, "listen", lambda _, name=name: {"ipc:///nobody": [name]})
+        made.bridge.look()
+    assert list(made.bridge._cameras) == ["b", "c"]
+
+
 def test_without_a_router_it_is_said_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "CONNECT_MS", 300)
     monkeypatch.setattr(link, "RETRY_S", 0.1)
@@ -448,13 +491,44 @@ def test_a_router_with_anothers_certificate_is_not_talked_to(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (('zenoh.connect=["nonsense"]',), "zenoh.connect"),
-        (('zenoh.config_file="/nowhere"',), "zenoh.config_file"),
+        (
+            ('zenoh.connect=["nonsense"]',),
+            r"zenoh\.connect: 'nonsense' is no address; one is like tcp/localhost:7447$",
+        ),
+        (('zenoh.connect=["tcp/router"]',), "is no address"),
+        (('zenoh.connect=["http://router:7447"]',), "is no address"),
+        (
+            ('zenoh.config_file="/nowhere"',),
+            r"zenoh\.config_file /nowhere: No such file or directory \(os error 2\)$",
+        ),
     ],
 )
 def test_a_configuration_that_zenoh_does_not_take_is_told(settings: tuple[str, ...], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         link.configuration(load(None, settings).zenoh)
+
+
+def test_what_zenohs_own_file_has_wrong_is_told_without_its_inner_parts(tmp_path: Path) -> None:
+    path = tmp_path / "zenoh.json5"
+    path.write_text("{nonsense: 1}")
+    with pytest.raises(ConfigError, match=r"zenoh\.json5: unknown field `nonsense`$"):
+        link.configuration(LinkConfig(config_file=str(path)))
+
+
+def test_zenohs_own_file_names_the_routers_unless_we_do(tmp_path: Path) -> None:
+    path = tmp_path / "zenoh.json5"
+    path.write_text('{connect: {endpoints: ["tls/router.local:7447"]}}')
+    assert link.where(LinkConfig(config_file=str(path))) == "tls/router.local:7447"
+    assert link.where(LinkConfig(config_file=str(path), connect=["tcp/a:1"])) == "tcp/a:1"
+    assert link.where(LinkConfig()) == "tcp/localhost:7447"
+
+
+@pytest.mark.parametrize("service", ["zenoh", "presence"])
+def test_an_endpoint_that_cannot_be_one_is_told(service: str) -> None:
+    section = {"zenoh": "send", "presence": "service"}[service]
+    done = ctl(service, "--set", f'{section}.endpoints=["ipc/run/masks.sock"]')
+    assert done.returncode == os.EX_CONFIG
+    assert f"{section}.endpoints: 'ipc/run/masks.sock' is no endpoint; one is like ipc:///" in done.stderr
 
 
 def test_keys_of_the_configuration_are_checked(tmp_path: Path) -> None:

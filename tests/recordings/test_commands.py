@@ -176,6 +176,69 @@ def test_what_finds_no_room_while_the_disk_is_waited_for_is_counted(
     assert len(list(Recording(writer.path))) == disk.masks == 4
 
 
+def test_a_daemon_that_falls_silent_is_told_and_so_is_its_return(
+    tmp_path: Path, ipc_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "SILENT_S", 0.6)
+    stop = threading.Event()
+    told: list[str] = []
+    done: list[recorder.Done] = []
+
+    def record() -> None:
+        done.append(
+            recorder.record(tmp_path / "a.mcap", ipc_endpoint, "cam0", recorder.Wish(), stop, told.append)
+        )
+
+    thread = threading.Thread(target=record)
+    thread.start()
+    deadline = time.monotonic() + LIMIT_S
+    for session, before, after in ((1, 0, 1), (2, 2, 3)):
+        with FakeDaemon(ipc_endpoint, session=session):
+            while len(told) < before and time.monotonic() < deadline:
+                time.sleep(0.02)
+            time.sleep(0.3)
+        while len(told) < after and time.monotonic() < deadline:
+            time.sleep(0.02)
+    stop.set()
+    thread.join()
+    silent = "nothing has come from the daemon for 1 s; it is waited for"
+    assert told == [silent, "the daemon is heard again", silent]
+    assert {message.kind for message in Recording(done[0].path)} == {"mask", "info", "status"}
+
+
+def test_frames_that_are_lost_are_counted_as_masks_are(tmp_path: Path) -> None:
+    disk = recorder._Disk(RecordingWriter(tmp_path / "a.mcap"), 0)
+    disk.start()
+    for number in (1, 2, 5):
+        disk.take(mask_of(1, 40 + number, 50 + number, number, kind="frame"))
+        disk.take(mask_of(1, 40 + number, 50 + number, number))
+    disk.finish()
+    assert disk.lost == {"mask": 2, "frame": 2}
+
+
+def test_what_is_not_closed_yet_counts_for_the_size(tmp_path: Path) -> None:
+    writer = RecordingWriter(tmp_path / "a.mcap")
+    for number in range(100):
+        writer.add("mask", "mask/cam0", mask_of(1, 40, 50, number), 40, 50, number)
+    assert writer.size_bytes > 100 * len(mask_of(1, 40, 50))
+    writer.finish()
+    assert writer.size_bytes == writer.path.stat().st_size
+
+
+def test_the_end_is_written_into_the_recorders_own_file_whatever_bears_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.mcap"
+    writer = RecordingWriter(path)
+    writer.add("mask", "mask/cam0", mask_of(1, 40, 50), 40, 50)
+    for number in (0.0, 2.0):
+        writer.tick(number)
+    path.rename(tmp_path / "b.mcap")
+    path.write_bytes(b"another's")
+    with pytest.raises(RecordingError, match="the file is whole"):
+        writer._end_in_need(OSError(28, "No space left on device"))
+    assert path.read_bytes() == b"another's"
+    assert finish(tmp_path / "b.mcap").was_whole
+
+
 def test_a_terminal_that_goes_away_leaves_a_whole_file(daemon: FakeDaemon, tmp_path: Path) -> None:
     path = tmp_path / "a.mcap"
     command = [sys.executable, "-m", "gnetsegd.ctl", "record", str(path), "--endpoint", daemon.endpoint]

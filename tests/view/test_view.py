@@ -238,7 +238,7 @@ def test_a_network_that_knows_no_persons_says_so(serve: Serve, ipc_endpoint: str
 
 
 def test_all_cameras_are_on_one_page_also_two_of_one_name(serve: Serve, tmp_path: Path) -> None:
-    daemons = [FakeDaemon(f"ipc://{tmp_path}/{n}.sock", images=True) for n in range(2)]
+    daemons = [FakeDaemon(f"ipc://{tmp_path}/{n}.sock", images=True, session=n + 7) for n in range(2)]
     for one in daemons:
         one.start()
     try:

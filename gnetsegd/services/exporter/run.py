@@ -17,8 +17,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from ...client import MaskSubscriber, StatusSubscriber
 from ...errors import PermanentError
 from ...text import clean
-from .. import zones
-from ..here import MAX_CAMERAS, endpoints_here, listen
+from .. import here, zones
+from ..here import Found
 from .masks import MaskMetrics, MaskReader
 from .metrics import Seen, families
 
@@ -46,7 +46,7 @@ class Cameras(Collector):
         self._options = options
         self._lock = threading.Lock()
         self._subscribers: dict[str, StatusSubscriber] = {}
-        self._known: set[tuple[str, str]] = set()
+        self._cameras = here.Cameras(options.endpoints)
         self._metrics = MaskMetrics(registry) if options.masks else None
         self._readers: list[MaskReader] = []
         registry.register(self)
@@ -57,17 +57,11 @@ class Cameras(Collector):
 
     def look(self) -> None:
         """Take in the cameras that are new."""
-        for endpoint, names in listen(self._options.endpoints or endpoints_here()).items():
-            for camera in names:
-                if (endpoint, camera) not in self._known and len(self._known) < MAX_CAMERAS:
-                    self._known.add((endpoint, camera))
-                    self._add(endpoint, camera)
+        for found in self._cameras.look():
+            self._add(found)
 
-    def _add(self, endpoint: str, camera: str) -> None:
-        name, number = camera, 1
-        while name in self._subscribers:
-            number += 1
-            name = f"{camera[:6]}-{number}"
+    def _add(self, found: Found) -> None:
+        name, endpoint, camera = found
         subscriber = StatusSubscriber(endpoint, camera)
         with self._lock:
             self._subscribers[name] = subscriber
@@ -101,6 +95,7 @@ def serve(options: Options) -> None:
     end: Callable[..., None] = lambda *_: ended.set()  # noqa: E731
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
+    here.check(options.endpoints, "--endpoint")
     registry = CollectorRegistry()
     cameras = Cameras(options, registry)
     try:

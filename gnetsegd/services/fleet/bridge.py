@@ -214,20 +214,29 @@ class Bridge:
 
         A key has one sender: of two sockets with a camera of one name the first that speaks is heard.
         """
-        for endpoint, cameras in listen(self._config.send.endpoints or endpoints_here()).items():
+        heard_at = {camera.endpoint for camera in self._cameras.values()}
+        endpoints = self._config.send.endpoints or endpoints_here()
+        for endpoint, cameras in listen(sorted(endpoints, key=lambda one: one not in heard_at)).items():
             for camera in cameras:
                 known = self._cameras.get(camera)
                 if known is not None and (known.endpoint == endpoint or known.speaks):
                     if known.endpoint != endpoint:
                         self._leave_out(endpoint, known)
                     continue
-                if known is None and len(self._cameras) >= MAX_CAMERAS:
+                if known is None and not self._has_room():
                     continue
                 if known is not None:
                     known.stop()
                 made = Camera(self._session, self._host, endpoint, camera, self._config)
                 self._cameras[camera] = made
                 made.start()
+
+    def _has_room(self) -> bool:
+        """One that has gone makes room; cameras may have been given new names."""
+        if len(self._cameras) >= MAX_CAMERAS:
+            for camera in [one.camera for one in self._cameras.values() if not one.speaks][:1]:
+                self._cameras.pop(camera).stop()
+        return len(self._cameras) < MAX_CAMERAS
 
     def _leave_out(self, endpoint: str, known: Camera) -> None:
         if (endpoint, known.camera) not in self._left_out and len(self._left_out) < MAX_CAMERAS:

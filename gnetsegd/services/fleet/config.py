@@ -16,6 +16,8 @@ from ...text import clean
 from .. import settings as settings_file
 
 DEFAULT_PATH = Path("/etc/gnetsegd/zenoh.toml")
+#: Where a router is, unless something else is said.
+LOCAL_ROUTER = "tcp/localhost:7447"
 #: What our keys begin with.
 ROOT = "gnetseg"
 #: A part of a key: no slash, none of Zenoh's own signs.
@@ -26,7 +28,10 @@ HOST = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class LinkConfig:
     """``[zenoh]``: how the router is reached."""
 
-    connect: list[str] = option(["tcp/localhost:7447"], "routers, as tcp/HOST:7447 or tls/HOST:7447")
+    connect: list[str] = option(
+        [],
+        f"routers, as tcp/HOST:7447 or tls/HOST:7447; empty: those of zenoh.config_file, else {LOCAL_ROUTER}",
+    )
     config_file: str = option(
         "", "Zenoh's own configuration (JSON5), for TLS and access control; empty: none"
     )

@@ -47,7 +47,7 @@ class Seen:
         self.heard_at = 0.0
         self.header: MaskHeader | None = None
         self._losses = LossCounter()
-        self._times: deque[float] = deque(maxlen=1000)
+        self._times: deque[float] = deque(maxlen=5000)
         self._clock = Clock("zenoh")
 
     def add_mask(self, header: MaskHeader, now_ns: int) -> bool:

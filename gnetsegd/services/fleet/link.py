@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from ...errors import ConfigError, PermanentError, TransientError
 from ...text import clean
-from .config import LinkConfig
+from .config import LOCAL_ROUTER, LinkConfig
 
 #: One try to reach a router, in ms.
 CONNECT_MS = 2000
@@ -21,6 +22,8 @@ KEEP_ALIVES = 4
 #: order, and seconds old. Large enough for some 3 MB/s where an answer takes 10 ms.
 SEND_BUFFER_BYTES = 32 << 10
 RETRY_S = 2.0
+#: Of an address; what is behind a port are Zenoh's own settings for it.
+_ADDRESS = re.compile(r"(tcp|tls|quic|udp|ws)/[^\s/]+:\d{1,5}([?#].*)?|(unixsock-stream|vsock|serial)/.+")
 #: Where the Debian package has it.
 PACKAGED = Path("/usr/lib/gnetseg-zenoh")
 
@@ -49,9 +52,12 @@ def configuration(config: LinkConfig) -> Any:
         made = zenoh.Config.from_file(config.config_file) if config.config_file else zenoh.Config()
     except zenoh.ZError as error:
         raise ConfigError(f"zenoh.config_file {clean(config.config_file)}: {_words(error)}") from None
+    for address in config.connect:
+        if not _ADDRESS.fullmatch(address):
+            raise ConfigError(f"zenoh.connect: {clean(address)!r} is no address; one is like {LOCAL_ROUTER}")
     values: dict[str, Any] = {
         "mode": "client",
-        "connect/endpoints": list(config.connect),
+        "connect/endpoints": list(config.connect) or _addresses(made) or [LOCAL_ROUTER],
         "connect/timeout_ms": CONNECT_MS,
         # Who is there is said in the configuration, not shouted into the network.
         "scouting/multicast/enabled": False,
@@ -74,17 +80,31 @@ def configuration(config: LinkConfig) -> Any:
     return made
 
 
+def _addresses(made: Any) -> list[str]:
+    """Of its routers."""
+    found = json.loads(made.get_json("connect/endpoints"))
+    if isinstance(found, dict):  # one list for each mode
+        found = found.get("client") or []
+    return [str(one) for one in found]
+
+
+def where(config: LinkConfig) -> str:
+    """The routers, for sentences."""
+    return clean(", ".join(_addresses(configuration(config))))
+
+
 def open_session(config: LinkConfig) -> Any:
     """``TransientError`` where no router answers, with its address."""
     zenoh = load()
+    made = configuration(config)
     try:
-        return zenoh.open(configuration(config))
+        return zenoh.open(made)
     except zenoh.ZError as error:
-        where = clean(", ".join(config.connect))
+        place = where(config)
         # Zenoh tells of a bad certificate in its own log alone.
-        hint = ", or its certificate is not one that zenoh.config_file trusts" if "tls/" in where else ""
+        hint = ", or its certificate is not one that zenoh.config_file trusts" if "tls/" in place else ""
         raise TransientError(
-            f"no Zenoh router answers at {where}{hint} ({_words(error)}); start one, or mend zenoh.connect"
+            f"no Zenoh router answers at {place}{hint} ({_words(error)}); start one, or mend zenoh.connect"
         ) from None
 
 
@@ -103,5 +123,7 @@ def wait_for_session(config: LinkConfig, stop: threading.Event, told: Any) -> An
 
 
 def _words(error: Exception) -> str:
-    """What Zenoh says, without where in its sources."""
-    return clean(str(error).partition(" at /")[0], 200)
+    """What Zenoh says, without where in its sources, and how it packs that."""
+    inner = re.search(r'msg: "(.*)"', str(error))
+    words = inner[1] if inner else str(error)
+    return clean(words.partition(" at /")[0].partition(", expected one of")[0], 200)

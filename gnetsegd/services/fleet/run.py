@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import queue
 import signal
 import sys
@@ -18,11 +19,12 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from ...errors import MessageError
-from ...message import HEADER, parse_json
+from ...message import parse_header
 from ...recordings import RecordingError
 from ...recordings.writing import RecordingWriter
 from ...text import clean
+from ..here import check
+from ..record.recorder import free_name
 from . import link
 from .bridge import LOOK_S, Bridge
 from .config import host_name
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
 DRAW_S = 0.5
 #: A camera with a token is heard each second; one that is not is shown as silent.
 SILENT_S = 5.0
-#: Wait for the disk: so many messages, then they are lost, and counted.
-QUEUE_MESSAGES = 50_000
+#: So much waits for the disk; what comes then is lost, and counted.
+WAITING_MAX_BYTES = 128 << 20
 _TICK_S = 0.2
 
 
@@ -56,10 +58,11 @@ def serve(config: FleetConfig) -> None:
     stop, log = _stop(), logging.getLogger(__name__)
     host = host_name(config.zenoh)
     link.configuration(config.zenoh)  # what is wrong with it is said now
+    check(config.send.endpoints, "send.endpoints")
     session = link.wait_for_session(config.zenoh, stop, log.warning)
     if session is None:
         return
-    log.info("%s is on Zenoh by %s", host, clean(", ".join(config.zenoh.connect)))
+    log.info("%s is on Zenoh by %s", host, link.where(config.zenoh))
     bridge = Bridge(session, host, config)
     try:
         while not stop.is_set():
@@ -146,38 +149,42 @@ class FleetWriter:
 
     def __init__(self, writer: RecordingWriter) -> None:
         self._writer = writer
-        self._waiting: queue.Queue[tuple[str, str, str, bytes, int]] = queue.Queue(QUEUE_MESSAGES)
-        self.lost = 0
+        self._waiting: queue.SimpleQueue[tuple[str, str, str, bytes, int]] = queue.SimpleQueue()
+        self._waiting_bytes = 0
+        self._lock = threading.Lock()
+        self.no_room = 0
 
     def take(self, host: str, kind: str, camera: str, data: bytes) -> None:
         """From Zenoh's thread, which must not wait."""
-        try:
-            self._waiting.put_nowait((host, kind, camera, data, time.time_ns()))
-        except queue.Full:
-            self.lost += 1
+        with self._lock:
+            if self._waiting_bytes > WAITING_MAX_BYTES:
+                self.no_room += 1
+                return
+            self._waiting_bytes += len(data)
+        self._waiting.put((host, kind, camera, data, time.time_ns()))
 
-    def write(self, stop: threading.Event, end: float | None) -> None:
-        """Until it is to stop; the file is whole then. ``RecordingError`` where the disk is full."""
-        while not stop.is_set() and (end is None or time.monotonic() < end):
+    def write(self) -> None:
+        """What has come, or comes within a moment. ``RecordingError`` where the disk is full."""
+        end = time.monotonic() + _TICK_S
+        while (left_s := end - time.monotonic()) > 0:
             with suppress(queue.Empty):
-                self._add(*self._waiting.get(timeout=_TICK_S))
+                self._add(*self._waiting.get(timeout=left_s))
             self._writer.tick(time.monotonic())
-        with suppress(queue.Empty):
-            while True:
-                self._add(*self._waiting.get_nowait())
+
+    def finish(self) -> None:
+        """What waits, and the end; nothing more is taken by now. Errors as ``write``."""
+        while not self._waiting.empty():
+            self._add(*self._waiting.get())
+            self._writer.tick(time.monotonic())
         self._writer.finish()
 
     def _add(self, host: str, kind: str, camera: str, data: bytes, arrived_ns: int) -> None:
+        with self._lock:
+            self._waiting_bytes -= len(data)
         made_ns, sequence = arrived_ns, 0
-        try:
-            if kind == "mask":
-                fields = HEADER.unpack_from(data)
-                sequence = fields[12]
-                made_ns = arrived_ns - max(0, fields[15] - fields[14])
-            elif kind in ("info", "status"):
-                parse_json(data)
-        except MessageError:
-            return
+        if kind == "mask":
+            header = parse_header(data)
+            made_ns, sequence = arrived_ns - header.latency_ns, header.sequence
         self._writer.add(kind, f"{host}/{kind}/{camera}", data, made_ns, arrived_ns, sequence)
 
 
@@ -186,19 +193,35 @@ def record(config: LinkConfig, wish: Wish, path: Path, seconds: float | None) ->
     stop = _stop()
     wish.messages()
     session = link.open_session(config)
+    path = free_name(path, _say)
     writer = FleetWriter(RecordingWriter(path))
     fleet = Fleet(session, writer.take, wish)
-    click.echo(f"recording a fleet into {clean(str(path))}; Ctrl-C ends it", err=True)
+    _say(f"recording a fleet into {clean(str(path))}; Ctrl-C ends it")
+    end = time.monotonic() + seconds if seconds is not None else math.inf
     error: RecordingError | None = None
     try:
-        writer.write(stop, time.monotonic() + seconds if seconds is not None else None)
+        try:
+            while not stop.is_set() and time.monotonic() < end:
+                writer.write()
+                for event in fleet.events():
+                    _say(told(event))
+        finally:
+            # Then nothing more comes, and what waits has an end.
+            fleet.close()
+            session.close()
+        writer.finish()
     except RecordingError as failed:
         error = failed
-    finally:
-        fleet.close()
-        session.close()
     seen = fleet.cameras()
-    masks, lost = sum(one.masks for one in seen), sum(one.lost for one in seen) + writer.lost
-    click.echo(f"{clean(str(path))}: {len(seen)} cameras, {masks} masks, {lost} lost on the way", err=True)
+    masks, lost = sum(one.masks for one in seen), sum(one.lost for one in seen)
+    _say(f"{clean(str(path))}: {len(seen)} cameras, {masks} masks, {lost} lost on the way")
+    if writer.no_room:
+        _say(f"{writer.no_room} messages found no room in memory while the disk was waited for")
+    if fleet.nonsense:
+        _say(f"{fleet.nonsense} messages were none of gnetsegd's, and are not recorded")
     if error is not None:
         raise error
+
+
+def _say(words: str) -> None:
+    click.echo(words, err=True)

@@ -15,7 +15,7 @@ from ...client import MaskSubscriber
 from ...errors import PermanentError
 from ...text import clean
 from .. import zones
-from ..here import MAX_CAMERAS, endpoints_here, listen
+from ..here import Cameras, Found, check
 from . import others
 from .config import PresenceConfig
 from .watcher import Told, Watcher
@@ -33,7 +33,7 @@ class Presence:
     def __init__(self, config: PresenceConfig, state_folder: Path) -> None:
         self._config = config
         self._watchers: dict[str, Watcher] = {}
-        self._known: set[tuple[str, str]] = set()
+        self._cameras = Cameras(config.service.endpoints)
         self._tellers: list[others.Teller] = []
         self._broker: Any = None
         if config.service.exec:
@@ -49,28 +49,19 @@ class Presence:
 
     def look(self) -> None:
         """Begin to watch the cameras that are new."""
-        endpoints = self._config.service.endpoints or endpoints_here()
-        for endpoint, cameras in listen(endpoints).items():
-            for camera in cameras:
-                if (endpoint, camera) in self._known or len(self._watchers) >= MAX_CAMERAS:
-                    continue
-                self._known.add((endpoint, camera))
-                self._watch(endpoint, camera)
+        for found in self._cameras.look():
+            self._watch(found)
 
-    def _watch(self, endpoint: str, camera: str) -> None:
-        name, number = camera, 1
-        while name in self._watchers:
-            number += 1
-            name = f"{camera[:6]}-{number}"
-        self._watchers[name] = watcher = Watcher(
-            name,
-            lambda: MaskSubscriber(endpoint, camera),
-            zones.path_of(Path(self._config.service.zones_dir), name),
+    def _watch(self, found: Found) -> None:
+        self._watchers[found.name] = watcher = Watcher(
+            found.name,
+            lambda: MaskSubscriber(found.endpoint, found.camera),
+            zones.path_of(Path(self._config.service.zones_dir), found.name),
             self._config.occupancy,
             self._tell,
             self._announce,
         )
-        log.info("camera %s at %s is watched", name, clean(endpoint))
+        log.info("camera %s at %s is watched", found.name, clean(found.endpoint))
         watcher.start()
 
     def _tell(self, camera: str, zone: str, told: Told) -> None:
@@ -110,6 +101,7 @@ def serve(config: PresenceConfig, state_folder: Path) -> None:
     end: Callable[..., None] = lambda *_: ended.set()  # noqa: E731
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
+    check(config.service.endpoints, "service.endpoints")
     presence = Presence(config, state_folder)
     presence.start()
     try:

@@ -39,6 +39,8 @@ DISK_LIMIT_S = 30.0
 #: So many of one topic before the others, and a stop, are looked at.
 _TURN_MESSAGES = 256
 _LOOK_S = 0.1
+#: A daemon tells its status each second.
+SILENT_S = 5.0
 
 
 class Wish(NamedTuple):
@@ -53,6 +55,7 @@ class Wish(NamedTuple):
 class Done(NamedTuple):
     """``lost``: masks that the daemon sent and that did not come here, or found no room in memory.
 
+    ``lost_frames``: the same of ``frame``; how many pictures in colour a daemon has sent is not to be told.
     ``no_room``: messages of any kind that found none; ``nonsense``: those that were none of gnetsegd's.
     """
 
@@ -60,6 +63,7 @@ class Done(NamedTuple):
     messages: int
     masks: int
     lost: int
+    lost_frames: int
     no_room: int
     nonsense: int
     size_bytes: int
@@ -94,9 +98,15 @@ def free_name(path: Path, told: Callable[[str], None]) -> Path:
 
 
 def record(
-    path: Path, endpoint: str, camera: str, wish: Wish, stop: threading.Event, **keys: bytes | None
+    path: Path,
+    endpoint: str,
+    camera: str,
+    wish: Wish,
+    stop: threading.Event,
+    told: Callable[[str], None] = lambda _: None,
+    **keys: bytes | None,
 ) -> Done:
-    """Until ``stop``, or what is wished for. The file is whole in any case.
+    """Until ``stop``, or what is wished for. The file is whole in any case; ``told`` hears of silences.
 
     ``RecordingError`` for a file that cannot be made, ``ValueError`` for an endpoint that cannot be one.
     """
@@ -106,7 +116,8 @@ def record(
     writer = RecordingWriter(path)
     disk = _Disk(writer, wish.max_bytes)
     disk.start()
-    begun = time.monotonic()
+    begun = heard = time.monotonic()
+    silent = False
     try:
         poller = zmq.Poller()
         for kind in kinds:
@@ -124,7 +135,14 @@ def record(
         while not stop.is_set() and not disk.ended.is_set():
             if wish.seconds and time.monotonic() - begun >= wish.seconds:
                 break
-            for socket, _ in poller.poll(int(_LOOK_S * 1000)):
+            ready = poller.poll(int(_LOOK_S * 1000))
+            now = time.monotonic()
+            heard = now if ready else heard
+            if silent != (now - heard > SILENT_S):
+                silent = not silent
+                gone = f"nothing has come from the daemon for {SILENT_S:.0f} s; it is waited for"
+                told(gone if silent else "the daemon is heard again")
+            for socket, _ in ready:
                 with suppress(zmq.Again):
                     for _ in range(_TURN_MESSAGES):
                         disk.take(socket.recv(zmq.NOBLOCK))
@@ -138,7 +156,8 @@ def record(
         path,
         writer.messages,
         disk.masks,
-        disk.lost,
+        disk.lost["mask"],
+        disk.lost["frame"],
         disk.no_room,
         disk.nonsense,
         writer.size_bytes,
@@ -160,8 +179,9 @@ class _Disk:
         self._clocks = Clocks()
         #: What waits for its daemon's clock to be told, in the order in which it came.
         self._held: deque[Stamped] = deque()
-        self._losses = LossCounter()
-        self.masks = self.lost = self.no_room = self.nonsense = 0
+        self._losses = {kind: LossCounter() for kind in ("mask", "frame")}
+        self.lost = dict.fromkeys(self._losses, 0)
+        self.masks = self.no_room = self.nonsense = 0
         self.error: RecordingError | None = None
         self.ended = threading.Event()
 
@@ -228,9 +248,9 @@ class _Disk:
         except MessageError:
             self.nonsense += 1  # a publisher's, and no part of a recording
             return
-        if heard.kind == "mask":
-            self.masks += 1
-            self.lost += self._losses.update(parse_header(message))[0]
+        self.masks += heard.kind == "mask"
+        if heard.kind in self._losses:
+            self.lost[heard.kind] += self._losses[heard.kind].update(parse_header(message))[0]
         self._held.append(heard)
 
     def _write(self, at_end: bool) -> None:

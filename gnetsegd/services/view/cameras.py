@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from ...client import DEFAULT_ENDPOINT, MaskSubscriber
-from .. import zones
-from ..here import MAX_CAMERAS, endpoints_here, listen
+from .. import here, zones
+from ..here import Found
 from .feed import Feed
 
 if TYPE_CHECKING:
@@ -26,14 +26,13 @@ class Cameras:
 
     def __init__(self, endpoints: tuple[str, ...], state_folder: Path, viewers_max: int) -> None:
         self.feeds: dict[str, Feed] = {}
-        self._endpoints = endpoints
+        self._here = here.Cameras(endpoints)
         self._zones_folder = state_folder / "zones"
         self._viewers_max = viewers_max
-        self._known: dict[tuple[str, str], str] = {}
         self._looked_at = -AGAIN_S
         self._looking = asyncio.Lock()
         #: The feed that is there for want of any that spoke.
-        self._stands_in = ""
+        self._stands_in: Found | None = None
 
     def zones_file(self, name: str) -> Path:
         return zones.path_of(self._zones_folder, name)
@@ -43,34 +42,26 @@ class Cameras:
         async with self._looking:
             now = time.monotonic()
             if now - self._looked_at >= AGAIN_S or not self.feeds:
-                endpoints = self._endpoints or tuple(endpoints_here())
                 loop = asyncio.get_running_loop()
-                found = await loop.run_in_executor(None, listen, endpoints)
+                new = await loop.run_in_executor(None, self._here.look)
                 self._looked_at = time.monotonic()
-                for endpoint, cameras in found.items():
-                    for camera in cameras:
-                        self._add(endpoint, camera)
+                if new and self._stands_in is not None:
+                    self.feeds.pop(self._stands_in.name).stop()
+                    self._stands_in = None
+                for found in new:
+                    self._add(found)
                 if not self.feeds:
                     # Where nobody speaks there is one to look at, which says why.
-                    self._add(endpoints[0] if endpoints else DEFAULT_ENDPOINT, "cam0")
-                    self._stands_in = self._known.popitem()[1]
+                    endpoints = self._here.endpoints
+                    self._stands_in = Found("cam0", endpoints[0] if endpoints else DEFAULT_ENDPOINT, "cam0")
+                    self._add(self._stands_in)
         return self.feeds
 
-    def _add(self, endpoint: str, camera: str) -> None:
-        if (endpoint, camera) in self._known or len(self.feeds) >= MAX_CAMERAS:
-            return
-        if self._stands_in:
-            self.feeds.pop(self._stands_in).stop()
-            self._stands_in = ""
-        name, number = camera, 1
-        while name in self.feeds:
-            number += 1
-            name = f"{camera[:6]}-{number}"
-        self._known[endpoint, camera] = name
-        self.feeds[name] = Feed(
-            name,
-            lambda: MaskSubscriber(endpoint, camera, picture=True),
-            self.zones_file(name),
+    def _add(self, found: Found) -> None:
+        self.feeds[found.name] = Feed(
+            found.name,
+            lambda: MaskSubscriber(found.endpoint, found.camera, picture=True),
+            self.zones_file(found.name),
             self._viewers_max,
         )
 

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from ...errors import PermanentError
 from ...text import clean
+from ..here import check
 from .app import make_app
 from .cameras import Cameras
 from .door import Door
@@ -134,6 +135,7 @@ async def _serve(options: Options, sockets: list[socket.socket], token: str) -> 
 async def served(options: Options, sockets: list[socket.socket], token: str) -> AsyncIterator[Door]:
     """While it lasts, the page is served at ``sockets``, which are bound."""
     loop = asyncio.get_running_loop()
+    check(options.endpoints, "--endpoint")
     cameras = Cameras(options.endpoints, options.state_folder, options.viewers)
     guard = Guard(token, names_of_this_machine())
     runner = web.AppRunner(make_app(cameras, guard), access_log=None, keepalive_timeout=KEEPALIVE_S)
