@@ -113,9 +113,7 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option(
-    "--seconds", type=FiniteRange(0.1), default=None, help="End after so long; else with Ctrl-C."
-)
+@click.option("--seconds", type=FiniteRange(0.1), default=None, help="End after so long; else with Ctrl-C.")
 @_with_target
 def watch(target: Target, seconds: float | None) -> None:
     """Show the masks live: rate, age, share of person, backend and gaps."""
@@ -252,9 +250,7 @@ def _with_router(command: Callable[..., None]) -> Callable[..., None]:
         help="A router; by default those of --zenoh-config, else tcp/localhost:7447.",
     )
     @click.option("--zenoh-config", type=FILE, help="Zenoh's own configuration, for TLS.")
-    @click.option(
-        "--seconds", type=FiniteRange(0.1), default=None, help="End after so long; else Ctrl-C."
-    )
+    @click.option("--seconds", type=FiniteRange(0.1), default=None, help="End after so long; else Ctrl-C.")
     @click.option("--hosts", default="", metavar="NAME", help="Those alone whose names begin so.")
     @click.option("--no-masks", is_flag=True, help="Presence, status and info alone.")
     @functools.wraps(command)
@@ -363,9 +359,7 @@ def doctor(instance: str | None, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("file", type=FILE)
-@click.option(
-    "--seconds", type=FiniteRange(0.1), default=None, help="End after so long; else with Ctrl-C."
-)
+@click.option("--seconds", type=FiniteRange(0.1), default=None, help="End after so long; else with Ctrl-C.")
 @click.option("--frames", is_flag=True, help="The pictures that the network saw, too (publish.frames).")
 @click.option(
     "--picture", "pictures", is_flag=True, help="The camera's pictures in colour, too (publish.images)."

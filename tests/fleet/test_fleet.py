@@ -248,6 +248,22 @@ def test_a_camera_at_two_sockets_is_told_of_once(
         assert second.is_alive()
 
 
+def test_two_machines_of_one_name_are_told_and_the_later_one_is_believed(
+    fleet: Fleet, machine: Callable[..., Machine], router: LinkConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnetsegd.services.fleet.fleet._LATE_S", 0.2)
+    machine(mask_hz=50.0)
+    wait_for(lambda: [seen for seen in fleet.cameras() if seen.masks and seen.alive])
+    (seen,) = fleet.cameras()
+    wait_for(lambda: run.row(seen, time.monotonic())["state"] == "running")
+    other = link.open_session(router)
+    other.put("gnetseg/robot1/cam0/status", pack_json("status", "cam0", status_body("cam0", 99)))
+    wait_for(lambda: run.row(seen, time.monotonic())["state"] == "two of one name")
+    assert seen.wrong > 0
+    assert seen.status["session"] == 99
+    other.close()
+
+
 def test_a_camera_that_zenoh_had_trouble_with_goes_on(
     fleet: Fleet, machine: Callable[..., Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:

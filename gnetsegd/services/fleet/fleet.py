@@ -5,9 +5,10 @@ What comes under our keys is not believed before it was looked at.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,6 +24,9 @@ Found = TypeVar("Found")
 #: More cameras than anybody has in one fleet; names that are made up end there.
 CAMERAS_MAX = 20_000
 _RATE_S = 5.0
+#: What a daemon sent before it was restarted may come so late.
+_LATE_S = 3.0
+_SESSIONS_MAX = 16
 
 
 class Event(NamedTuple):
@@ -45,10 +49,28 @@ class Seen:
         self.presence: dict[str, Any] = {}
         self.masks = self.lost = self.wrong = 0
         self.heard_at = 0.0
+        #: When a daemon spoke that another one had followed long before: two machines have one name.
+        self.doubled_at = -math.inf
+        #: The last ones, and when each began; the last of them is the one that is believed.
+        self._sessions: OrderedDict[int, float] = OrderedDict()
         self.header: MaskHeader | None = None
         self._losses = LossCounter()
         self._times: deque[float] = deque(maxlen=5000)
         self._clock = Clock("zenoh")
+
+    def is_current(self, session: int, now: float) -> bool:
+        """False, and counted, for a daemon that another one has followed: none comes back."""
+        if session not in self._sessions:
+            self._sessions[session] = now
+            if len(self._sessions) > _SESSIONS_MAX:
+                self._sessions.popitem(last=False)
+        newest = next(reversed(self._sessions))
+        if session == newest:
+            return True
+        self.wrong += 1
+        if now - self._sessions[newest] > _LATE_S:
+            self.doubled_at = now
+        return False
 
     def add_mask(self, header: MaskHeader, now_ns: int) -> bool:
         """False, and counted, for a mask that is old, or came twice."""
@@ -169,21 +191,24 @@ class Fleet:
 
     def _believe(self, seen: Seen, kind: str, data: bytes, now_ns: int) -> bool:
         """Take it in; False for what is old or came twice. ``MessageError`` for what is none of ours."""
-        is_new = True
+        now = now_ns / 1e9
         if kind == "mask":
             header = parse_header(data)
             _check_name((header.kind, header.camera), (kind, seen.camera))
-            is_new = seen.add_mask(header, now_ns)
+            is_new = seen.is_current(header.session, now) and seen.add_mask(header, now_ns)
         elif kind in ("info", "status"):
             said, camera, body = parse_json(data)
             _check_name((said, camera), (kind, seen.camera))
-            setattr(seen, kind, body)
+            is_new = seen.is_current(body["session"], now)
+            if is_new:
+                setattr(seen, kind, body)
         elif kind == "presence":
-            is_new = seen.add_presence(packing.parse_presence(data))
+            presence = packing.parse_presence(data)
+            is_new = seen.is_current(presence["session"], now) and seen.add_presence(presence)
         else:
             raise MessageError(f"{kind} is no kind of ours")
         if is_new:
-            seen.heard_at = now_ns / 1e9
+            seen.heard_at = now
         return is_new
 
 

@@ -73,6 +73,16 @@ def serve(config: FleetConfig) -> None:
         session.close()
 
 
+#: Of states in the table.
+_COLOURS = {
+    "running": "green",
+    "idle": "cyan",
+    "lost": "red bold",
+    "silent": "red",
+    "two of one name": "red",
+}
+
+
 def told(event: Event) -> str:
     return f"{event.host}/{event.camera} is {event.what}"
 
@@ -85,6 +95,8 @@ def row(seen: Seen, now: float) -> dict[str, Any]:
         state = "lost"
     elif now - seen.heard_at > SILENT_S:
         state = "silent"
+    elif now - seen.doubled_at < SILENT_S:
+        state = "two of one name"
     return {
         "host": seen.host,
         "camera": seen.camera,
@@ -105,9 +117,7 @@ def _table(fleet: Fleet) -> Table:
     columns = ("host", "camera", "state", "person", "makes/s", "masks/s", "age", "lost", "last seen")
     table = Table(*columns, box=None)
     for found in fleet.read(lambda seen: row(seen, now)):
-        colour = {"running": "green", "idle": "cyan", "lost": "red bold", "silent": "red"}.get(
-            found["state"], "yellow"
-        )
+        colour = _COLOURS.get(found["state"], "yellow")
         # What was seen before a camera was lost is not true any more.
         share = "" if found["share"] is None or found["state"] != "running" else f"{found['share']:.0%}"
         age = "" if found["age_s"] is None else f"{found['age_s'] * 1000:.0f} ms"
