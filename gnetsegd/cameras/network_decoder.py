@@ -6,10 +6,11 @@ import logging
 import time
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from ..errors import CameraStalled, GnetsegError, NotYet
+from ..errors import CameraStalled, GnetsegError, NotYet, TransientError
 from . import pyav
 from .h264_order import Order
 from .losses import BEHIND, CUT, Losses
+from .network_lag import Lag
 from .network_opening import KEY_WAIT_S
 from .network_stream import About, Arrived, Stream
 from .pacing import NS_PER_S
@@ -80,6 +81,7 @@ class Decoder:
         self._begun_ns = self._came_ns = time.monotonic_ns()
         #: Of what comes in bursts: the time at which its own began, and a packet that is not due yet.
         self._base_ns: int | None = None
+        self._lag = Lag()
         self._held: Arrived | None = None
 
     def next(self, deadline_s: float) -> Found:
@@ -180,7 +182,7 @@ class Decoder:
         return True
 
     def _decode(self, arrived: Arrived) -> None:
-        packet = arrived.packet
+        packet, lag_ns = arrived.packet, self._lag_of(arrived)
         if self._options.decode == "key-frames" and not packet.is_keyframe:
             return
         if self._options.decode == "all" and self._is_after_gap(packet):
@@ -190,7 +192,7 @@ class Decoder:
         self._count += 1
         if packet.pts is None:
             packet.pts = self._count
-        self._times[packet.pts] = self._time_of(arrived)
+        self._times[packet.pts] = self._time_of(arrived, lag_ns)
         while len(self._times) > _HELD_MAX:
             del self._times[next(iter(self._times))]
         self._fed += 1
@@ -234,9 +236,23 @@ class Decoder:
         self._stamp_ns = self._given_ns = stamp_ns
         return Found(image, self._sequence, stamp_ns)
 
-    def _time_of(self, arrived: Arrived) -> int:
+    def _lag_of(self, arrived: Arrived) -> int:
+        """``TransientError`` where the stream falls further and further behind."""
+        packet = arrived.packet
+        if self._about.in_bursts or self._about.format_name == "mpjpeg" or packet.dts is None:
+            return 0  # it comes when it likes, or has no time of its own
+        video_ns = int(packet.dts * packet.time_base * NS_PER_S) if packet.time_base else 0
+        lag_ns = self._lag.take(arrived.sent_ns, video_ns, arrived.time_ns)
+        if self._lag.is_behind:
+            raise TransientError(
+                f"{self._shown}: its pictures come {lag_ns / NS_PER_S:.0f} s late: the network carries less "
+                "than it sends; lower the camera's bit rate, or use its second stream"
+            )
+        return lag_ns
+
+    def _time_of(self, arrived: Arrived, lag_ns: int) -> int:
         if arrived.sent_ns:
             sent_ns = arrived.sent_ns - (time.time_ns() - time.monotonic_ns())
             if self._stamp_ns < sent_ns <= arrived.time_ns <= sent_ns + SENT_AGO_MAX_S * NS_PER_S:
                 return sent_ns
-        return arrived.time_ns
+        return arrived.time_ns - lag_ns

@@ -33,6 +33,7 @@ from gnetsegd.cameras.network_stream import (
     Opened,
     Stream,
 )
+from gnetsegd.cameras.pacing import NS_PER_S
 from gnetsegd.errors import (
     AccessRefused,
     CameraStalled,
@@ -682,6 +683,45 @@ def test_the_cameras_own_time_is_taken_where_it_can_be_true(units):
             assert -1 < ago_ms <= 45
     stamps = [each.stamp_ns for each in found]
     assert stamps == sorted(set(stamps))
+
+
+@pytest.mark.parametrize("by_rtcp", [True, False])
+def test_a_link_that_is_too_slow_makes_no_picture_younger_and_is_left_once_it_is_far_behind(units, by_rtcp):
+    """Of TCP nothing is lost: each picture comes later than the one before, and would look new."""
+    begun_ns, wall_ns = time.monotonic_ns(), time.time_ns()
+    step_ns = 33_333_333
+
+    def sent_ns(at):
+        return wall_ns + at * step_ns if by_rtcp else 0
+
+    decoder, lost = decoding(Line(units, came_ns=lambda at: begun_ns + at * step_ns * 8, sent_ns=sent_ns))
+    stamps = []
+
+    def until_it_is_left():
+        while True:
+            stamps.append(decoder.next(time.monotonic() + 1).stamp_ns)
+
+    with pytest.raises(
+        TransientError, match=r"come \d s late: the network carries less than it sends; lower"
+    ):
+        until_it_is_left()
+    # Seven steps late more with each; by video's time some of that may be the camera's clock.
+    assert 3 * NS_PER_S < decoder._lag.lag_ns < 6 * NS_PER_S
+    for at, stamp_ns in enumerate(stamps):
+        late_ns = stamp_ns - begun_ns - at * step_ns
+        assert 0 <= late_ns <= (0.002 if by_rtcp else 0.06) * 8 * at * step_ns + 2e6, at
+    assert lost == {}
+
+
+def test_after_a_moment_without_a_network_it_goes_on(units):
+    begun_ns = time.monotonic_ns()
+    step_ns = 33_333_333
+    # Ten seconds of nothing, and then all that was sent meanwhile at once.
+    decoder, _ = decoding(
+        Line(units, came_ns=lambda at: begun_ns + (10 * NS_PER_S if 10 <= at < 30 else at * step_ns))
+    )
+    assert len(all_of(decoder)) == 40
+    assert decoder._lag.lag_ns < 0.6 * NS_PER_S
 
 
 def test_no_more_pictures_come_than_are_allowed_and_none_of_those_counts_as_lost(units):

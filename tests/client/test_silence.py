@@ -174,6 +174,8 @@ def test_a_probe_that_nobody_looks_at_can_be_closed(guarded: Guarded) -> None:
 
 
 def test_a_name_that_can_be_no_endpoint_is_refused() -> None:
-    with pytest.raises(ValueError, match="cannot connect"):
-        Probe("tcp://", "cam0")
-    assert len(os.listdir("/proc/self/fd")) < 200  # noqa: PTH208 - nothing is left open
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    for _ in range(50):
+        with pytest.raises(ValueError, match="cannot connect"):
+            Probe("tcp://", "cam0")
+    assert len(os.listdir("/proc/self/fd")) < before + 50  # noqa: PTH208 - nothing is left open

@@ -201,4 +201,7 @@ def test_the_bench_sees_nothing_concealed_where_packets_are_lost():
     assert result["concealed_masks"] == 0
     assert result["masks"] > 150
     assert result["keys_masked"] > 0
+    assert result["slow_masks"] > 0
+    assert result["slow_age_s_max"] < 10
+    assert result["slow_untrue_s_max"] < 1
     assert result["killed"] == 2

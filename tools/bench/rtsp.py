@@ -2,7 +2,8 @@
 
 GStreamer's RTSP server sends a film of 1080p whose every picture says which one it is, over TCP; the daemon's
 road reads it and masks it with a shipped network. The server is killed again and again; then it sends over
-UDP, where 2 % of the packets are dropped in a network namespace of its own (root, or user namespaces).
+UDP, where 2 % of the packets are dropped in a network namespace of its own (root, or user namespaces); and
+over TCP again, on a link that carries a third of it.
 
     tools/setup/services-packages.sh
     .venv/bin/python tools/bench/rtsp.py --json
@@ -10,7 +11,9 @@ UDP, where 2 % of the packets are dropped in a network namespace of its own (roo
 ``age_p99_ms``: of a mask at its publishing, since the picture was sent (RTCP); ``decode_p99_ms``: of one
 picture; ``interval_ms``: between two; ``growth_mb``: of the process, after the first 20 s; ``back_s_max``:
 from the server's return to the first mask; ``concealed_masks``: of pictures that differ from what was sent;
-``keys_whole`` and ``keys_masked``: key frames that arrived whole over UDP, and those that were masked.
+``keys_whole`` and ``keys_masked``: key frames that arrived whole over UDP, and those that were masked;
+``slow_masks``, ``slow_age_s_max``: on the slow link, and the oldest of them, since it was taken;
+``slow_untrue_s_max``: of a mask's time, against the place of its picture in the film.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,6 +44,7 @@ from harness import finish
 
 from gnetsegd.cameras import network_decoder
 from gnetsegd.cameras.network import NetworkCamera, NetworkOptions
+from gnetsegd.cameras.network_lag import BEHIND_FOR_S, BEHIND_MAX_S
 from gnetsegd.cameras.scale import Scaler
 from gnetsegd.cameras.whole import Whole
 from gnetsegd.config import CameraConfig, from_dict
@@ -53,6 +58,10 @@ FPS, GROUP, UNITS = 30, 30, 150
 #: Of the picture that a network gets; more (mean of 0 to 255) is another picture, or a repaired one.
 SAME_PICTURE = 1.5
 SETTLE_S = 20.0
+#: On a link that is too slow: a connection is left once it is so far behind for so long.
+SLOW_AGE_MAX_S = 2 * (BEHIND_MAX_S + BEHIND_FOR_S)
+#: What the fastest packet of a connection took on the way is not known.
+SLOW_UNTRUE_MAX_S = 1.0
 DEBIAN_PYTHON = "/usr/bin/python3"
 SERVER = Path(__file__).with_name("rtsp_server.py")
 
@@ -99,6 +108,9 @@ class Collector:
         self.ages_ms: list[float] = []
         self.concealed = 0
         self.keys = 0
+        #: Of each connection: (when it was taken by its time stamp, picture's number), both of the first.
+        self._firsts: dict[int, tuple[float, int]] = {}
+        self.untrue_s_max = 0.0
 
     def publish(self, mask: Mask, losses: int) -> None:
         del losses
@@ -113,6 +125,11 @@ class Collector:
                 "mask %d is of no picture that was sent: %d, %.1f apart", frame.sequence, number, apart
             )
         self.keys += number % GROUP == 0
+        taken_s = frame.sensor_timestamp_ns / 1e9
+        first_s, first = self._firsts.setdefault(Timed.connections, (taken_s, number))
+        period_s = len(self._references) / FPS
+        untrue_s = (taken_s - first_s - (number - first) / FPS + period_s / 2) % period_s - period_s / 2
+        self.untrue_s_max = max(self.untrue_s_max, abs(untrue_s))
         with self.came:
             self.masks += 1
             self.came.notify_all()
@@ -132,6 +149,11 @@ class Timed(Whole):
     took_ms: list[float] = []  # noqa: RUF012 - one run, one list
     sent: set[int] = set()  # noqa: RUF012
     keys_whole = 0
+    connections = 0
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        Timed.connections += 1
 
     def feed(self, packet: Any, is_key: bool) -> Any:
         whole = is_key and hash(slices_of(bytes(packet))) in self.sent
@@ -253,7 +275,30 @@ def lossy(server: Server, refs: list[NDArray[np.uint8]], seconds: float, percent
     }
 
 
-PHASES = ("steady", "killed", "lossy")
+def slow(server: Server, refs: list[NDArray[np.uint8]], seconds: float, film: Path) -> dict[str, Any]:
+    """In a network namespace of its own, whose link carries a third of what is sent."""
+    sent_bits = 8 * film.stat().st_size / (film_s(film) or 1)
+    for command in (
+        "ip link set lo mtu 1500 up",
+        f"tc qdisc add dev lo root tbf rate {round(sent_bits / 3)}bit burst 32kbit latency 400ms",
+    ):
+        subprocess.run(command.split(), check=True)
+    server.start()
+    collector = running(server, "tcp", refs, lambda _: time.sleep(seconds))
+    return {
+        "slow_masks": collector.masks,
+        "slow_age_s_max": round(max(collector.ages_ms) / 1000, 2),
+        "slow_untrue_s_max": round(collector.untrue_s_max, 2),
+        "concealed_masks": collector.concealed,
+    }
+
+
+def film_s(film: Path) -> float:
+    with av.open(str(film)) as container:
+        return float(container.duration or 0) / 1e6
+
+
+PHASES = ("steady", "killed", "lossy", "slow")
 
 
 def phase(name: str, film: Path, given: argparse.Namespace) -> dict[str, Any]:
@@ -267,7 +312,9 @@ def phase(name: str, film: Path, given: argparse.Namespace) -> dict[str, Any]:
             return steady(server, refs, given.seconds)
         if name == "killed":
             return killed(server, refs, given.kills)
-        return lossy(server, refs, given.seconds / 2, given.loss)
+        if name == "lossy":
+            return lossy(server, refs, given.seconds / 2, given.loss)
+        return slow(server, refs, given.seconds / 2, film)
     finally:
         server.kill()
 
@@ -297,7 +344,7 @@ def main() -> int:
         repeat = int((given.seconds + SETTLE_S + 30) * FPS / UNITS) + 1
         numbered.write_film(film, made, (width, height), FPS, repeat)
         for name in PHASES:
-            command = ["unshare", "-rn"] if name == "lossy" else []
+            command = ["unshare", "-rn"] if name in ("lossy", "slow") else []
             command += [sys.executable, __file__, *sys.argv[1:], "--phase", name, "--film", str(film)]
             done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
             if done.returncode:
@@ -315,6 +362,8 @@ def main() -> int:
         and result["back_s_max"] <= 3
         and not result["concealed_masks"]
         and result["keys_masked"] >= result["keys_whole"] > 0
+        and result["slow_age_s_max"] <= SLOW_AGE_MAX_S
+        and result["slow_untrue_s_max"] <= SLOW_UNTRUE_MAX_S
     )
     return 0 if good else 1
 
