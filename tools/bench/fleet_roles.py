@@ -66,18 +66,24 @@ def collector(address: str, path: Path) -> None:
         writer.take(host, kind, camera, data)
 
     fleet = Fleet(session, take)
-    thread = threading.Thread(target=writer.write, args=(stop, None))
+
+    def write() -> None:
+        while not stop.is_set():
+            writer.write()
+
+    thread = threading.Thread(target=write)
     thread.start()
     while not stop.is_set():
         for event in fleet.events():
             print(json.dumps({"what": event.what, "host": event.host, "at": event.at}), flush=True)
         stop.wait(0.02)
-    fleet.close()
     thread.join()
+    fleet.close()
+    writer.finish()
     seen = fleet.cameras()
     print(json.dumps({
         "masks": {one.host: one.masks for one in seen}, "lost": {one.host: one.lost for one in seen},
-        "wrong": sum(one.wrong for one in seen) + fleet.nonsense, "ages": ages, "unwritten": writer.lost,
+        "wrong": sum(one.wrong for one in seen) + fleet.nonsense, "ages": ages, "unwritten": writer.no_room,
     }), flush=True)  # fmt: skip
     session.close()
 
