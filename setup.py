@@ -38,6 +38,7 @@ EXTRAS = {
     # To test them: a browser, which Debian brings along, is driven by this.
     "services": ["playwright>=1.40"],
     "dev": [
+        "foxglove-schemas-protobuf>=0.3",
         "hypothesis>=6.100",
         "mcap>=1.2",
         "mypy>=1.11",
@@ -95,7 +96,13 @@ setup(
     packages=[*find_packages(include=["gnetsegd", "gnetsegd.*"]), *ZOO, *DEVICE],
     package_dir={"gnetseg_zoo": "tools/gnetseg_zoo", **{name: f"firmware/{name}" for name in FIRMWARE}},
     package_data={
-        "gnetsegd": ["py.typed", "models/*/*", "services/view/static/*", "vendor/mcap/LICENSE"],
+        "gnetsegd": [
+            "py.typed",
+            "models/*/*",
+            "services/view/static/*",
+            "services/record/foxglove_schemas/*",
+            "vendor/mcap/LICENSE",
+        ],
         # Links to docs/ and tests/vectors/: a package has copies of what they point to.
         "gnetseg_conform": ["protocol.md", "transcripts/*.jsonl"],
         "gnetseg_zoo": ["configs/*.toml", "selfie/configs/*.toml"],

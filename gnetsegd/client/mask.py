@@ -186,9 +186,7 @@ class ReceivedMask:
     @property
     def geometry(self) -> Geometry:
         """The part of the sensor's picture that the mask shows. Needs ``info``."""
-        told = self.info["geometry"]
-        # What was added since has a default: an older daemon does not tell it.
-        return Geometry(**{name: told[name] for name in Geometry.__dataclass_fields__ if name in told})
+        return pictures.geometry_of(self.info)
 
     # -- pixels -----------------------------------------------------------------------------------
 

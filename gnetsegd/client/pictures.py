@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ..errors import MessageError, PermanentError
+from ..frame import Geometry
 from ..text import clean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..frame import Geometry
     from ..message import ImageHeader
 
 Value = TypeVar("Value", bound=np.generic)
@@ -55,6 +55,13 @@ def _pillow() -> tuple[Any, Any]:
         raise PermanentError(
             "mask.picture needs Pillow: apt install python3-pil, or pip install pillow; mask.jpeg does not"
         ) from None
+
+
+def geometry_of(info: dict[str, Any]) -> Geometry:
+    """The part of the sensor's picture that masks show, as ``info`` tells it."""
+    told = info["geometry"]
+    # What was added since has a default: an older daemon does not tell it.
+    return Geometry(**{name: told[name] for name in Geometry.__dataclass_fields__ if name in told})
 
 
 def stretched(values: NDArray[Value], geometry: Geometry, header: ImageHeader) -> NDArray[Value]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import json
+import io
 import os
 import re
 import signal
@@ -18,19 +17,25 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_publisher import FakeDaemon, person
+from foxglove_schemas_protobuf.CompressedImage_pb2 import CompressedImage
+from foxglove_schemas_protobuf.RawImage_pb2 import RawImage
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.wrappers_pb2 import Int64Value
 from mcap.reader import make_reader
+from PIL import Image
 
 from gnetsegd.client import MaskSubscriber, NoData, StatusSubscriber
-from gnetsegd.message import parse_header, parse_json
+from gnetsegd.client.pictures import geometry_of, stretched
+from gnetsegd.message import parse_header, parse_image, parse_json
 from gnetsegd.recordings import RecordingError
 from gnetsegd.recordings.finishing import finish
 from gnetsegd.recordings.reading import Recorded, Recording
 from gnetsegd.recordings.writing import RecordingWriter
-from gnetsegd.services.record import foxglove, recorder
+from gnetsegd.services.record import converting, foxglove, recorder
 from gnetsegd.services.record.replay import Replay
 from gnetsegd.services.record.replay import Wish as ReplayWish
 
-from .made import STEP_NS, info_of, mask_of, recording, status_of
+from .made import BEGIN_NS, SESSION, STEP_NS, info_of, mask_of, message, recording, status_of
 
 LIMIT_S = 30.0
 
@@ -60,9 +65,9 @@ def test_all_that_is_sent_is_recorded_with_the_times_of_the_daemon(
     )
     info = next(parse_json(message.data)[2] for message in found if message.kind == "info")
     offset = info["monotonic_to_wall_offset_ns"]
-    for message, header in zip((m for m in found if m.kind == "mask"), headers, strict=True):
-        assert message.log_ns == header.sensor_timestamp_ns + offset
-        assert message.publish_ns == header.publish_timestamp_ns + offset
+    for mask, header in zip((m for m in found if m.kind == "mask"), headers, strict=True):
+        assert mask.log_ns == header.sensor_timestamp_ns + offset
+        assert mask.publish_ns == header.publish_timestamp_ns + offset
 
 
 def test_it_ends_when_the_file_is_large_enough_and_is_whole(daemon: FakeDaemon, tmp_path: Path) -> None:
@@ -363,27 +368,105 @@ def test_a_place_where_a_daemon_is_is_refused(daemon: FakeDaemon, tmp_path: Path
 
 
 def test_foxglove_gets_pictures_and_masks_in_its_own_schemas(tmp_path: Path) -> None:
-    source = recording(tmp_path / "a.mcap", ("mask", "frame", "image"), count=3)
+    source = with_info(tmp_path / "a.mcap", "mask", "frame", "image")
     target = tmp_path / "b.mcap"
-    assert foxglove.convert(Recording(source), target) == 9
+    assert converting.convert(Recording(source), target) == (12, 3, "")
     with target.open("rb") as file:
         found = [
-            (channel.topic, schema.name if schema else "", channel.message_encoding, item)
+            (channel.topic, schema, item)
             for schema, channel, item in make_reader(file, validate_crcs=True).iter_messages()
+            if channel.message_encoding == "protobuf"
         ]
-    shown = {(topic, name) for topic, name, encoding, _ in found if encoding == "json"}
-    assert shown == {
+    kinds = {"foxglove.RawImage": RawImage, "foxglove.CompressedImage": CompressedImage}
+    assert {(topic, schema.name) for topic, schema, _ in found} == {
         ("cam0/mask", "foxglove.RawImage"),
         ("cam0/luminance", "foxglove.RawImage"),
         ("cam0/picture", "foxglove.CompressedImage"),
+        ("cam0/overlay", "foxglove.CompressedImage"),
     }
-    mask = json.loads(next(item.data for topic, _, _, item in found if topic == "cam0/mask"))
-    labels = np.frombuffer(base64.b64decode(mask["data"]), np.uint8)
-    assert (mask["width"], mask["height"], mask["step"], mask["encoding"]) == (16, 12, 16, "mono8")
-    assert np.array_equal(labels.reshape(12, 16), person(16, 12) * 255)
+    assert {schema.encoding for _, schema, _ in found} == {"protobuf"}
+    by_topic: dict[str, list[Any]] = {}
+    for topic, schema, item in found:
+        shown = kinds[schema.name].FromString(item.data)
+        assert shown.timestamp.seconds * 10**9 + shown.timestamp.nanos == item.log_time
+        assert shown.frame_id == "cam0"
+        by_topic.setdefault(topic, []).append(shown)
+    mask = by_topic["cam0/mask"][0]
+    assert (mask.width, mask.height, mask.step, mask.encoding) == (16, 12, 16, "mono8")
+    assert np.array_equal(np.frombuffer(mask.data, np.uint8).reshape(12, 16), person(16, 12) * 255)
+    assert all(len(shown) == 3 for shown in by_topic.values())
+    images = [parse_image(m.data) for m in Recording(source) if m.kind == "image"]
+    data = [m.data for m in Recording(source) if m.kind == "image"]
+    for shown, header, whole in zip(by_topic["cam0/picture"], images, data, strict=True):
+        assert shown.format == "jpeg"
+        assert shown.data == whole[header.payload_offset :]
     assert [item.data for item in Recording(target)] == [item.data for item in Recording(source)]
     with pytest.raises(RecordingError, match="it is there already"):
-        foxglove.convert(Recording(source), target)
+        converting.convert(Recording(source), target)
+
+
+def with_info(path: Path, *kinds: str) -> Path:
+    """Three masks, and what goes with them, of a daemon that has said how it sees."""
+    writer = RecordingWriter(path)
+    writer.add("info", "info/cam0", info_of(SESSION, 0), BEGIN_NS, BEGIN_NS)
+    for number in range(3):
+        sent_ns = BEGIN_NS + number * STEP_NS
+        for kind in kinds:
+            writer.add(kind, f"{kind}/cam0", message(kind, number), sent_ns - 20_000_000, sent_ns, number)
+    writer.finish()
+    return path
+
+
+def overlays(path: Path) -> list[np.ndarray]:  # type: ignore[type-arg]
+    with path.open("rb") as file:
+        found = make_reader(file).iter_messages(topics=["cam0/overlay"])
+        jpegs = [CompressedImage.FromString(item.data).data for _, _, item in found]
+    return [np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")) for jpeg in jpegs]
+
+
+def test_a_mask_lies_over_its_own_picture_and_no_other(tmp_path: Path) -> None:
+    source, target = with_info(tmp_path / "a.mcap", "mask", "image"), tmp_path / "b.mcap"
+    converting.convert(Recording(source), target)
+    seen = overlays(target)
+    assert len(seen) == 3
+    body = parse_json(info_of(SESSION, 0))[2]
+    for number, picture in enumerate(seen):
+        header = parse_image(message("image", number))
+        inside = stretched(person(16, 12) > 0, geometry_of(body), header)
+        greyness = np.ptp(picture.astype(int), axis=2)  # the picture is grey, the tint is not
+        assert greyness[inside].mean() > 30
+        assert greyness[~inside].mean() < 10
+    # Without the mask of the same frame there is nothing to lay over it.
+    lone = with_info(tmp_path / "c.mcap", "image")
+    assert converting.convert(Recording(lone), tmp_path / "d.mcap") == (3, 0, "")
+
+
+def test_without_pillow_it_is_said_and_the_rest_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = with_info(tmp_path / "a.mcap", "mask", "image")
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    done = converting.convert(Recording(source), tmp_path / "b.mcap")
+    assert (done.shown, done.painted) == (6, 0)
+    assert "need Pillow: apt install python3-pil" in done.without
+
+
+def test_the_schemas_are_those_that_foxglove_publishes() -> None:
+    for kind in (RawImage, CompressedImage):
+        ours = FileDescriptorSet.FromString(foxglove.schema(kind.DESCRIPTOR.full_name))
+        files = {file.name: file for file in ours.file}
+        assert set(files) == {kind.DESCRIPTOR.file.name, "google/protobuf/timestamp.proto"}
+        fields = {
+            field.name: (field.number, field.type)
+            for made in files[kind.DESCRIPTOR.file.name].message_type
+            for field in made.field
+        }
+        assert fields == {field.name: (field.number, field.type) for field in kind.DESCRIPTOR.fields}
+
+
+@pytest.mark.parametrize("number", [0, 1, 127, 128, 300, 1 << 21, (1 << 63) - 1])
+def test_numbers_are_those_of_protobuf(number: int) -> None:
+    assert foxglove._varint(number) == Int64Value(value=number).SerializeToString()[1:] or number == 0
 
 
 def test_what_cannot_be_converted_whole_is_not_left_in_half(
@@ -392,10 +475,10 @@ def test_what_cannot_be_converted_whole_is_not_left_in_half(
     source, target = recording(tmp_path / "a.mcap", ("mask", "frame"), count=50), tmp_path / "b.mcap"
     room(10_000)
     with pytest.raises(RecordingError, match=r"b\.mcap: cannot be written \(File too large\)"):
-        foxglove.convert(Recording(source), target)
+        converting.convert(Recording(source), target)
     assert list(tmp_path.iterdir()) == [source]
     with pytest.raises(RecordingError, match="cannot be written"):
-        foxglove.convert(Recording(source), tmp_path / "none" / "b.mcap")
+        converting.convert(Recording(source), tmp_path / "none" / "b.mcap")
 
 
 def test_machines_of_a_fleet_stay_apart_in_foxglove(tmp_path: Path) -> None:
@@ -404,7 +487,7 @@ def test_machines_of_a_fleet_stay_apart_in_foxglove(tmp_path: Path) -> None:
         writer.add("mask", f"{host}/mask/cam0", mask_of(1, 1, 2), 1, 2)
     writer.finish()
     target = tmp_path / "b.mcap"
-    assert foxglove.convert(Recording(writer.path), target) == 2
+    assert converting.convert(Recording(writer.path), target).shown == 2
     with target.open("rb") as file:
         topics = {channel.topic for _, channel, _ in make_reader(file).iter_messages()}
     assert topics == {

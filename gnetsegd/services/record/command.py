@@ -12,7 +12,7 @@ from ...recordings import RecordingError
 from ...recordings.finishing import finish
 from ...recordings.reading import Recording
 from ...text import clean
-from . import foxglove, recorder
+from . import converting, recorder
 from . import replay as replaying
 from .recorder import Wish
 
@@ -75,8 +75,13 @@ def recover(files: Sequence[Path]) -> None:
 
 def convert(source: Path, target: Path) -> None:
     """``RecordingError`` for a source that is none, and a target that is there or cannot be written."""
-    shown = foxglove.convert(Recording(source), target)
-    _say(f"{target}: {shown} pictures and masks for Foxglove and rerun, beside the messages as they were")
+    done = converting.convert(Recording(source), target)
+    _say(
+        f"{target}: {done.shown} pictures and masks for Foxglove and rerun, {done.painted} of them pictures "
+        "with their masks over them, beside the messages as they were"
+    )
+    if done.without:
+        _say(done.without)
 
 
 def replay(

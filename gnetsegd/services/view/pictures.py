@@ -9,18 +9,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ...text import clean
+from ..painting import painted
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from .feed import Shown
 
 QUALITY = 80
-#: Of the person, over the picture.
-COLOUR = (0, 200, 120)
-OPACITY = 0.35
-#: Of the outline, in pixels of the picture.
-OUTLINE_PIXELS = 2
 #: A picture of words.
 WORDS_SIZE = (640, 360)
 _LINE_CHARACTERS = 60
@@ -35,22 +29,7 @@ def overlay(shown: Shown) -> bytes:
         grey = np.where(person, 230, 40).astype(np.uint8)
         return _jpeg(Image.fromarray(grey))
     inside = mask.on_picture(person)
-    picture = mask.picture.copy()
-    tint = np.array(COLOUR, np.float32)
-    picture[inside] = (picture[inside] * (1 - OPACITY) + tint * OPACITY).astype(np.uint8)
-    picture[_outline(inside)] = COLOUR
-    return _jpeg(Image.fromarray(picture))
-
-
-def _outline(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pixels of ``inside`` that are near its edge."""
-    kept = inside.copy()
-    for _ in range(OUTLINE_PIXELS):
-        kept[1:] &= kept[:-1]
-        kept[:-1] &= kept[1:]
-        kept[:, 1:] &= kept[:, :-1]
-        kept[:, :-1] &= kept[:, 1:]
-    return inside & ~kept
+    return _jpeg(Image.fromarray(painted(mask.picture, inside)))
 
 
 def mask_png(shown: Shown) -> bytes:
