@@ -17,6 +17,7 @@ from ..errors import ModelError, PermanentError
 from ..model import ModelBundle
 from ..text import clean
 from . import scores
+from .remarks import without_remarks
 from .runtimes import AUTO, Runtime, find_runtime
 
 if TYPE_CHECKING:
@@ -100,10 +101,11 @@ def load(runtime: Runtime, content: bytes, what: str, threads: int = 1, delegate
     Raises ``ModelError`` that begins with ``what``. A file that is damaged may crash the process.
     """
     try:
-        interpreter = runtime.module.Interpreter(
-            model_content=content, num_threads=threads, experimental_delegates=list(delegates)
-        )
-        interpreter.allocate_tensors()
+        with without_remarks():
+            interpreter = runtime.module.Interpreter(
+                model_content=content, num_threads=threads, experimental_delegates=list(delegates)
+            )
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         reason = clean(next(iter(str(error).splitlines()), "no reason given"))
         raise ModelError(
