@@ -15,8 +15,8 @@
 PYTHON ?= $(shell for p in python3.11 python3.13 python3.12 python3; do \
 	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 DEMO_SECONDS ?= 10
-# Tests wait more than they compute: two files at a time use two cores.
-SIDE_BY_SIDE = -n 2 --dist loadfile
+# Tests wait more than they compute: three files at a time use two cores.
+SIDE_BY_SIDE = -n 3 --dist loadfile
 SERVICES = view,presence,exporter,zenoh
 PIP_INSTALL = bin/pip install --quiet --disable-pip-version-check
 
