@@ -20,7 +20,7 @@ def test_every_promise_with_a_bench_is_on_the_page_with_what_it_printed() -> Non
     assert list(found) == [bench.name for bench in known if bench.name in found], "in the README's order"
     assert len(found) >= 8
     for name, text in found.items():
-        printed = re.findall(r"```json\n(.*)\n```", text)
+        printed = re.findall(r"```json\n(.*?)\n```", text, re.S)
         assert isinstance(json.loads(printed[0]), dict), name
         assert f"tools/bench/{name}.py --json" in text
 
@@ -36,7 +36,7 @@ def test_one_bench_leaves_the_others_sections_and_the_rest_of_the_page() -> None
         text = page.written(text, page.sections(text) | {bench.name: made}, ["a", "b"])
     assert text.startswith("before\n")
     assert text.endswith(f"{page.END}\nafter\n")
-    printed = [json.loads(found) for found in re.findall(r"```json\n(.*)\n```", text)]
+    printed = [json.loads(found) for found in re.findall(r"```json\n(.*?)\n```", text, re.S)]
     assert printed == [{"value": value, "long": "500 of them"} for value in (2, 3)]
     assert page.written(text, page.sections(text), ["a", "b"]) == text
 

@@ -26,6 +26,7 @@ PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- begin: tools/bench/page.py -->", "<!-- end: tools/bench/page.py -->"
 #: Longer values are told by their number alone.
 VALUE_MAX_CHARACTERS = 300
+LINE_CHARACTERS = 118
 LIMIT_S = 3600
 
 
@@ -47,12 +48,16 @@ def benches(readme: str) -> list[Bench]:
 
 
 def shortened(result: dict[str, object]) -> str:
-    """One line of JSON; of a long value only how many there are."""
-    short = {}
-    for key, value in result.items():
-        is_long = isinstance(value, dict | list) and len(json.dumps(value)) > VALUE_MAX_CHARACTERS
-        short[key] = f"{len(value)} of them" if is_long else value  # type: ignore[arg-type]
-    return json.dumps(short)
+    """JSON in lines of some ``LINE_CHARACTERS``; of a long value only how many there are."""
+    lines = [""]
+    for number, (key, value) in enumerate(result.items(), 1):
+        if isinstance(value, dict | list) and len(json.dumps(value)) > VALUE_MAX_CHARACTERS:
+            value = f"{len(value)} of them"
+        part = f"{json.dumps(key)}: {json.dumps(value)}" + ("," if number < len(result) else "")
+        if lines[-1] and len(lines[-1]) + len(part) > LINE_CHARACTERS:
+            lines.append("")
+        lines[-1] += f" {part}" if lines[-1] else part
+    return "{" + "\n ".join(lines) + "}"
 
 
 def processor() -> str:
