@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -61,15 +60,17 @@ def finish(path: Path, fd: int | None = None, in_haste: bool = False) -> Finishe
     """
     shown = clean(str(path))
     try:
+        if fd is None and path.exists() and not path.is_file():
+            raise RecordingError(f"{shown}: this is no file")
         # The recorder's own file is meant, whatever bears its name now.
         with path.open("r+b") if fd is None else open(fd, "r+b", closefd=False) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise RecordingError(f"{shown}: this is no file")
             if fd is None:
                 lock(file.fileno(), shown)
             return _finish(file, shown, in_haste)
     except OSError as error:
-        raise RecordingError(f"{shown}: cannot be finished ({error.strerror})", os.EX_IOERR) from None
+        raise RecordingError(
+            f"{shown}: cannot be finished ({error.strerror or error})", os.EX_IOERR
+        ) from None
 
 
 def lock(fd: int, shown: str) -> None:

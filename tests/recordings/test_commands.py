@@ -6,6 +6,7 @@ import io
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -269,6 +270,23 @@ def test_a_name_that_is_taken_is_left_and_a_file_without_its_end_gets_it(tmp_pat
     assert (tmp_path / "a-2.mcap").read_bytes() == b"something else"
     with pytest.raises(RecordingError, match="this is a folder; name a file in it"):
         recorder.free_name(tmp_path, told.append)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "socket", "device", "folder"])
+def test_what_is_no_file_is_called_so_and_left(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        socket.socket(socket.AF_UNIX).bind(str(path))
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/full")
+    for look in (finish, Recording, lambda path: recorder.free_name(path, print)):
+        with pytest.raises(RecordingError, match=r"this is (no file|a folder; name a file in it)"):
+            look(path)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def replayed(path: Path, endpoint: str, **wish: Any) -> Replay:

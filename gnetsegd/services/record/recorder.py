@@ -75,10 +75,12 @@ class Done(NamedTuple):
 def free_name(path: Path, told: Callable[[str], None]) -> Path:
     """``path``, or the next name where that one is there; one that was left without its end gets it.
 
-    ``RecordingError`` where another recorder is writing it, and for a folder.
+    ``RecordingError`` where another recorder is writing it, and for what is no file.
     """
     if path.is_dir():
         raise RecordingError(f"{clean(str(path))}: this is a folder; name a file in it", os.EX_CANTCREAT)
+    if path.exists() and not path.is_file():
+        raise RecordingError(f"{clean(str(path))}: this is no file; name one", os.EX_CANTCREAT)
     number = 1
     name = path
     while name.exists():
