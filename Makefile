@@ -54,6 +54,7 @@ test-browser: .venv/.done
 # The USB road over a mock device that fails at random.
 soak: .venv/.done
 	.venv/bin/python tools/bench/soak.py --frames 30000 --fault-rate 0.003 --seed 1 --json
+	.venv/bin/python tools/bench/recovery.py --only kill-9 --only replug --only camera-flaps --json
 
 # On real kernels, in an emulated Debian machine (docs/testing.md): K=NAMES for some checks only.
 hil: .venv/.done

@@ -73,6 +73,17 @@ def test_an_exit_code_that_needs_a_person_is_final(start: Start) -> None:
     assert service.count("start") == 1
 
 
+def test_one_that_is_stopped_has_not_failed(start: Start) -> None:
+    unit = Unit(restart_s=0.1, watchdog_s=5.0, start_s=20.0, stop_s=2.0, final=frozenset({0}))
+    service = start(
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); say('READY=1'); time.sleep(60)", unit
+    )
+    wait(lambda: bool(service.count("READY")))
+    service.stop()
+    assert [event.words for event in service.events if event.kind == "exit"] == ["0"]
+    assert service.count("failed") == 0
+
+
 def test_a_watchdog_that_starves_ends_the_process(start: Start) -> None:
     service = start("say('READY=1'); time.sleep(60)")
     wait(lambda: service.count("start") >= 2)

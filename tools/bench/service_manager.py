@@ -132,7 +132,8 @@ class Service:
         while not self._stopping.is_set():
             code = self._live()
             self._say("exit", str(code))
-            if code in self.unit.final:
+            # Whoever was asked to stop is not started again in any case.
+            if code in self.unit.final and not self._stopping.is_set():
                 self._say("failed", f"exit code {code} is not tried again")
                 return
             self._stopping.wait(self.unit.restart_s)
