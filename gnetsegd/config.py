@@ -8,7 +8,6 @@ and what is allowed.
 
 from __future__ import annotations
 
-import codecs
 import os
 import re
 import types
@@ -20,7 +19,7 @@ import attrs
 import cattrs
 
 from .errors import ConfigError
-from .files import parse_toml, read_regular
+from .files import NoTextError, parse_toml, read_regular
 from .message import CAMERA_NAME
 from .text import clean
 
@@ -491,11 +490,9 @@ def _read(path: Path) -> dict[str, Any]:
             f"{shown}: cannot be read: it {error}; name another with --config", os.EX_NOINPUT
         ) from None
     try:
-        return parse_toml(content.removeprefix(codecs.BOM_UTF8))
-    except UnicodeDecodeError:
-        raise ConfigError(
-            f"{shown}: cannot be read: it is no UTF-8 text; save it as UTF-8", os.EX_NOINPUT
-        ) from None
+        return parse_toml(content)
+    except NoTextError as error:
+        raise ConfigError(f"{shown}: cannot be read: {error}", os.EX_NOINPUT) from None
     except ValueError as error:
         raise ConfigError(f"{shown}: not valid TOML: {clean(str(error))}") from None
 

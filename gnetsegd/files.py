@@ -6,6 +6,7 @@ destroys something. What stands there is looked at first.
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import stat
@@ -81,9 +82,19 @@ def _size(number: int) -> str:
     return f"{number >> 20} MiB" if number >= 1 << 20 else f"{number} bytes"
 
 
+class NoTextError(ValueError):
+    """A file's bytes are no UTF-8, such as UTF-16 of Windows."""
+
+
 def parse_toml(content: bytes) -> dict[str, Any]:
-    """A TOML table from a file's bytes; ``ValueError`` for whatever a file may hold that is none."""
-    text = content.decode("utf-8")
+    """A TOML table from a file's bytes; ``ValueError`` for whatever a file may hold that is none.
+
+    A byte order mark is passed over. Bytes that are no UTF-8 are ``NoTextError``.
+    """
+    try:
+        text = content.removeprefix(codecs.BOM_UTF8).decode("utf-8")
+    except UnicodeDecodeError:
+        raise NoTextError("it is no UTF-8 text; save it as UTF-8") from None
     if _LONG_KEY.search(text):
         # For tomllib's sake: the time that it takes grows with the square of their number.
         raise ValueError(f"it has a key of more than {MAX_KEY_PARTS} parts")

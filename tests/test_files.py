@@ -150,3 +150,10 @@ def test_what_the_unit_hides_is_told_to_services_alone(path, is_hidden, monkeypa
     assert ("a service sees nothing of /home" in hidden_from_service(path)) == is_hidden
     monkeypatch.delenv("INVOCATION_ID")
     assert hidden_from_service(path) == ""
+
+
+def test_toml_as_windows_saves_it_is_read_or_is_a_sentence() -> None:
+    assert parse_toml(b'\xef\xbb\xbfhost = "h"\r\n') == {"host": "h"}
+    for encoding in ("utf-16", "latin-1"):
+        with pytest.raises(ValueError, match="it is no UTF-8 text; save it as UTF-8"):
+            parse_toml('host = "ä"'.encode(encoding))

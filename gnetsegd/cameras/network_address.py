@@ -28,15 +28,21 @@ SCHEMES = (*PROTOCOLS, *HTTP)
 
 _ADDRESS_MAX_CHARACTERS = 2048
 _PASSWORD_MAX_BYTES = 4096
+_NAMED_SECRET = re.compile(r"((?:pass\w*?|pwd|psw|pw|token|secret|key|auth)=)[^/]*", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 
 
 class Address(NamedTuple):
-    """Where a camera is. ``shown`` may be seen by everybody, ``secret`` (for FFmpeg alone) by nobody."""
+    """Where a camera is.
+
+    ``shown`` may be seen by everybody: without login, query, and what a path calls a password. ``plain``
+    lacks only the login, ``secret`` (for FFmpeg alone) nothing; neither may be seen by anybody.
+    """
 
     scheme: str
     host: str
     shown: str
+    plain: str
     secret: str
     user: str
     password: str
@@ -61,10 +67,12 @@ def read_address(url: str, user: str, password_file: str, password_credential: s
     if password and not user:
         raise ConfigError("camera.network has a password, but no user; set camera.network.user")
     host = parts.netloc.rpartition("@")[2]
-    shown = parts._replace(netloc=host).geturl()
+    plain = parts._replace(netloc=host)
+    # Cameras take passwords in the query (?user=admin&pwd=..., SRT's passphrase), and cheap ones in the path.
+    shown = plain._replace(path=_NAMED_SECRET.sub(r"\1...", parts.path), query="..." if parts.query else "")
     login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user else ""
     secret = parts._replace(netloc=login + host).geturl()
-    return Address(parts.scheme, host, shown, secret, user, password)
+    return Address(parts.scheme, host, shown.geturl(), plain.geturl(), secret, user, password)
 
 
 def _parts(url: str) -> SplitResult:
@@ -84,6 +92,12 @@ def _parts(url: str) -> SplitResult:
         )
     if (not host and parts.scheme != "udp") or port == 0:
         raise ConfigError(f"{key} names no host; it is like {parts.scheme}://192.168.1.20/stream1")
+    # A password with / ? # in it would be taken for a path, and be shown.
+    if parts.fragment or url.endswith("#") or "@" in parts.path + parts.query:
+        raise ConfigError(
+            f"{key} holds a # or, behind its host, an @; write %23 and %40, "
+            "and in a password %2F for / and %3F for ?"
+        )
     return parts
 
 

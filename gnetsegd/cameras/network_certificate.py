@@ -36,12 +36,13 @@ def not_good(shown: str, error: ssl.SSLCertVerificationError) -> TransientError:
     )
 
 
-def check(shown: str, ca_file: str, timeout_s: float) -> None:
-    """Shake hands over TLS and hang up. ``TransientError`` for a certificate that is not good.
+def check(url: str, shown: str, ca_file: str, timeout_s: float) -> None:
+    """Shake hands over TLS with the host of ``url`` and hang up.
 
-    Whatever else goes wrong is told by who goes on to read from there.
+    ``TransientError``, which tells the address as ``shown``, for a certificate that is not good. Whatever
+    else goes wrong is told by who goes on to read from there.
     """
-    parts = urlsplit(shown)
+    parts = urlsplit(url)
     host = parts.hostname or ""
     tls = context(True, ca_file)
     try:
@@ -51,6 +52,6 @@ def check(shown: str, ca_file: str, timeout_s: float) -> None:
         ):
             pass
     except ssl.SSLCertVerificationError as error:
-        raise not_good(clean(shown), error) from None
+        raise not_good(shown, error) from None
     except (OSError, ValueError):
         pass

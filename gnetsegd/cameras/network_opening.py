@@ -57,7 +57,9 @@ class Opening:
             case "udp" | "rtp":
                 options |= {"overrun_nonfatal": "1", "fifo_size": str((8 << 20) // 188)}
         if self._address.scheme in ("rtsps", "rtmps") and self._options.verify:
-            network_certificate.check(self._address.shown, self._options.ca_file, self._timeout_s)
+            network_certificate.check(
+                self._address.plain, self._shown, self._options.ca_file, self._timeout_s
+            )
             options |= {"tls_verify": "1", "ca_file": self._options.ca_file or _SYSTEM_CA_FILE}
         limits = (self._timeout_s + OPEN_EXTRA_S, self._timeout_s)
         container = pyav.load().open(self._address.secret, format=form, options=options, timeout=limits)
@@ -67,11 +69,11 @@ class Opening:
         address, options, timeout_s = self._address, self._options, self._timeout_s
         self._http = http = Http(address, options.verify, options.ca_file, timeout_s)
         http.used(timeout_s + OPEN_EXTRA_S)
-        first = http.open(address.shown)
+        first = http.open(address.plain)
         form = None
         if first.kind == "multipart/x-mixed-replace":
             form = "mpjpeg"
-        elif first.kind in _PLAYLISTS or address.shown.partition("?")[0].endswith(".m3u8"):
+        elif first.kind in _PLAYLISTS or address.plain.partition("?")[0].endswith(".m3u8"):
             form = "hls"
         elif first.kind in _PAGES:
             first.close()
@@ -91,7 +93,7 @@ class Opening:
         def io_open(url: str, flags: int, given: Any) -> Any:
             return waiting.pop() if waiting else http.open(url, flags, given)
 
-        container = pyav.load().open(address.shown, format=form, options=ffmpeg, io_open=io_open)
+        container = pyav.load().open(address.plain, format=form, options=ffmpeg, io_open=io_open)
         return Opened(container, form != "mpjpeg", lambda: http.used(self._silence_s(form)))
 
     def _silence_s(self, form: str | None) -> float:

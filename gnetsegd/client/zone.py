@@ -58,7 +58,7 @@ class Zone:
 def _corners(shape: Shape) -> tuple[tuple[float, float], ...]:
     try:
         corners = np.array(shape, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last of a number of hundreds of digits
         corners = np.zeros(0)
     if corners.shape == (4,):
         left, top, right, bottom = corners
@@ -75,7 +75,8 @@ def _corners(shape: Shape) -> tuple[tuple[float, float], ...]:
     xs, ys = zip(*points, strict=True)
     if max(xs) <= 0 or max(ys) <= 0 or min(xs) >= 1 or min(ys) >= 1:
         raise ValueError("a zone lies beside the sensor's picture; its corners are fractions of it, 0 to 1")
-    if max(xs) == min(xs) or max(ys) == min(ys):
+    across = (corners - corners[0]) / max(max(xs) - min(xs), max(ys) - min(ys), 1e-300)
+    if np.linalg.matrix_rank(across, tol=1e-9) < 2:
         raise ValueError("a zone's corners lie on a line; they enclose nothing")
     return points
 

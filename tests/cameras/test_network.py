@@ -467,6 +467,9 @@ def test_an_expired_certificate_is_called_so(secure):
         ({"url": "concat:rtsp://a|b"}, "begins with 'concat'"),
         ({"url": "rtsp://"}, "names no host"),
         ({"url": "rtsp://host:99999/x"}, "is no address"),
+        ({"url": "rtsp://admin:hush@hush#1@host/x"}, "write %23 and %40"),
+        ({"url": "rtsp://admin:12/hush@host/x"}, "write %23 and %40"),
+        ({"url": "rtsp://admin:12?hush@host/x"}, "write %23 and %40"),
         ({"url": "rtsp://host/\x1b[2J"}, "control characters"),
         ({"url": "rtsp://host/" + "x" * 3000}, "too long"),
         (
@@ -484,6 +487,37 @@ def test_an_address_or_password_that_can_be_none_is_named(options, words, monkey
     with pytest.raises(ConfigError, match=words) as caught:
         NetworkCamera(NetworkOptions(**options)).open(wanted())
     assert str(caught.value).isprintable()
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "/cgi-bin/stream?user=admin&pwd=hush",
+        "/bcs/main.bcs?channel=0&user=admin&password=hush%20",
+        "/user=admin_password=hush_channel=1_stream=0.sdp",
+        "/token=hush/live",
+    ],
+)
+def test_a_password_in_a_query_or_path_is_told_to_the_camera_and_to_nobody_else(rest, frame, caplog):
+    def answer(handler):
+        if server.asked[1:] == []:
+            send_parts(handler, endless(jpeg))
+        else:
+            handler.send_response(404)
+            handler.end_headers()
+
+    with Http(answer) as server:
+        camera = camera_of(f"http://127.0.0.1:{server.port}{rest}")
+        info = camera.open(wanted())
+        take(camera, frame)
+        camera.close()
+        assert server.asked[0] == rest
+        with pytest.raises(GnetsegError) as caught:
+            camera_of(f"http://127.0.0.1:{server.port}{rest}").open(wanted())
+    told = str(caught.value) + caplog.text + info.description
+    assert f"127.0.0.1:{server.port}/" in told
+    assert "hush" not in told
 
 
 def test_a_protocol_that_ffmpeg_does_not_speak_is_named():

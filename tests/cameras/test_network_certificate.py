@@ -41,7 +41,7 @@ def camera(certificate: str = "good.pem", host: str = "127.0.0.1") -> Iterator[s
 
 def test_a_good_one_is_good() -> None:
     with camera() as address:
-        network_certificate.check(address, GOOD, 10.0)
+        network_certificate.check(address, "cam", GOOD, 10.0)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_what_is_wrong_with_it_is_said(certificate: str, host: str, signed_by: s
         camera(certificate, host) as address,
         pytest.raises(TransientError, match=f"not good .*({words})") as caught,
     ):
-        network_certificate.check(address, signed_by, 10.0)
+        network_certificate.check(address, "cam", signed_by, 10.0)
     assert "camera.network.verify = false" in str(caught.value)
 
 
@@ -66,11 +66,11 @@ def test_what_speaks_no_tls_is_left_to_who_reads_it() -> None:
         port = listener.getsockname()[1]
         thread = threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True)
         thread.start()
-        network_certificate.check(f"rtsps://127.0.0.1:{port}/cam", GOOD, 10.0)
+        network_certificate.check(f"rtsps://127.0.0.1:{port}/cam", "cam", GOOD, 10.0)
         thread.join(10)
-    network_certificate.check(f"rtsps://127.0.0.1:{port}/cam", GOOD, 10.0)  # nobody listens any more
+    network_certificate.check(f"rtsps://127.0.0.1:{port}/cam", "cam", GOOD, 10.0)  # nobody listens any more
 
 
 def test_a_file_without_certificates_is_a_fault_of_the_configuration() -> None:
     with pytest.raises(ConfigError, match="holds no certificates"):
-        network_certificate.check("rtsps://127.0.0.1:9/cam", "/nowhere", 1.0)
+        network_certificate.check("rtsps://127.0.0.1:9/cam", "cam", "/nowhere", 1.0)

@@ -132,6 +132,8 @@ def test_a_zone_that_the_crop_leaves_out_is_an_error_and_not_clear() -> None:
         ((1.0, 0, 2, 1), "beside the sensor's picture"),
         ([(100, 100), (200, 100), (200, 200)], "fractions of it"),
         ([(0.1, 0.1), (0.1, 0.5), (0.1, 0.9)], "on a line"),
+        ([(0.1, 0.1), (0.5, 0.5), (0.9, 0.9), (0.3, 0.3)], "on a line"),
+        ([(0, 0), (1, 0), (10**400, 1)], "corners"),
     ],
 )
 def test_what_encloses_nothing_is_a_sentence(shape: Any, sentence: str) -> None:

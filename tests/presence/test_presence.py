@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import re
+import socket
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from gnetsegd.errors import ConfigError
 from gnetsegd.services import zones
 from gnetsegd.services.presence import config as configuration
 from gnetsegd.services.presence import others, watcher
+from gnetsegd.services.presence.broker import Broker
 from gnetsegd.services.presence.config import MqttConfig, OccupancyConfig, load
 from gnetsegd.services.presence.others import Teller
 from gnetsegd.services.presence.topics import Topics, slug, state_payload
@@ -334,6 +336,41 @@ def test_an_address_gets_each_change_and_is_not_followed_elsewhere(caplog: pytes
     ]
 
 
+# -- a broker that is none ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Callable[[int], None]]:
+    """Looks for a broker at a port of this machine, until the test ends."""
+    made = []
+
+    def begin(port: int) -> None:
+        made.append(Broker(MqttConfig(host="127.0.0.1", port=port), tmp_path / "announced.json"))
+        made[-1].start()
+
+    yield begin
+    for one in made:
+        one.stop()
+
+
+def test_a_broker_that_is_not_there_is_told(
+    broker: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    broker(port)
+    wait_until(lambda: f"127.0.0.1:{port} cannot be reached (Connection refused)" in caplog.text)
+
+
+def test_a_broker_that_hangs_up_is_told(
+    broker: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        broker(listener.getsockname()[1])
+        listener.accept()[0].close()
+        wait_until(lambda: "hangs up without an answer" in caplog.text)
+
+
 # -- configuration --------------------------------------------------------------------------------
 
 
@@ -343,6 +380,7 @@ def test_an_address_gets_each_change_and_is_not_followed_elsewhere(caplog: pytes
         ("mqtt.prefix=a/#", "mqtt.prefix"), ("mqtt.prefix=a+b", "mqtt.prefix"), ("mqtt.port=-1", "mqtt.port"),
         ("mqtt.hots=x", "did you mean mqtt.host"), ("occupancy.on_share=2", "occupancy.on_share"),
         ("occupancy.off_share=0.5", "above on_share"), ("service.webhook=ftp://x", "service.webhook"),
+        ("mqtt.host=mqtt://h", "without mqtt://"), ("mqtt.host=a..b", "can be no name"),
         ("mqtt.host=''", "nobody is told"), ("mqtt=1", "section.key"), ("broker.host=x", "key broker"),
     ],
 )  # fmt: skip

@@ -27,6 +27,7 @@ from PIL import Image
 from served_page import Page
 
 from gnetsegd.services.view import app, door, feed, guard, run
+from gnetsegd.services.view import body as bodies
 
 pytestmark = pytest.mark.runtime
 
@@ -383,6 +384,52 @@ def test_a_login_without_a_token_is_refused(serve: Serve, daemon: FakeDaemon, bo
     assert serve(daemon.endpoint, token="t" * 20).ask("/login", "POST", body)[0] == 403
 
 
+def raw(page: Page, lines: list[bytes], body: bytes = b"") -> bytes:
+    """The first line of the answer to a request that no honest client sends."""
+    with socket.create_connection(("127.0.0.1", page.port), timeout=WAIT_S) as connection:
+        head = [*lines, b"Host: localhost", b"Connection: close", b"Content-Length: %d" % len(body)]
+        connection.sendall(b"\r\n".join([*head, b"", body]))
+        return connection.recv(4096).partition(b"\r\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "body", "code"),
+    [
+        ([b"POST /login HTTP/1.1"], b"[" * 200_000, b"403"),
+        ([b"POST /login HTTP/1.1", b"Content-Type: application/json; charset=hex"], b"{}", b"403"),
+        ([b"POST /login HTTP/1.1", b"Content-Type: application/json; charset=none-such"], b"{}", b"403"),
+        ([b"POST /login HTTP/1.1", b"Content-Encoding: gzip"], b"no gzip at all", b"40"),
+        ([b"GET /cameras HTTP/1.1", b"Cookie: gnetsegd=\xff"], b"", b"401"),
+        ([b"GET /cameras HTTP/1.1", b"Authorization: Basic \xff"], b"", b"401"),
+        ([b"GET /cameras HTTP/1.1", b"Authorization: Bearer \xff"], b"", b"401"),
+        ([b"GET / HTTP/9.9"], b"", b"400"),
+        ([b"no request"], b"", b"400"),
+    ],
+)
+def test_a_strangers_broken_request_is_refused_and_fills_no_journal(
+    serve: Serve,
+    daemon: FakeDaemon,
+    caplog: pytest.LogCaptureFixture,
+    lines: list[bytes],
+    body: bytes,
+    code: bytes,
+) -> None:
+    page = serve(daemon.endpoint, token="t" * 20)
+    assert b" " + code in raw(page, lines, body)
+    assert page.ask("/")[0] == 200, "the next one is served"
+    assert "Traceback" not in caplog.text
+
+
+def test_half_a_login_keeps_no_connection(
+    serve: Serve, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "BODY_S", 0.2)
+    page = serve(daemon.endpoint, token="t" * 20)
+    with socket.create_connection(("127.0.0.1", page.port), timeout=WAIT_S) as slow:
+        slow.sendall(b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{")
+        assert b"408" in slow.recv(4096)
+
+
 def test_a_thousand_wrong_tokens_are_held_back_and_fill_no_memory() -> None:
     made = guard.Guard("right")
     refused = 0
@@ -490,7 +537,7 @@ def test_half_a_request_is_not_waited_for_for_ever(
 def test_half_a_body_is_not_waited_for_for_ever(
     serve: Serve, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "BODY_S", 0.2)
+    monkeypatch.setattr(bodies, "BODY_S", 0.2)
     page = serve(daemon.endpoint)
     with socket.create_connection(("127.0.0.1", page.port), timeout=WAIT_S) as slow:
         head = (

@@ -50,6 +50,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         (body(row(points=[[0.1, 0.1], [0.1, 0.5], [0.1, 0.9]])), "lie on a line"),
         (body(row(points=[[0, 0], [1, 0], [float("nan"), 1]])), "is not a number"),
         (body(row(points=[[0, 0], [1, 0], ["a", 1]])), "zone Sofa: a zone is"),
+        (body(row(points=[[0, 0], [1, 0], [10**400, 1]])), "zone Sofa: a zone is"),
         (body(row(points="abc")), "its points must be a list"),
         (body(row(points=[[0, 0]] * 1000)), "not 1000"),
         (body(row(), row()), "zone 2: there is another one named Sofa"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import ssl
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -42,6 +43,7 @@ class Broker:
     def __init__(self, config: MqttConfig, memory: Path) -> None:
         self.topics = Topics(config)
         self.connected = False
+        self._refused = False
         self._memory = memory
         self._lock = threading.Lock()
         self._zones: dict[str, list[str]] = {}
@@ -52,6 +54,7 @@ class Broker:
         self._address = f"{config.host}:{config.port or (8883 if config.tls else 1883)}"
         self._client = client = _new_client()
         client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
         if config.user:
             client.username_pw_set(config.user, read_password(config))
@@ -73,6 +76,7 @@ class Broker:
         with suppress(Exception):
             if self.connected:
                 self._client.publish(self.topics.service, OFFLINE, QOS, retain=True).wait_for_publish(STOP_S)
+            self._client.on_disconnect = None
             self._client.disconnect()
             self._client.loop_stop()
 
@@ -99,7 +103,8 @@ class Broker:
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, code: Any, *_: Any) -> None:
         # paho 2 gives an object, paho 1 a number.
-        if code != 0:
+        self._refused = code != 0
+        if self._refused:
             self._complain(f"refuses: {clean(str(code))}; mend mqtt.user and mqtt.password_file")
             return
         log.info("connected to the MQTT broker at %s", self._address)
@@ -118,10 +123,17 @@ class Broker:
             self._publish_zone(camera, zone, what)
         self._send(self.topics.service, ONLINE)
 
+    def _on_connect_fail(self, *_: Any) -> None:
+        reason = sys.exc_info()[1]  # paho calls this where it has caught it, and does not pass it on
+        words = getattr(reason, "strerror", None) or reason or "no answer"
+        self._complain(f"cannot be reached ({clean(str(words))}); mend mqtt.host and mqtt.port")
+
     def _on_disconnect(self, *_: Any) -> None:
         if self.connected:
             self._complain("is gone; it is tried again")
-        self.connected = False
+        elif not self._refused:
+            self._complain("hangs up without an answer; mend mqtt.port, and set mqtt.tls as it is there")
+        self.connected = self._refused = False
 
     def _complain(self, words: str) -> None:
         if self._quiet.may_say():

@@ -21,7 +21,11 @@ PASSWORD_BYTES = 4096
 class MqttConfig:
     """The broker."""
 
-    host: str = option("localhost", "its name or address; empty: no MQTT")
+    host: str = option(
+        "localhost",
+        "its name or address; empty: no MQTT",
+        pattern="[A-Za-z0-9_.:%-]{0,253} (a name or an address alone, without mqtt://)",
+    )
     port: int = option(0, "0 is 1883, with tls 8883", minimum=0, maximum=65535)
     user: str = option("", "empty: none")
     password_file: str = option("", "a file with the password, readable by this service alone")
@@ -69,6 +73,12 @@ def load(path: Path | None, settings: tuple[str, ...] = ()) -> PresenceConfig:
     """Read the file (None: the usual one if it is there) and ``--set``; ``ConfigError`` with one sentence."""
     raw, where = settings_file.read(path, DEFAULT_PATH, settings, "mqtt.host")
     config = structure(raw, PresenceConfig, where)
+    try:
+        config.mqtt.host.encode("idna")
+    except UnicodeError:
+        raise ConfigError(
+            f"{where}: mqtt.host is {config.mqtt.host}, which can be no name; mend it"
+        ) from None
     if config.occupancy.off_share > config.occupancy.on_share:
         raise ConfigError(
             f"{where}: occupancy.off_share is {config.occupancy.off_share:g}, above on_share; lower it"

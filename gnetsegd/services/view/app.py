@@ -32,6 +32,7 @@ from ...errors import ConfigError
 from ...text import clean
 from .. import zones
 from . import live, pictures
+from .body import read_json
 from .door import tell_door
 from .feed import Feed, Shown, TooManyViewersError
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 STATIC = Path(__file__).parent / "static"
 #: Of a body: 32 zones of 256 corners fit.
 BODY_MAX_BYTES = zones.MAX_FILE_BYTES
-BODY_S = 10.0
 #: A single picture is waited for so long.
 WAIT_S = 5.0
 #: Without anything new, a viewer hears that there is nothing so often.
@@ -227,18 +227,18 @@ class Page:
         if request.content_type != "application/json":
             raise web.HTTPUnsupportedMediaType(text="zones are application/json\n")
         try:
-            areas = zones.parse(json.loads(await asyncio.wait_for(request.read(), BODY_S)))
+            areas = zones.parse(await read_json(request))
             await _in_thread(zones.write, self._cameras.zones_file(feed.name), areas)
-        except (ConfigError, RecursionError) as error:
+        except ConfigError as error:
             raise web.HTTPBadRequest(text=f"{clean(str(error))}\n") from None
-        except TimeoutError:
-            raise web.HTTPRequestTimeout from None
         except OSError as error:
             raise web.HTTPInsufficientStorage(
                 text=f"the zones cannot be written ({error.strerror}); let the page's user write there\n"
             ) from None
         except ValueError as error:
-            raise web.HTTPBadRequest(text=f"the zones are no JSON: {clean(str(error))}\n") from None
+            raise web.HTTPInsufficientStorage(
+                text=f"the zones' file {clean(str(error))}; move it\n"
+            ) from None
         feed.zones.look()
         return await self.get_zones(request)
 

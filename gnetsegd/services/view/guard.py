@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import ipaddress
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+
+from .body import read_json
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
@@ -122,13 +123,13 @@ class Guard:
     def is_known(self, request: web.Request) -> bool:
         """By its cookie, or by the token as a bearer's or as the password of any user."""
         cookie = request.cookies.get(COOKIE, "")
-        if cookie and hmac.compare_digest(cookie.encode(), self._cookie):
+        if cookie and hmac.compare_digest(cookie.encode("utf-8", "surrogateescape"), self._cookie):
             return True
         kind, _, given = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() == "basic":
             try:
                 given = base64.b64decode(given, validate=True).decode().partition(":")[2]
-            except (binascii.Error, UnicodeDecodeError):
+            except ValueError:  # no Base64, or no text in it
                 return False
         return bool(given) and self.try_token(given, request.remote or "")
 
@@ -155,9 +156,8 @@ class Guard:
     async def log_in(self, request: web.Request) -> web.Response:
         """The page sends the token that stood behind the # of its address, which no log has."""
         try:
-            body = await request.json()
-            given = body["token"]
-        except (ValueError, KeyError, TypeError):
+            given = (await read_json(request))["token"]
+        except (KeyError, TypeError, web.HTTPBadRequest):
             given = ""
         if not isinstance(given, str) or not self.try_token(given, request.remote or ""):
             raise web.HTTPForbidden(text="that is not the token\n")

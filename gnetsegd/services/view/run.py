@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import click
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from ...errors import PermanentError
 from ...text import clean
@@ -131,6 +133,12 @@ async def _serve(options: Options, sockets: list[socket.socket], token: str) -> 
         await ended.wait()
 
 
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Not a stranger's broken request, nor one who has gone: anybody could fill the journal with those."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, (HttpProcessingError, web.RequestPayloadError, ConnectionError))
+
+
 @asynccontextmanager
 async def served(options: Options, sockets: list[socket.socket], token: str) -> AsyncIterator[Door]:
     """While it lasts, the page is served at ``sockets``, which are bound."""
@@ -138,7 +146,11 @@ async def served(options: Options, sockets: list[socket.socket], token: str) -> 
     check(options.endpoints, "--endpoint")
     cameras = Cameras(options.endpoints, options.state_folder, options.viewers)
     guard = Guard(token, names_of_this_machine())
-    runner = web.AppRunner(make_app(cameras, guard), access_log=None, keepalive_timeout=KEEPALIVE_S)
+    log = logging.getLogger(__name__)
+    log.addFilter(_is_ours)
+    runner = web.AppRunner(
+        make_app(cameras, guard), access_log=None, keepalive_timeout=KEEPALIVE_S, logger=log
+    )
     await runner.setup()
     assert runner.server is not None
     door = Door(runner.server)
