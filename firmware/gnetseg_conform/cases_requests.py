@@ -30,6 +30,16 @@ _EP0 = "Requests on endpoint 0"
 _UNKNOWN = 0x7F
 
 
+def _beginning(bench: Bench) -> bytes:
+    """CAPABILITIES as they came, with the fields that every version has; ``Broken`` for less."""
+    data = bench.ask(Request.CAPABILITIES)
+    demand(
+        len(data) >= CAPABILITIES_SIZE_1_0,
+        f"CAPABILITIES has {len(data)} bytes; the shortest that there are have {CAPABILITIES_SIZE_1_0}",
+    )
+    return data
+
+
 @case("Descriptors", "read CAPABILITIES and look at its magic", catches=("not-ours",))
 def capabilities_magic(bench: Bench) -> None:
     """CAPABILITIES is answered, and begins with the link's magic."""
@@ -40,14 +50,14 @@ def capabilities_magic(bench: Bench) -> None:
 @case("Versions", "A device of another **major** version is not used", catches=("other-major",))
 def capabilities_version(bench: Bench) -> None:
     """The major version is 1."""
-    data = bench.ask(Request.CAPABILITIES)
+    data = _beginning(bench)
     demand(data[4] == c.MAJOR, f"the device is of version {data[4]}.{data[5]}; this page is {c.MAJOR}.x")
 
 
 @case("CAPABILITIES", "length of this structure")
 def capabilities_length(bench: Bench) -> None:
     """CAPABILITIES says its own length, and has all fields of its minor version."""
-    data = bench.ask(Request.CAPABILITIES)
+    data = _beginning(bench)
     due = CAPABILITIES_SIZE if data[5] else CAPABILITIES_SIZE_1_0
     demand(len(data) >= due, f"CAPABILITIES of version 1.{data[5]} has {len(data)} bytes instead of {due}")
     told = int.from_bytes(data[6:8], "little")
@@ -68,7 +78,7 @@ def shorter_request(bench: Bench) -> None:
 @case("Limits", "| slots | 1 to 16 |", catches=("no-credit",))
 def slots(bench: Bench) -> None:
     """CAPABILITIES grants 1 to 16 slots, and GET_STATUS says the same."""
-    told = bench.ask(Request.CAPABILITIES)[12]
+    told = _beginning(bench)[12]
     demand(told != 0, "the device grants no slots: it cannot be used now")
     demand(told <= c.MAX_SLOTS, f"the device grants {told} slots; {c.MAX_SLOTS} are the most")
     status = bench.status()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,8 +18,9 @@ from . import exif, pyav
 from .clips import Gap, Picture, named
 from .geometry import View
 from .losses import DAMAGED
+from .pacing import NS_PER_S
 from .planes import rows_of
-from .video import VideoCamera
+from .video import LONGEST_REST_S, VideoCamera
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,10 +117,14 @@ class RecordedClip:
         )
 
     def _rate(self) -> float:
-        """By the first pictures' times; 0 where there is but one."""
+        """By the first pictures' times; 0 where there is but one.
+
+        Between two runs of its daemon a clock may have been set, by years: that is no step.
+        """
         times = [message.log_ns for message, _ in zip(self._messages(), range(32), strict=False)]
-        span_ns = times[-1] - times[0]
-        return (len(times) - 1) * 1e9 / span_ns if span_ns > 0 else 0.0
+        steps = [after - before for before, after in pairwise(times)]
+        steps = [step_ns for step_ns in steps if 0 < step_ns <= LONGEST_REST_S * NS_PER_S]
+        return len(steps) * NS_PER_S / sum(steps) if steps else 0.0
 
     def pictures(self) -> Iterator[Picture | Gap | None]:
         """From the first; one that cannot be decoded is a gap."""

@@ -29,7 +29,7 @@ _SIZE = struct.Struct("<Q")
 #: A chunk's opcode and a length below ``RECORD_MAX_BYTES``; looked for at each byte.
 _PERHAPS_CHUNK = re.compile(rb"(?=\x06[\0-\xff]{4}\0{4})")
 _NAME_MAX_BYTES = 8
-_DATA_END_BYTES = 4
+_DATA_END_BYTES, _FOOTER_BYTES = 4, 20
 _CHUNK_HEAD_BYTES = _CHUNK.size + _NAME_MAX_BYTES + _SIZE.size
 _SEARCH_BYTES = 4 << 20
 
@@ -107,7 +107,10 @@ def _end_of(head: bytes, at: int, size: int) -> int | None:
     known = Opcode.HEADER <= opcode <= Opcode.DATA_END or opcode >= PRIVATE
     if not known or length > RECORD_MAX_BYTES or end > size:
         return None
-    if opcode == Opcode.CHUNK and not _is_chunk(head):
+    # Behind one wrong byte a chunk would be passed over, and behind a footer's all that follows.
+    if opcode != PRIVATE and _has_chunks_lengths(head) != (opcode == Opcode.CHUNK):
+        return None
+    if opcode == Opcode.FOOTER and length != _FOOTER_BYTES:
         return None
     if opcode == Opcode.MESSAGE_INDEX and length != 6 + int.from_bytes(head[11:15], "little"):
         return None
@@ -117,11 +120,15 @@ def _end_of(head: bytes, at: int, size: int) -> int | None:
 
 
 def _is_chunk(head: bytes) -> bool:
-    """Whether its lengths agree with one another."""
+    return head[:1] == bytes([Opcode.CHUNK]) and _has_chunks_lengths(head)
+
+
+def _has_chunks_lengths(head: bytes) -> bool:
+    """Whether its lengths agree with one another as a chunk's do, whatever its opcode."""
     if len(head) < _CHUNK.size + _SIZE.size:
         return False
-    opcode, length, _, _, uncompressed, _, name_bytes = _CHUNK.unpack_from(head)
-    if opcode != Opcode.CHUNK or len(head) < _CHUNK.size + name_bytes + _SIZE.size:
+    _, length, _, _, uncompressed, _, name_bytes = _CHUNK.unpack_from(head)
+    if len(head) < _CHUNK.size + name_bytes + _SIZE.size:
         return False
     (inside,) = _SIZE.unpack_from(head, _CHUNK.size + name_bytes)
     own = _CHUNK.size - HEAD.size + name_bytes + _SIZE.size

@@ -75,6 +75,20 @@ def told(request: int, place: int, value: int) -> Lie:
     return lie
 
 
+def cut(request: int, size: int) -> Lie:
+    """A request is answered with its first bytes alone."""
+
+    def lie(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+        real = device.engine.control_in
+
+        def control_in(number: int, length: int) -> bytes:
+            return real(number, min(length, size) if number == request else length)
+
+        device.engine.control_in = control_in  # type: ignore[method-assign]
+
+    return lie
+
+
 def taken(change: Callable[[MockDevice, int, bytes], bytes]) -> Lie:
     """Data of OUT requests go through ``change``, which may refuse them."""
 
@@ -397,6 +411,10 @@ MORE_LIES: list[tuple[str, Lie]] = [
     ("slots", told(CAPABILITIES, 12, 17)),
     ("slots", told(STATUS, 2, 1)),
     ("capabilities-version", told(CAPABILITIES, 4, 0)),
+    ("capabilities-version", cut(CAPABILITIES, 4)),
+    ("capabilities-version", cut(CAPABILITIES, 0)),
+    ("capabilities-length", cut(CAPABILITIES, 5)),
+    ("slots", cut(CAPABILITIES, 12)),
     ("hello", told(STATUS, 0, 0)),
     ("hello", told(STATUS, 3, 1)),
     ("result-fields", result(width=8)),

@@ -11,8 +11,9 @@ from gnetsegd.cameras import CaptureRequest
 from gnetsegd.cameras.recorded import RecordedCamera, RecordedOptions
 from gnetsegd.errors import ConfigError, EndOfVideo, PermanentError
 from gnetsegd.frame import Frame, FrameSpec
+from gnetsegd.recordings.writing import RecordingWriter
 
-from .made import SIZE, recording
+from .made import BEGIN_NS, SIZE, STEP_NS, message, recording
 
 
 def played(path: Path, spec: FrameSpec, **options: object) -> tuple[RecordedCamera, list[Frame]]:
@@ -51,6 +52,21 @@ def test_pictures_in_colour_serve_any_network(tmp_path: Path, pixel_format: str)
     assert np.abs(np.array(first) - (40 + 10 * np.arange(4))).max() <= 3
     assert camera.info is not None
     assert camera.info.geometry.sensor_width == SIZE[0] * 4
+
+
+@pytest.mark.parametrize("jump_s", [1.7e9, -1.5e9])
+def test_a_clock_that_was_set_among_its_first_pictures_makes_no_other_rate(
+    tmp_path: Path, jump_s: float
+) -> None:
+    path = tmp_path / "a.mcap"
+    writer = RecordingWriter(path)
+    for number in range(10):
+        at_ns = BEGIN_NS + number * STEP_NS + (int(jump_s * 1e9) if number >= 5 else 0)
+        writer.add("frame", "frame/cam0", message("frame", number), at_ns, at_ns, number)
+    writer.finish()
+    camera = RecordedCamera(RecordedOptions(path=str(path)))
+    assert camera.open(CaptureRequest(FrameSpec(*SIZE), 0.0, "stretch", 5.0)).fps == pytest.approx(10.0)
+    camera.close()
 
 
 def test_at_its_own_rate_it_is_as_it_was(tmp_path: Path) -> None:

@@ -141,6 +141,25 @@ def test_a_damaged_byte_anywhere_costs_one_chunk_and_no_more(tmp_path: Path, end
         assert finish(path).was_whole
 
 
+@pytest.mark.parametrize("ending", ["whole", "cut"])
+def test_a_chunk_that_seems_to_be_another_record_is_told_and_costs_no_other(
+    tmp_path: Path, ending: str
+) -> None:
+    source = recording(tmp_path / "source.mcap", count=24, finish=ending == "whole")
+    data = source.read_bytes()
+    chunk = [start for opcode, start, _ in places(source) if opcode == Opcode.CHUNK][1]
+    # A footer's, above all: behind it nothing follows.
+    for opcode in [*range(Opcode.CHUNK), *range(Opcode.CHUNK + 1, records.PRIVATE), 0x86, 0xFF]:
+        path = tmp_path / "damaged.mcap"
+        path.write_bytes(data[:chunk] + bytes([opcode]) + data[chunk + 1 :])
+        found = Recording(path)
+        assert (len(list(found)), found.damaged, found.cut) == (20, 1, ending == "cut"), opcode
+        done = finish(path)
+        assert (done.messages, done.damaged, done.left_out_bytes) == (20, 1, 0), opcode
+        assert len(by_the_library(path)) == 20
+        assert (len(list(found)), found.damaged, found.cut) == (20, 1, False), opcode
+
+
 def test_what_is_damaged_is_told_and_stays_there(tmp_path: Path) -> None:
     path = recording(tmp_path / "a.mcap", count=24, finish=False)
     chunk = [item for item in places(path) if item[0] == Opcode.CHUNK][1]
