@@ -402,7 +402,7 @@ def raw(page: Page, lines: list[bytes], body: bytes = b"") -> bytes:
         ([b"GET /cameras HTTP/1.1", b"Cookie: gnetsegd=\xff"], b"", b"401"),
         ([b"GET /cameras HTTP/1.1", b"Authorization: Basic \xff"], b"", b"401"),
         ([b"GET /cameras HTTP/1.1", b"Authorization: Bearer \xff"], b"", b"401"),
-        ([b"GET / HTTP/9.9"], b"", b"400"),
+        ([b"GET /cameras HTTP/9.9"], b"", b"40"),
         ([b"no request"], b"", b"400"),
     ],
 )
