@@ -331,11 +331,14 @@ def segment(
 @click.option("--model", "bundle", default="person", show_default=True, help="A bundle, as model.bundle.")
 @click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True, help="For the network.")
 def cutout(source: Path, target: Path, bundle: str, threads: int) -> None:
-    """Cut the persons out of one photo, SOURCE, into a PNG with alpha, TARGET. Needs no daemon."""
+    """Cut the persons out of one photo, SOURCE, into a PNG with alpha, TARGET (- for the standard output).
+
+    Needs no daemon.
+    """
     from .cutout import cut_out
 
     share = cut_out(source, target, bundle, threads)
-    click.echo(f"{clean(str(target))}: {share:.0%} of the photo is person")
+    click.echo(f"{clean(str(target))}: {share:.0%} of the photo is person", err=str(target) == "-")
 
 
 @cli.command()
