@@ -34,14 +34,24 @@ class Commands(click.Group):
         return result
 
 
+def _finite(kind: Any, number: Any, param: Any, ctx: click.Context | None) -> Any:
+    if not math.isfinite(number):
+        kind.fail(f"{number} is no number that can be meant", param, ctx)
+    return number
+
+
+class Finite(click.types.FloatParamType):
+    """click's takes ``nan`` and ``inf``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return _finite(self, super().convert(value, param, ctx), param, ctx)
+
+
 class FiniteRange(click.FloatRange):
     """click's takes ``nan``, which is in every range."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{number} is no number that can be meant", param, ctx)
-        return number
+        return _finite(self, super().convert(value, param, ctx), param, ctx)
 
 
 def run(command: Commands, name: str) -> NoReturn:

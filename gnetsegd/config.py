@@ -8,6 +8,7 @@ and what is allowed.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import types
@@ -292,6 +293,8 @@ def allowed(field: attrs.Attribute[Any], kind: Any) -> str:
     low, high = meta.get("minimum"), meta.get("maximum")
     if low is not None and high is not None:
         words += f" from {low:g} to {high:g}"
+    elif low is not None:
+        words += f" of at least {low:g}"
     if meta.get("pattern"):
         words += f" like {meta['pattern']}"
     return words + (f" ({meta['unit']})" if meta.get("unit") else "")
@@ -299,6 +302,8 @@ def allowed(field: attrs.Attribute[Any], kind: Any) -> str:
 
 def _in_range(field: attrs.Attribute[Any], value: Any) -> bool:
     meta = field.metadata
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
     if meta.get("choices"):
         items = value if isinstance(value, list) else [value]
         return all(item in meta["choices"] for item in items)

@@ -140,6 +140,9 @@ def test_an_output_that_is_full_is_one_sentence(tmp_path: Path) -> None:
 def test_numbers_that_nobody_can_mean_are_refused(number: str) -> None:
     with pytest.raises(click.BadParameter):
         command_line.FiniteRange(0.1).convert(number, None, None)
+    if number != "-1":
+        with pytest.raises(click.BadParameter):
+            command_line.Finite().convert(number, None, None)
 
 
 def test_a_reader_that_has_gone_is_no_reason_for_words() -> None:

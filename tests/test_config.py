@@ -43,6 +43,7 @@ def refusal(text: str, tmp_path: Path) -> ConfigError:
         ("[camera]\nfps = '30'", "camera.fps is '30'; allowed is a number from 0 to 1000 (frames/s)"),
         ("[camera]\nfps = -1", "camera.fps is -1; allowed is a number from 0 to 1000"),
         ("[camera]\nfps = nan", "camera.fps is nan; allowed is"),
+        ("[camera]\nfps = inf", "camera.fps is inf; allowed is"),
         ("[camera]\ngeometry = 'fit'", "allowed is one of center-crop, letterbox, stretch"),
         ("[camera]\nname = 'Front Door'", "camera.name is 'Front Door'; allowed is"),
         ("[accelerator.standin]\nthreads = 2.5", "threads is 2.5; allowed is a whole number from 0 to 16"),

@@ -54,6 +54,12 @@ def truncate(folder: Path) -> None:
         (edit('id = "threshold-32"', 'id = ""'), "id is ''; allowed is a text like"),
         (edit('classes = ["background", "person"]', "classes = []"), "mask.classes has 0 labels"),
         (edit('encoding = "u8"', 'encoding = "f32"'), "mask.encoding is 'f32'; allowed is one of u8"),
+        (edit('encoding = "u8"', "threshold = nan"), "mask.threshold is nan; allowed is a number"),
+        (
+            edit('format = "Y"', 'format = "Y"\nscale = inf'),
+            "input.scale is inf; allowed is",
+        ),
+        (edit('format = "Y"', 'format = "Y"\noffset = -inf'), "input.offset is -inf; allowed is a number"),
         (edit("[input]", "[inptu]"), "lacks input"),
         (edit('file = "model.tflite"', 'file = "../model.tflite"'), "file is '../model.tflite'"),
     ],

@@ -6,7 +6,6 @@ no picture is left.
 
 from __future__ import annotations
 
-import io
 import ssl
 import time
 import urllib.error
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 from ..errors import AccessRefused, GnetsegError, TransientError
 from ..text import clean
+from . import network_login
 from .network_address import HTTP, Address
 from .network_certificate import context, not_good
 
@@ -42,8 +42,7 @@ class Http:
         self._opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}),  # a camera stands in one's own network
             urllib.request.HTTPSHandler(context=context(verify, ca_file)),
-            urllib.request.HTTPBasicAuthHandler(passwords),
-            _Digest(passwords),
+            *network_login.handlers(address.shown, passwords),
             _OnlyHttp(),
         )
 
@@ -99,15 +98,6 @@ class Body:
 
     def close(self) -> None:
         self._response.close()
-
-
-class _Digest(urllib.request.HTTPDigestAuthHandler):
-    """Tries a password once; the library would do so six times, and some cameras then lock everybody out."""
-
-    def retry_http_digest_auth(self, req: Any, auth: str) -> Any:
-        if req.has_header(self.auth_header):
-            raise urllib.error.HTTPError(req.full_url, 401, "it was refused", req.headers, io.BytesIO())
-        return super().retry_http_digest_auth(req, auth)
 
 
 class _OnlyHttp(urllib.request.HTTPRedirectHandler):

@@ -15,7 +15,7 @@ import click
 from .. import __version__, command_line
 from ..client import DEFAULT_ENDPOINT, client_config
 from ..client.connect import usual_endpoint
-from ..command_line import FiniteRange
+from ..command_line import Finite, FiniteRange
 from ..errors import ConfigError
 from ..message import CAMERA_NAME
 from ..text import clean
@@ -331,11 +331,14 @@ def segment(
 @click.option("--model", "bundle", default="person", show_default=True, help="A bundle, as model.bundle.")
 @click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True, help="For the network.")
 def cutout(source: Path, target: Path, bundle: str, threads: int) -> None:
-    """Cut the persons out of one photo, SOURCE, into a PNG with alpha, TARGET. Needs no daemon."""
+    """Cut the persons out of one photo, SOURCE, into a PNG with alpha, TARGET (- for the standard output).
+
+    Needs no daemon.
+    """
     from .cutout import cut_out
 
     share = cut_out(source, target, bundle, threads)
-    click.echo(f"{clean(str(target))}: {share:.0%} of the photo is person")
+    click.echo(f"{clean(str(target))}: {share:.0%} of the photo is person", err=str(target) == "-")
 
 
 @cli.command()
@@ -538,10 +541,10 @@ def model() -> None:
 @click.option("--licence", default="", help="Of its weights; asked for at a terminal.")
 @click.option("--title", default="", help="One line for people.")
 @click.option("--format", "pixel_format", type=click.Choice(["Y", "RGB", "YUV444"]), help="Of its input.")
-@click.option("--scale", type=float, help="What it takes for a byte: byte * scale + offset (floats: 1/255).")
-@click.option("--offset", type=float, help="What it takes for the byte 0.")
+@click.option("--scale", type=Finite(), help="What it takes for a byte: byte * scale + offset (1/255).")
+@click.option("--offset", type=Finite(), help="What it takes for the byte 0.")
 @click.option(
-    "--threshold", type=float, default=0.5, show_default=True, help="One score: over it is a person."
+    "--threshold", type=Finite(), default=0.5, show_default=True, help="One score: over it is a person."
 )
 @click.option(
     "--runtime",

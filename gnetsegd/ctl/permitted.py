@@ -62,7 +62,8 @@ def find(config_file: Path | None, folder: Path | None) -> Place:
     if folder is None and guarded:
         secret = Path(guarded[0].curve_secret_key_file)
         return Place(secret.parent, secret, Path(guarded[0].curve_authorized_keys_dir), config, guarded[0])
-    folder = folder if folder is not None else FOLDER
+    # The daemon that is told of it stands in another folder.
+    folder = folder.absolute() if folder is not None else FOLDER
     clients = folder / _CLIENTS
     used = next((t for t in guarded if Path(t.curve_authorized_keys_dir) == clients), None)
     return Place(folder, folder / f"{_DAEMON}.key_secret", clients, config, used)

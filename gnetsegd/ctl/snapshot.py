@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from ..errors import MessageError, PermanentError
 from ..files import check_replaceable, write_whole
 from ..message import TEXT_CHARACTERS, parse_header, unpack_mask
 from ..text import clean
+from . import stdout
 from .overlay import overlay, palette
 from .png import encode_png
 from .watch import person_share
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 #: How long to wait for a picture once masks come: the daemon does not say whether it sends them.
 PICTURE_WAIT_S = 1.0
-STDOUT = Path("-")
 
 
 def take(target: Target, file: Path) -> None:
@@ -49,10 +48,8 @@ def take(target: Target, file: Path) -> None:
         # With a palette the pixels of the file are the labels themselves.
         data, what = encode_png(labels, palette(max(2, int(labels.max()) + 1))), "mask"
     said = f"{what}, frame {mask.sequence}, {share} person, by {clean(mask.backend)}"
-    if file == STDOUT:
-        with click.open_file("-", "wb") as out:
-            out.write(data)
-            out.flush()
+    if file == stdout.STDOUT:
+        stdout.write(data)
         click.echo(said, err=True)
         return
     try:
@@ -70,9 +67,8 @@ def take(target: Target, file: Path) -> None:
 
 def _check_output(file: Path) -> None:
     """``PermanentError`` for what will not be written to, before anything is waited for."""
-    if file == STDOUT:
-        if sys.stdout.isatty():
-            raise PermanentError("a terminal shows no PNG; redirect the output, or name a file", os.EX_USAGE)
+    if file == stdout.STDOUT:
+        stdout.refuse_terminal()
         return
     try:
         check_replaceable(file)

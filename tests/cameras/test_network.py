@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import itertools
 import logging
 import os
+import re
 import resource
 import socket
 import ssl
@@ -284,6 +286,69 @@ def test_the_password_comes_from_where_it_is_kept(kind, source, frame, tmp_path,
         camera.close()
     assert "s3cr" not in info.description
     assert "user" not in info.description
+
+
+MD5 = 'Digest realm="cam", nonce="abc", qop="auth", algorithm=MD5'
+SHA256 = 'Digest realm="cam", nonce="abc", qop="auth,auth-int", algorithm="SHA-256"'
+OTHER = 'Digest realm="cam", nonce="abc", qop="auth", algorithm=SHA-512-256'
+
+
+@pytest.mark.parametrize(
+    ("offers", "made"),
+    [
+        ([MD5], hashlib.md5),
+        ([SHA256], hashlib.sha256),
+        ([SHA256, MD5], hashlib.sha256),
+        ([OTHER, MD5], hashlib.md5),
+        (["Negotiate", 'Basic realm="cam"', MD5], hashlib.md5),
+        (["Bearer", 'Basic realm="cam"'], None),
+        ([OTHER, 'Basic realm="cam"'], None),
+    ],
+)
+def test_of_several_ways_to_log_in_one_that_is_known_is_taken(offers, made, frame):
+    def digest(*words):
+        return made(":".join(words).encode()).hexdigest()
+
+    def answer(handler):
+        told = handler.headers.get("Authorization", "")
+        words = dict(re.findall(r'(\w+)="?([^",]*)', told))
+        if made is None:
+            good = told == "Basic dXNlcjpodXNo"
+        else:
+            ours = digest("user", "cam", "hush"), "abc", words.get("nc", ""), words.get("cnonce", ""), "auth"
+            good = words.get("response") == digest(*ours, digest("GET", handler.path))
+        if good:
+            send_parts(handler, endless(jpeg))
+            return
+        handler.send_response(401)
+        for offer in offers:
+            handler.send_header("WWW-Authenticate", offer)
+        handler.end_headers()
+
+    with Http(answer) as server:
+        camera = camera_of(f"http://user:hush@127.0.0.1:{server.port}/v")
+        camera.open(wanted())
+        take(camera, frame)
+        camera.close()
+
+
+@pytest.mark.parametrize(
+    ("offer", "words"),
+    [
+        (OTHER, r"not known here \(Digest realm"),
+        ("Negotiate", r"not known here \(Negotiate\)"),
+        ("Digest realm=", "in words that are none"),
+        ("Digest", "in words that are none"),
+    ],
+)
+def test_a_login_that_is_not_known_is_said(offer, words):
+    def answer(handler):
+        handler.send_response(401)
+        handler.send_header("WWW-Authenticate", offer)
+        handler.end_headers()
+
+    with Http(answer) as server, pytest.raises(TransientError, match=words):
+        camera_of(f"http://user:hush@127.0.0.1:{server.port}/v").open(wanted())
 
 
 @pytest.mark.parametrize("kind", ["Basic", "Digest"])

@@ -17,6 +17,7 @@ from PIL import Image
 av = pytest.importorskip("av")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+CLIP = Path(__file__).parents[2] / "tools" / "demo" / "clip.mp4"
 PORTRAIT = Path(__file__).parents[1] / "data" / "portrait.npz"
 LIMIT_S = 60
 
@@ -124,6 +125,16 @@ def test_a_robot_stops_for_a_person_and_for_silence_and_goes_when_the_way_is_cle
 
 
 @pytest.mark.runtime
+def test_a_cut_out_to_stdout_is_the_png_alone_and_makes_no_file(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), (9, 9, 9)).save(tmp_path / "photo.jpg")
+    command = [sys.executable, "-m", "gnetsegd.ctl.main", "cutout", "photo.jpg", "-"]
+    done = subprocess.run(command, cwd=tmp_path, timeout=LIMIT_S, capture_output=True, check=True)
+    assert Image.open(io.BytesIO(done.stdout)).size == (64, 64)
+    assert b"of the photo is person" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+@pytest.mark.runtime
 def test_a_photo_is_cut_out_where_its_person_is(tmp_path: Path) -> None:
     portrait = np.load(PORTRAIT)
     photo = tmp_path / "photo.jpg"
@@ -142,6 +153,8 @@ def test_a_photo_is_cut_out_where_its_person_is(tmp_path: Path) -> None:
     ("source", "target", "words", "code"),
     [
         ("nowhere.jpg", "out.png", "no such file", 66), ("text.jpg", "out.png", "cannot be decoded", 65),
+        (str(CLIP), "out.png", "segment takes films", 65), (".", "out.png", "is a folder; name one", 65),
+        ("photo.jpg", "out.jpg", "a JPEG knows no alpha", 64),
         ("photo.jpg", "nowhere/out.png", "cannot be written", 73), ("photo.jpg", ".", "name another", 73),
     ],
 )  # fmt: skip

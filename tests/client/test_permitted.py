@@ -88,6 +88,15 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+def test_a_folder_named_from_here_is_told_as_the_daemon_finds_it(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(machine.folder)
+    said = ctl("keys", "init", "--config", str(machine.config), "--folder", "keys")
+    assert f'curve_secret_key_file = "{machine.keys_folder}/daemon.key_secret"' in said.stdout, said
+    assert f'curve_authorized_keys_dir = "{machine.keys_folder}/clients"' in said.stdout
+
+
 def test_from_nothing_to_a_client_that_reads_and_is_revoked(machine: Machine) -> None:
     said = machine.keys("init")
     assert said.returncode == 0, said.stderr
