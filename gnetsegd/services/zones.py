@@ -31,6 +31,8 @@ KINDS = ("zone", "ignored")
 #: More than anybody draws.
 MAX_ZONES = 32
 NAME_CHARACTERS = 40
+#: Presence and metrics call the whole picture so.
+WHOLE = "picture"
 MAX_FILE_BYTES = 256 * 1024
 
 
@@ -66,6 +68,15 @@ def parse(body: Any) -> tuple[Area, ...]:
                 f"zone {number}: there is another one named {areas[-1].name}; give it its own name"
             )
     return tuple(areas)
+
+
+def refuse_taken_name(areas: tuple[Area, ...]) -> None:
+    """``ConfigError`` for a zone that is drawn now and named as the whole picture, and told to nobody.
+
+    Not so in ``read``: a file that has one keeps its other zones.
+    """
+    if any(area.name == WHOLE and area.kind == "zone" for area in areas):
+        raise ConfigError(f"zone {WHOLE}: so is the whole picture called; give it another name")
 
 
 def _area(row: Any, number: int) -> Area:

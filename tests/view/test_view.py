@@ -301,6 +301,11 @@ def test_zones_are_saved_told_and_what_is_ignored_does_not_count(serve: Serve, d
             400,
             "3 to 256",
         ),
+        (
+            {"version": 1, "zones": [ZONES["zones"][0] | {"name": "picture", "kind": "zone"}]},
+            400,
+            "so is the whole picture called",
+        ),
         (b"{", 400, "no JSON"),
         (b"[" * 100_000, 400, ""),
         (b" " * 300_000, 413, ""),

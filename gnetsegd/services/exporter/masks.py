@@ -22,7 +22,7 @@ BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0
 MAX_AGE_S = 3.0
 ZONES_LOOK_S = 1.0
 ERROR_PAUSE_S = 2.0
-WHOLE = zones.Area("picture", "zone", Zone((0, 0, 1, 1)))
+WHOLE = zones.Area(zones.WHOLE, "zone", Zone((0, 0, 1, 1)))
 
 
 class MaskMetrics:

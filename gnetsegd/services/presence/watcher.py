@@ -27,7 +27,7 @@ NUMBERS_APART_S = 1.0
 ZONES_LOOK_S = 1.0
 ERROR_PAUSE_S = 2.0
 #: The whole of what the camera sees, beside the zones that are drawn.
-WHOLE = "picture"
+WHOLE = zones.WHOLE
 
 _WHOLE_AREA = zones.Area(WHOLE, "zone", Zone((0, 0, 1, 1)))
 

@@ -228,6 +228,7 @@ class Page:
             raise web.HTTPUnsupportedMediaType(text="zones are application/json\n")
         try:
             areas = zones.parse(await read_json(request))
+            zones.refuse_taken_name(areas)
             await _in_thread(zones.write, self._cameras.zones_file(feed.name), areas)
         except ConfigError as error:
             raise web.HTTPBadRequest(text=f"{clean(str(error))}\n") from None
