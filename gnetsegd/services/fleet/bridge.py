@@ -42,13 +42,14 @@ class Pace:
     """
 
     def __init__(self, every_s: float) -> None:
-        self._every_s, self._due = every_s, 0.0
+        self._every_s = every_s
+        self._due: float | None = None
 
     def is_due(self, now: float) -> bool:
-        if now < self._due:
+        if self._due is not None and now < self._due:
             return False
-        # Behind a rest nothing is made up for.
-        self._due = (self._due if now - self._due < self._every_s else now) + self._every_s
+        # Behind a rest one is made up for, and no more.
+        self._due = now + self._every_s if self._due is None else max(self._due + self._every_s, now)
         return True
 
 
