@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -22,7 +23,7 @@ from gnetsegd.message import pack_header, pack_json, pack_mask, parse_header, to
 from gnetsegd.recordings.reading import Recording
 from gnetsegd.recordings.writing import RecordingWriter
 from gnetsegd.services.fleet import bridge, link, packing, run
-from gnetsegd.services.fleet.bridge import Bridge
+from gnetsegd.services.fleet.bridge import Bridge, Pace
 from gnetsegd.services.fleet.config import FleetConfig, LinkConfig, SendConfig, Wish, host_name, load
 from gnetsegd.services.fleet.fleet import Fleet, Seen
 from gnetsegd.services.fleet.run import row
@@ -281,6 +282,17 @@ def test_a_camera_that_zenoh_had_trouble_with_goes_on(
     machine()
     (event,) = wait_for(fleet.events)
     assert (event.what, failures) == ("here", [1])
+
+
+@pytest.mark.parametrize(("made_hz", "wanted_hz"), [(10, 10), (30, 30), (30, 10), (5, 2), (5, 10), (30, 29)])
+def test_of_so_many_as_are_wanted_none_is_left_out_and_never_more_are_sent(
+    made_hz: int, wanted_hz: int
+) -> None:
+    jitter, pace = random.Random(1), Pace(1 / wanted_hz)
+    # From a camera that is punctual to a third of its period.
+    times = [number / made_hz + jitter.uniform(0, 0.3) / made_hz for number in range(20 * made_hz)]
+    sent = sum(pace.is_due(100 + at) for at in times)
+    assert 0.98 <= sent / (20 * min(made_hz, wanted_hz)) <= 1.0 + 1 / (20 * wanted_hz)
 
 
 @pytest.mark.usefixtures("fleet")

@@ -36,6 +36,23 @@ ERROR_PAUSE_S = 1.0
 STOP_S = 2.0
 
 
+class Pace:
+    """One each ``every_s`` on the average: of so many that come as are wanted none is left out, though one
+    comes a little early and the next a little late.
+    """
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._due: float | None = None
+
+    def is_due(self, now: float) -> bool:
+        if self._due is not None and now < self._due:
+            return False
+        # Behind a rest one is made up for, and no more.
+        self._due = now + self._every_s if self._due is None else max(self._due + self._every_s, now)
+        return True
+
+
 class Camera:
     """One camera's messages, as they come, in a thread of its own."""
 
@@ -47,10 +64,9 @@ class Camera:
         self._publishers: dict[str, Any] = {}
         self._heard = time.monotonic()
         hz = self._send.status_hz
-        self._every_s = {"status": 1 / hz, "info": 1 / hz}
+        self._paces = {"status": Pace(1 / hz), "info": Pace(1 / hz)}
         if self._send.mask_hz:
-            self._every_s["mask"] = 1 / self._send.mask_hz
-        self._due = dict.fromkeys(self._every_s, 0.0)
+            self._paces["mask"] = Pace(1 / self._send.mask_hz)
         self._quiet = Quiet()
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, name=f"zenoh {camera}", daemon=True)]
@@ -112,9 +128,7 @@ class Camera:
 
     def _pass_on(self) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        sockets = {
-            subscribe(self.endpoint, kind, self.camera, context=context): kind for kind in self._every_s
-        }
+        sockets = {subscribe(self.endpoint, kind, self.camera, context=context): kind for kind in self._paces}
         status = next(socket for socket, kind in sockets.items() if kind == "status")
         monitor = status.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         poller = zmq.Poller()
@@ -141,9 +155,7 @@ class Camera:
 
     def _take(self, kind: str, message: bytes) -> None:
         now = time.monotonic()
-        is_due = now >= self._due[kind]
-        if is_due:
-            self._due[kind] = max(now, self._due[kind]) + self._every_s[kind]
+        is_due = self._paces[kind].is_due(now)
         try:
             if kind == "mask":
                 if not is_due:
@@ -181,19 +193,16 @@ class Camera:
                 log.warning("camera %s is lost: %s%s", self.camera, why, self._quiet.left_out())
 
     def _tell_presence(self) -> None:
-        every_s = 1 / self._send.presence_hz
-        due = 0.0
+        pace = Pace(1 / self._send.presence_hz)
         while not self._stop.is_set():
             try:
                 with MaskSubscriber(self.endpoint, self.camera) as masks:
                     for found in masks.follow(repeat_s=1.0):
                         if self._stop.is_set():
                             return
-                        now = time.monotonic()
                         # No data is no presence: nothing is sent, and the status says why.
-                        if isinstance(found, NoData) or now < due:
+                        if isinstance(found, NoData) or not pace.is_due(time.monotonic()):
                             continue
-                        due = max(now, due) + every_s
                         self._areas.look()
                         self._put("presence", packing.presence(found, self._areas.areas))
             except Exception as error:  # a network that knows no persons, too
