@@ -4,7 +4,7 @@ It prints STOP and GO with the reason; a robot would set its motors there. It st
 are no masks to go by, and goes again only after the way has been clear for a second.
 """
 
-import sys
+import argparse
 import time
 
 from gnetsegd.client import DEFAULT_ENDPOINT, MaskSubscriber, Zone
@@ -19,8 +19,10 @@ MAX_AGE_S, BEAT_S = 0.3, 0.02
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("endpoint", nargs="?", default=DEFAULT_ENDPOINT)
     going, clear_since = None, None  # nothing is said yet
-    with MaskSubscriber(sys.argv[1] if len(sys.argv) > 1 else DEFAULT_ENDPOINT) as masks:
+    with MaskSubscriber(parser.parse_args().endpoint) as masks:
         while True:
             mask, now = masks.latest(MAX_AGE_S), time.monotonic()
             share = None if mask is None else mask.share(WAY)

@@ -41,16 +41,21 @@ def run(config: Path | None, settings: tuple[str, ...]) -> None:
 
 @cli.command("check-config")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--config", type=click.Path(path_type=Path), default=None, help="The same as FILE.")
 @settings_option
 @click.option("--no-load", is_flag=True, help="Open no network, key, camera: the file is for elsewhere.")
 @click.option(
     "--running", is_flag=True, hidden=True, help="For a reload: the camera and the socket are in use."
 )
-def check_config(file: Path | None, settings: tuple[str, ...], no_load: bool, running: bool) -> None:
+def check_config(
+    file: Path | None, config: Path | None, settings: tuple[str, ...], no_load: bool, running: bool
+) -> None:
     """Check a configuration by opening what the daemon would open: network, delegate, keys, camera."""
     from .process import check
 
-    for line in check.check(file, settings, load=not no_load, in_use=running):
+    if file is not None and config is not None:
+        raise click.UsageError("FILE and --config are the same; give one")
+    for line in check.check(file or config, settings, load=not no_load, in_use=running):
         click.echo(line)
 
 

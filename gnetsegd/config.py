@@ -317,6 +317,8 @@ def _nearest(name: str, known: list[str], section: str = "") -> str:
     """Advice for a name that is not known."""
     import difflib
 
+    if not known:
+        return "there are no keys here"
     near = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.5)
     if not near:
         return f"known are {', '.join(known)}"

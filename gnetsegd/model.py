@@ -118,6 +118,10 @@ def locate(name: str) -> Path:
     return SHIPPED / name
 
 
+def _shipped() -> str:
+    return ", ".join(sorted(path.parent.name for path in SHIPPED.glob("*/model.toml"))) or "none"
+
+
 def load_bundle(name: str) -> ModelBundle:
     """Read and check a bundle.
 
@@ -125,6 +129,8 @@ def load_bundle(name: str) -> ModelBundle:
     of ``model.toml``, an empty or truncated file, another file than the one it was made for, something
     that is no plain file or larger than ``MANIFEST_MAX_BYTES`` or ``NETWORK_MAX_BYTES``. It never waits.
     """
+    if not name or "\0" in name:
+        raise ModelError(f"model.bundle names no bundle; give a bundle's folder or one of: {_shipped()}")
     folder = locate(name)
     name = clean(name)
     manifest_path = folder / "model.toml"
@@ -132,9 +138,8 @@ def load_bundle(name: str) -> ModelBundle:
     try:
         raw = parse_toml(_read(manifest_path, MANIFEST_MAX_BYTES, name))
     except FileNotFoundError:
-        shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob("*/model.toml"))) or "none"
         raise ModelError(
-            f"model {name}: there is no {where}; give a bundle's folder or one of: {shipped}"
+            f"model {name}: there is no {where}; give a bundle's folder or one of: {_shipped()}"
             f"{hidden_from_service(manifest_path)}",
             os.EX_NOINPUT,
         ) from None

@@ -32,6 +32,7 @@ def refusal(text: str, tmp_path: Path) -> ConfigError:
     [
         ("[camera]\nfsp = 30", "unknown key camera.fsp: did you mean camera.fps?"),
         ("[camera]\nzzzzzz = 30", "unknown key camera.zzzzzz: known are driver, name, fps,"),
+        ("[camera.auto]\nx = 1", "unknown key camera.auto.x: there are no keys here"),
         ("[camear]\nfps = 30", "unknown table [camear]: did you mean camera?"),
         ("[camera.vidoe]\npath = 'x'", "unknown table camera.vidoe: did you mean camera.video?"),
         ("[camera.video]\npaht = 'x'", "unknown key camera.video.paht: did you mean camera.video.path?"),

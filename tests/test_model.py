@@ -209,3 +209,9 @@ def test_a_scale_of_bytes_is_for_networks_that_give_scores(bundle: Path, key: st
 
 def test_the_driving_bundles_take_no_building_for_a_person() -> None:
     assert load_bundle("gnetseg-driving").persons == ("person", "bicyclist")
+
+
+@pytest.mark.parametrize("name", ["", "a\0b"])
+def test_a_name_that_is_none_is_told_with_those_that_there_are(name: str) -> None:
+    with pytest.raises(ModelError, match=r"names no bundle; give a bundle's folder or one of: .*person"):
+        load_bundle(name)
