@@ -13,6 +13,7 @@ import click
 
 from gnetsegd.errors import GnetsegError, PermanentError
 from gnetsegd.link.constants import USB_ID
+from gnetsegd.text import clean
 
 from . import backends, page, play, report
 from .bench import Bench
@@ -124,7 +125,15 @@ def _bench(
     from gnetsegd.model import load_bundle
 
     bundle = load_bundle(model) if model else None
-    wire = Wire(usb_id, serial, make() if make else None)
+    try:
+        wire = Wire(usb_id, serial, make() if make else None)
+    except GnetsegError:
+        raise
+    except Exception as error:  # whatever descriptors a device tells, and a foreign backend does
+        words = clean(f"{type(error).__name__}: {error}", 400)
+        raise PermanentError(
+            f"the device cannot be opened ({words}); mend its descriptors, or the backend", os.EX_UNAVAILABLE
+        ) from None
     open_setup = None
     if make and backends.takes_setup(make):
 

@@ -111,6 +111,10 @@ class Wire:
                 device.set_configuration()
                 configuration = device.get_active_configuration()
             self.interfaces = list(configuration)
+            if not self.interfaces:
+                raise PermanentError(
+                    "the device cannot be opened: its configuration has no interface; mend its descriptors"
+                )
             self.interface = next(filter(_is_ours, self.interfaces), self.interfaces[0])
             self.number = int(self.interface.bInterfaceNumber)
             usb.util.claim_interface(device, self.number)

@@ -144,6 +144,37 @@ def test_a_device_that_is_in_use_or_forbidden_is_told_as_that(tmp_path: Path) ->
         assert result.exit_code == 69
 
 
+@pytest.mark.parametrize(
+    ("fails", "words"),
+    [
+        ("def backend():\n    raise RuntimeError('no such\\x1b board')", "no such? board"),
+        ("def backend():\n    return 'none'", "AttributeError"),
+        ("def broken(*_):\n    raise OSError('boom')\nthe.claim_interface = broken", "boom"),
+        ("def broken(*_):\n    raise OSError('boom')\nthe.ctrl_transfer = broken", "boom"),
+        ("def broken(*_):\n    raise OSError('boom')\nthe.enumerate_devices = broken", "boom"),
+        (
+            "real = the.get_configuration_descriptor\n"
+            "def empty(*given):\n"
+            "    found = real(*given)\n"
+            "    found.bNumInterfaces = 0\n"
+            "    return found\n"
+            "the.get_configuration_descriptor = empty",
+            "has no interface",
+        ),
+    ],
+)
+def test_a_device_or_backend_that_cannot_be_opened_gets_a_sentence(
+    tmp_path: Path, fails: str, words: str
+) -> None:
+    code = "from gnetseg_conform import mock\nthe = mock.device().backend\ndef backend():\n    return the\n"
+    (tmp_path / "mine.py").write_text(code + fails)
+    result = call("--backend", f"{tmp_path / 'mine.py'}:backend")
+    assert result.exit_code not in (0, 1)
+    assert result.stderr.startswith("gnetseg-conform: ")
+    assert words in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_what_a_device_says_of_itself_is_cleaned(tmp_path: Path) -> None:
     (tmp_path / "foul.py").write_text(
         "from gnetseg_conform import mock\n\ndef backend():\n    return mock.device('foul-text').backend\n"
