@@ -34,6 +34,10 @@ class _Out:
     def tell(self) -> int:
         return self.written + len(self._pending)
 
+    def drop(self) -> None:
+        """What has found no room is not to be written any more."""
+        self._pending = bytearray()
+
     def flush(self) -> None:
         at = 0
         while at < len(self._pending):
@@ -147,13 +151,19 @@ class RecordingWriter:
         os.close(self._fd)
 
     def _end_in_need(self, error: OSError) -> None:
-        """The end in place of what did not find room; raises. A long file's takes some seconds' room."""
+        """The end in place of what did not find room; raises. A long file's takes some seconds' room.
+
+        ``messages`` and ``size_bytes`` are then what the file holds.
+        """
+        self._out.drop()
+        self._open_bytes = 0
         kept, seconds = False, 1
         while not kept and self._marks:
             mark = self._marks.pop()
             with contextlib.suppress(OSError, RecordingError):
                 os.ftruncate(self._fd, mark)
-                finishing.finish(self.path, self._fd, in_haste=True)
+                self.messages = finishing.finish(self.path, self._fd, in_haste=True).messages
+                self._out.written = os.fstat(self._fd).st_size
                 kept = True
             del self._marks[len(self._marks) - min(seconds, len(self._marks)) :]
             seconds *= 2

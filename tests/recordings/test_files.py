@@ -321,6 +321,7 @@ def test_on_a_full_disk_it_ends_with_a_sentence_and_the_file_is_whole(
     assert len(found) > 50
     assert found == expected(len(found), "mask")
     assert path.stat().st_size <= 40_000
+    assert (writer.messages, writer.size_bytes) == (len(found), path.stat().st_size)
     assert finish(path).was_whole
 
 

@@ -37,10 +37,16 @@ def record(target: Any, file: Path, wish: Wish) -> None:
     _say(f"recording camera {target.camera} into {path}; Ctrl-C ends it")
     keys = {name: getattr(target, name) for name in ("server_key", "public_key", "secret_key")}
     done = recorder.record(path, target.endpoint, target.camera, wish, stop, _say, **keys)
-    _say(
-        f"{done.path}: {done.masks} masks, {done.messages} messages, {done.size_bytes / 1e6:.1f} MB in "
-        f"{done.seconds:.0f} s, {done.lost} masks lost on the way"
-    )
+    if done.error is None:
+        _say(
+            f"{done.path}: {done.masks} masks, {done.messages} messages, {done.size_bytes / 1e6:.1f} MB in "
+            f"{done.seconds:.0f} s, {done.lost} masks lost on the way"
+        )
+    else:
+        _say(
+            f"{done.path}: {done.masks} masks came in {done.seconds:.0f} s, {done.lost} were lost on the "
+            f"way; the file has up to {done.messages} messages, {done.size_bytes / 1e6:.1f} MB"
+        )
     if done.lost_frames:
         _say(f"{done.lost_frames} frames were lost on the way")
     for wanted, kind, key in ((wish.frames, "frame", "frames"), (wish.pictures, "image", "images")):
