@@ -524,6 +524,7 @@ def test_a_router_with_anothers_certificate_is_not_talked_to(tmp_path: Path) -> 
             r"zenoh\.connect: 'nonsense' is no address; one is like tcp/localhost:7447$",
         ),
         (('zenoh.connect=["tcp/router"]',), "is no address"),
+        (('zenoh.connect=["tcp/router:70000"]',), "is no address"),
         (('zenoh.connect=["http://router:7447"]',), "is no address"),
         (
             ('zenoh.config_file="/nowhere"',),

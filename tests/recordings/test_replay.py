@@ -199,7 +199,7 @@ def test_of_many_machines_one_is_replayed_and_the_others_are_named(tmp_path: Pat
     found, said = play(writer.path, ipc_endpoint)
     assert len({times(data)[0] for data in found}) == 1
     assert len(found) == 3
-    assert said == ["3 messages are of other machines; name one with --host"]
+    assert said == ["3 messages are of other machines (robot2); name one with --host"]
     found, _ = play(writer.path, ipc_endpoint, host="robot2")
     assert len(found) == 3
     with pytest.raises(RecordingError, match="no message in it that can be replayed"):

@@ -23,7 +23,7 @@ KEEP_ALIVES = 4
 SEND_BUFFER_BYTES = 32 << 10
 RETRY_S = 2.0
 #: Of an address; what is behind a port are Zenoh's own settings for it.
-_ADDRESS = re.compile(r"(tcp|tls|quic|udp|ws)/[^\s/]+:\d{1,5}([?#].*)?|(unixsock-stream|vsock|serial)/.+")
+_ADDRESS = re.compile(r"(tcp|tls|quic|udp|ws)/[^\s/]+:(\d{1,5})([?#].*)?|(unixsock-stream|vsock|serial)/.+")
 #: Where the Debian package has it.
 PACKAGED = Path("/usr/lib/gnetseg-zenoh")
 
@@ -53,7 +53,8 @@ def configuration(config: LinkConfig) -> Any:
     except zenoh.ZError as error:
         raise ConfigError(f"zenoh.config_file {clean(config.config_file)}: {_words(error)}") from None
     for address in config.connect:
-        if not _ADDRESS.fullmatch(address):
+        found = _ADDRESS.fullmatch(address)
+        if found is None or int(found[2] or 1) not in range(1, 65536):
             raise ConfigError(f"zenoh.connect: {clean(address)!r} is no address; one is like {LOCAL_ROUTER}")
     values: dict[str, Any] = {
         "mode": "client",

@@ -8,6 +8,7 @@ import socket
 import stat
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -37,6 +38,7 @@ _AHEAD_MESSAGES = 200
 _LATE_MAX_NS = _NS
 #: Where no more subscriptions come for so long, a reader has made all of his; but no longer than that.
 _SUBSCRIBING_MS, _SUBSCRIBING_MAX_S = 500, 2.0
+_HOSTS_TOLD = 20
 #: Between two runs through a recording.
 _LOOP_PAUSE_S = 0.1
 #: A daemon that is busy takes a connection within this, or is taken to be there.
@@ -55,7 +57,7 @@ class Passed(NamedTuple):
     """Messages not sent: a reader would refuse them, or of other machines. Silences that were shortened."""
 
     refused: int
-    others: int
+    others: Counter[str]
     shortened: int
 
 
@@ -124,7 +126,10 @@ class Replay:
         if passed.refused:
             told(f"{passed.refused} messages are damaged or of a later version, and were not sent")
         if passed.others:
-            told(f"{passed.others} messages are of other machines; name one with --host")
+            names = ", ".join(
+                clean(name) or "no machine's name" for name in sorted(passed.others)[:_HOSTS_TOLD]
+            )
+            told(f"{passed.others.total()} messages are of other machines ({names}); name one with --host")
         if recording.foreign:
             told(f"{recording.foreign} channels are not gnetsegd's or of a later version, and were left out")
         if recording.damaged:
@@ -135,11 +140,12 @@ class Replay:
             told("the recording has no end: gnetsegctl recover makes it whole for other readers")
 
     def _play_once(self, wish: Wish, stop: threading.Event) -> Passed:
-        shift, schedule, host, refused, others = Shift(), None, wish.host, 0, 0
+        shift, schedule, host, refused = Shift(), None, wish.host, 0
+        others: Counter[str] = Counter()
         for message in self._ahead(stop):
             host = message.host if host is None else host
             if message.host != host:
-                others += 1
+                others[message.host] += 1
                 continue
             try:
                 parsed = parse(message)
