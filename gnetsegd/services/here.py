@@ -6,7 +6,7 @@ import glob
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -48,18 +48,22 @@ def check(endpoints: Iterable[str], option: str) -> None:
                     ) from None
 
 
-def listen(endpoints: Iterable[str], listen_s: float = LISTEN_S) -> dict[str, list[str]]:
+def listen(
+    endpoints: Iterable[str], listen_s: float = LISTEN_S, known: Collection[str] = ()
+) -> dict[str, list[str]]:
     """The names of the cameras that speak at each endpoint within ``listen_s``. Wakes none.
 
-    A daemon that is heard at several endpoints is only named at the first of them.
+    A daemon that is heard at several endpoints is only named at the first of them; those that are ``known``
+    come first: a daemon that gets a further socket stays the one that it is there.
     """
-    found: dict[str, list[str]] = {endpoint: [] for endpoint in endpoints}
-    first_at: dict[tuple[str, int], str] = {}
-    order = {endpoint: number for number, endpoint in enumerate(found)}
+    #: Of each endpoint: the session of each camera.
+    heard: dict[str, dict[str, int]] = {
+        one: {} for one in sorted(endpoints, key=lambda one: one not in known)
+    }
     poller, context = zmq.Poller(), zmq.Context[zmq.Socket[bytes]].instance()
     names: dict[zmq.Socket[bytes], str] = {}
     try:
-        for endpoint in found:
+        for endpoint in heard:
             socket = context.socket(zmq.SUB)
             names[socket] = endpoint
             socket.setsockopt(zmq.LINGER, 0)
@@ -68,23 +72,21 @@ def listen(endpoints: Iterable[str], listen_s: float = LISTEN_S) -> dict[str, li
                 socket.connect(endpoint)
                 poller.register(socket, zmq.POLLIN)
         deadline = time.monotonic() + listen_s
-        while (left_s := deadline - time.monotonic()) > 0 and not all(found.values()):
+        while (left_s := deadline - time.monotonic()) > 0 and not all(heard.values()):
             for socket, _ in poller.poll(int(left_s * 1000) + 1):
                 with suppress(MessageError, zmq.ZMQError):
                     _, camera, body = parse_json(socket.recv(zmq.NOBLOCK))
-                    endpoint, daemon = names[socket], (camera, body["session"])
-                    known = found[endpoint]
-                    if camera not in known and len(known) < MAX_CAMERAS:
-                        known.append(camera)
-                        first = first_at.setdefault(daemon, endpoint)
-                        first_at[daemon] = min(first, endpoint, key=lambda name: order[name])
+                    cameras = heard[names[socket]]
+                    if len(cameras) < MAX_CAMERAS:
+                        cameras.setdefault(camera, body["session"])
     finally:
         for socket in names:
             socket.close(linger=0)
-    firsts = {(camera, endpoint) for (camera, _), endpoint in first_at.items()}
-    return {
-        endpoint: [name for name in known if (name, endpoint) in firsts] for endpoint, known in found.items()
-    }
+    found, named = dict[str, list[str]](), set[tuple[str, int]]()
+    for endpoint, cameras in heard.items():
+        found[endpoint] = [camera for camera, session in cameras.items() if (camera, session) not in named]
+        named.update(cameras.items())
+    return found
 
 
 class Found(NamedTuple):
@@ -109,10 +111,9 @@ class Cameras:
 
     def look(self) -> list[Found]:
         """Listen; those that are new."""
-        # A daemon that gets a further socket stays the one that it is at its first.
         known = {endpoint for endpoint, _ in self._names}
         new = []
-        for endpoint, cameras in listen(sorted(self.endpoints, key=lambda one: one not in known)).items():
+        for endpoint, cameras in listen(self.endpoints, known=known).items():
             for camera in cameras:
                 if (endpoint, camera) in self._names or len(self._names) >= MAX_CAMERAS:
                     continue

@@ -20,6 +20,7 @@ from fake_publisher import FakeDaemon, FakePublisher, person, status_body
 
 from gnetsegd.errors import ConfigError, TransientError
 from gnetsegd.message import pack_header, pack_json, pack_mask, parse_header, topic, unpack_mask
+from gnetsegd.recordings import waiting
 from gnetsegd.recordings.reading import Recording
 from gnetsegd.recordings.writing import RecordingWriter
 from gnetsegd.services.fleet import bridge, link, packing, run
@@ -460,7 +461,7 @@ def test_a_fleets_recording_takes_the_next_name_and_mends_the_one_that_was_cut(
 def test_what_waits_for_a_fleets_disk_is_bounded_in_bytes_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "WAITING_MAX_BYTES", 1000)
+    monkeypatch.setattr(waiting, "WAITING_MAX_BYTES", 1000)
     writer = run.FleetWriter(RecordingWriter(tmp_path / "a.mcap"))
     for _ in range(20):
         writer.take("robot1", "info", "cam0", b"x" * 300)
@@ -476,7 +477,7 @@ def test_cameras_with_new_names_find_room(
     monkeypatch.setattr(bridge, "SILENT_S", 0.0)
     made = machine()
     for name in ("a", "b", "c"):
-        monkeypatch.setattr(bridge, "listen", lambda _, name=name: {"ipc:///nobody": [name]})
+        monkeypatch.setattr(bridge, "listen", lambda *_, name=name, **__: {"ipc:///nobody": [name]})
         made.bridge.look()
     assert list(made.bridge._cameras) == ["b", "c"]
 
@@ -547,9 +548,9 @@ def test_what_zenohs_own_file_has_wrong_is_told_without_its_inner_parts(tmp_path
 def test_zenohs_own_file_names_the_routers_unless_we_do(tmp_path: Path) -> None:
     path = tmp_path / "zenoh.json5"
     path.write_text('{connect: {endpoints: ["tls/router.local:7447"]}}')
-    assert link.where(LinkConfig(config_file=str(path))) == "tls/router.local:7447"
-    assert link.where(LinkConfig(config_file=str(path), connect=["tcp/a:1"])) == "tcp/a:1"
-    assert link.where(LinkConfig()) == "tcp/localhost:7447"
+    assert link.where(link.configuration(LinkConfig(config_file=str(path)))) == "tls/router.local:7447"
+    assert link.where(link.configuration(LinkConfig(config_file=str(path), connect=["tcp/a:1"]))) == "tcp/a:1"
+    assert link.where(link.configuration(LinkConfig())) == "tcp/localhost:7447"
 
 
 @pytest.mark.parametrize("service", ["zenoh", "presence"])

@@ -28,8 +28,9 @@ from PIL import Image
 from gnetsegd.client import MaskSubscriber, NoData, StatusSubscriber
 from gnetsegd.client.pictures import geometry_of, stretched
 from gnetsegd.message import parse_header, parse_image, parse_json
-from gnetsegd.recordings import RecordingError
+from gnetsegd.recordings import RecordingError, waiting
 from gnetsegd.recordings.finishing import finish
+from gnetsegd.recordings.naming import free_name
 from gnetsegd.recordings.reading import Recorded, Recording
 from gnetsegd.recordings.writing import RecordingWriter
 from gnetsegd.services.record import converting, foxglove, recorder
@@ -171,7 +172,7 @@ def test_a_disk_that_never_answers_is_given_up_with_a_sentence(
 def test_what_finds_no_room_while_the_disk_is_waited_for_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "WAITING_MAX_BYTES", 1_000)
+    monkeypatch.setattr(waiting, "WAITING_MAX_BYTES", 1_000)
     writer = RecordingWriter(tmp_path / "a.mcap")
     disk = recorder._Disk(writer, 0)
     for number in range(20):
@@ -261,15 +262,15 @@ def test_a_terminal_that_goes_away_leaves_a_whole_file(daemon: FakeDaemon, tmp_p
 def test_a_name_that_is_taken_is_left_and_a_file_without_its_end_gets_it(tmp_path: Path) -> None:
     told: list[str] = []
     path = tmp_path / "a.mcap"
-    assert recorder.free_name(path, told.append) == path
+    assert free_name(path, told.append) == path
     recording(path, finish=False)
-    assert recorder.free_name(path, told.append) == tmp_path / "a-2.mcap"
+    assert free_name(path, told.append) == tmp_path / "a-2.mcap"
     assert "whole again" in told[0]
     (tmp_path / "a-2.mcap").write_bytes(b"something else")
-    assert recorder.free_name(path, told.append) == tmp_path / "a-3.mcap"
+    assert free_name(path, told.append) == tmp_path / "a-3.mcap"
     assert (tmp_path / "a-2.mcap").read_bytes() == b"something else"
     with pytest.raises(RecordingError, match="this is a folder; name a file in it"):
-        recorder.free_name(tmp_path, told.append)
+        free_name(tmp_path, told.append)
 
 
 @pytest.mark.parametrize("kind", ["fifo", "socket", "device", "folder"])
@@ -283,7 +284,7 @@ def test_what_is_no_file_is_called_so_and_left(tmp_path: Path, kind: str) -> Non
         path.mkdir()
     else:
         path.symlink_to("/dev/full")
-    for look in (finish, Recording, lambda path: recorder.free_name(path, print)):
+    for look in (finish, Recording, lambda path: free_name(path, print)):
         with pytest.raises(RecordingError, match=r"this is (no file|a folder; name a file in it)"):
             look(path)
     assert list(tmp_path.iterdir()) == [path]

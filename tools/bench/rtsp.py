@@ -34,12 +34,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent))
 import numbered
+from fleet_network import run
 from harness import finish
 
 from gnetsegd.cameras import network_decoder
@@ -258,13 +258,12 @@ def killed(server: Server, refs: list[NDArray[np.uint8]], times: int) -> dict[st
 
 def lossy(server: Server, refs: list[NDArray[np.uint8]], seconds: float, percent: int) -> dict[str, Any]:
     """In a network namespace of its own."""
-    for command in (
+    run(
         "ip link set lo up",
         "nft add table inet bench",
         "nft add chain inet bench out { type filter hook output priority 0; }",
         f"nft add rule inet bench out udp length > 200 numgen random mod 100 < {percent} drop",
-    ):
-        subprocess.run(command.split(), check=True)
+    )
     server.start()
     collector = running(server, "udp", refs, lambda _: time.sleep(seconds))
     return {
@@ -275,14 +274,13 @@ def lossy(server: Server, refs: list[NDArray[np.uint8]], seconds: float, percent
     }
 
 
-def slow(server: Server, refs: list[NDArray[np.uint8]], seconds: float, film: Path) -> dict[str, Any]:
+def slow(server: Server, refs: list[NDArray[np.uint8]], seconds: float, units: list[bytes]) -> dict[str, Any]:
     """In a network namespace of its own, whose link carries a third of what is sent."""
-    sent_bits = 8 * film.stat().st_size / (film_s(film) or 1)
-    for command in (
+    sent_bits = 8 * sum(map(len, units)) / len(units) * FPS
+    run(
         "ip link set lo mtu 1500 up",
         f"tc qdisc add dev lo root tbf rate {round(sent_bits / 3)}bit burst 32kbit latency 400ms",
-    ):
-        subprocess.run(command.split(), check=True)
+    )
     server.start()
     collector = running(server, "tcp", refs, lambda _: time.sleep(seconds))
     return {
@@ -291,11 +289,6 @@ def slow(server: Server, refs: list[NDArray[np.uint8]], seconds: float, film: Pa
         "slow_untrue_s_max": round(collector.untrue_s_max, 2),
         "concealed_masks": collector.concealed,
     }
-
-
-def film_s(film: Path) -> float:
-    with av.open(str(film)) as container:
-        return float(container.duration or 0) / 1e6
 
 
 PHASES = ("steady", "killed", "lossy", "slow")
@@ -314,7 +307,7 @@ def phase(name: str, film: Path, given: argparse.Namespace) -> dict[str, Any]:
             return killed(server, refs, given.kills)
         if name == "lossy":
             return lossy(server, refs, given.seconds / 2, given.loss)
-        return slow(server, refs, given.seconds / 2, film)
+        return slow(server, refs, given.seconds / 2, units)
     finally:
         server.kill()
 

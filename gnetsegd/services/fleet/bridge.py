@@ -225,7 +225,7 @@ class Bridge:
         """
         heard_at = {camera.endpoint for camera in self._cameras.values()}
         endpoints = self._config.send.endpoints or endpoints_here()
-        for endpoint, cameras in listen(sorted(endpoints, key=lambda one: one not in heard_at)).items():
+        for endpoint, cameras in listen(endpoints, known=heard_at).items():
             for camera in cameras:
                 known = self._cameras.get(camera)
                 if known is not None and (known.endpoint == endpoint or known.speaks):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,6 +16,7 @@ from ...client.clock import Clock
 from ...client.losses import LossCounter
 from ...errors import MessageError
 from ...message import CAMERA_NAME, MaskHeader, parse_header, parse_json
+from ..newest import Newest
 from . import link, packing
 from .config import HOST, Wish
 
@@ -52,7 +53,7 @@ class Seen:
         #: When a daemon spoke that another one had followed long before: two machines have one name.
         self.doubled_at = -math.inf
         #: The last ones, and when each began; the last of them is the one that is believed.
-        self._sessions: OrderedDict[int, float] = OrderedDict()
+        self._sessions: Newest[int, float] = Newest(_SESSIONS_MAX)
         self.header: MaskHeader | None = None
         self._losses = LossCounter()
         self._times: deque[float] = deque(maxlen=5000)
@@ -62,8 +63,6 @@ class Seen:
         """False, and counted, for a daemon that another one has followed: none comes back."""
         if session not in self._sessions:
             self._sessions[session] = now
-            if len(self._sessions) > _SESSIONS_MAX:
-                self._sessions.popitem(last=False)
         newest = next(reversed(self._sessions))
         if session == newest:
             return True

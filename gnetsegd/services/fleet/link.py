@@ -89,9 +89,9 @@ def _addresses(made: Any) -> list[str]:
     return [str(one) for one in found]
 
 
-def where(config: LinkConfig) -> str:
-    """The routers, for sentences."""
-    return clean(", ".join(_addresses(configuration(config))))
+def where(made: Any) -> str:
+    """The routers of a ``configuration``, for sentences."""
+    return clean(", ".join(_addresses(made)))
 
 
 def open_session(config: LinkConfig) -> Any:
@@ -101,7 +101,7 @@ def open_session(config: LinkConfig) -> Any:
     try:
         return zenoh.open(made)
     except zenoh.ZError as error:
-        place = where(config)
+        place = where(made)
         # Zenoh tells of a bad certificate in its own log alone.
         hint = ", or its certificate is not one that zenoh.config_file trusts" if "tls/" in place else ""
         raise TransientError(

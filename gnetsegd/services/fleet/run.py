@@ -6,9 +6,7 @@ import json
 import logging
 import math
 import queue
-import signal
 import sys
-import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -21,10 +19,12 @@ from rich.table import Table
 
 from ...message import parse_header
 from ...recordings import RecordingError
+from ...recordings.naming import free_name
+from ...recordings.waiting import Waiting
 from ...recordings.writing import RecordingWriter
 from ...text import clean
 from ..here import check
-from ..record.recorder import free_name
+from ..signals import stop_on_signals
 from . import link
 from .bridge import LOOK_S, Bridge
 from .config import host_name
@@ -40,29 +40,20 @@ if TYPE_CHECKING:
 DRAW_S = 0.5
 #: A camera with a token is heard each second; one that is not is shown as silent.
 SILENT_S = 5.0
-#: So much waits for the disk; what comes then is lost, and counted.
-WAITING_MAX_BYTES = 128 << 20
 _TICK_S = 0.2
-
-
-def _stop() -> threading.Event:
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
 
 
 def serve(config: FleetConfig) -> None:
     """This machine's cameras, until SIGTERM. A router that is not there is waited for."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    stop, log = _stop(), logging.getLogger(__name__)
+    stop, log = stop_on_signals(), logging.getLogger(__name__)
     host = host_name(config.zenoh)
-    link.configuration(config.zenoh)  # what is wrong with it is said now
+    configuration = link.configuration(config.zenoh)  # what is wrong with it is said now
     check(config.send.endpoints, "send.endpoints")
     session = link.wait_for_session(config.zenoh, stop, log.warning)
     if session is None:
         return
-    log.info("%s is on Zenoh by %s", host, link.where(config.zenoh))
+    log.info("%s is on Zenoh by %s", host, link.where(configuration))
     bridge = Bridge(session, host, config)
     try:
         while not stop.is_set():
@@ -131,7 +122,7 @@ def _table(fleet: Fleet) -> Table:
 
 def watch(config: LinkConfig, wish: Wish, seconds: float | None, as_json: bool) -> None:
     """A table; with ``as_json`` one object at the end. ``TransientError`` without a router."""
-    stop = _stop()
+    stop = stop_on_signals()
     wish.messages()  # what is wrong with it is said now
     session = link.open_session(config)
     fleet = Fleet(session, wish=wish)
@@ -159,38 +150,33 @@ class FleetWriter:
 
     def __init__(self, writer: RecordingWriter) -> None:
         self._writer = writer
-        self._waiting: queue.SimpleQueue[tuple[str, str, str, bytes, int]] = queue.SimpleQueue()
-        self._waiting_bytes = 0
-        self._lock = threading.Lock()
-        self.no_room = 0
+        self._waiting: Waiting[tuple[str, str, str, bytes, int]] = Waiting()
+
+    @property
+    def no_room(self) -> int:
+        """Messages that found none in memory."""
+        return self._waiting.no_room
 
     def take(self, host: str, kind: str, camera: str, data: bytes) -> None:
         """From Zenoh's thread, which must not wait."""
-        with self._lock:
-            if self._waiting_bytes > WAITING_MAX_BYTES:
-                self.no_room += 1
-                return
-            self._waiting_bytes += len(data)
-        self._waiting.put((host, kind, camera, data, time.time_ns()))
+        self._waiting.put((host, kind, camera, data, time.time_ns()), len(data))
 
     def write(self) -> None:
         """What has come, or comes within a moment. ``RecordingError`` where the disk is full."""
         end = time.monotonic() + _TICK_S
         while (left_s := end - time.monotonic()) > 0:
             with suppress(queue.Empty):
-                self._add(*self._waiting.get(timeout=left_s))
+                self._add(*self._waiting.get(left_s))
             self._writer.tick(time.monotonic())
 
     def finish(self) -> None:
         """What waits, and the end; nothing more is taken by now. Errors as ``write``."""
-        while not self._waiting.empty():
-            self._add(*self._waiting.get())
+        while len(self._waiting):
+            self._add(*self._waiting.get(_TICK_S))
             self._writer.tick(time.monotonic())
         self._writer.finish()
 
     def _add(self, host: str, kind: str, camera: str, data: bytes, arrived_ns: int) -> None:
-        with self._lock:
-            self._waiting_bytes -= len(data)
         made_ns, sequence = arrived_ns, 0
         if kind == "mask":
             header = parse_header(data)
@@ -200,7 +186,7 @@ class FleetWriter:
 
 def record(config: LinkConfig, wish: Wish, path: Path, seconds: float | None) -> None:
     """A whole fleet into one file. ``TransientError`` without a router, ``RecordingError`` of the file."""
-    stop = _stop()
+    stop = stop_on_signals()
     wish.messages()
     session = link.open_session(config)
     path = free_name(path, _say)

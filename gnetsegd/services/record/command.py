@@ -10,8 +10,10 @@ import click
 from ...message import TEXT_CHARACTERS
 from ...recordings import RecordingError
 from ...recordings.finishing import finish
+from ...recordings.naming import free_name
 from ...recordings.reading import Recording
 from ...text import clean
+from ..signals import stop_on_signals
 from . import converting, recorder
 from . import replay as replaying
 from .recorder import Wish
@@ -32,8 +34,8 @@ def record(target: Any, file: Path, wish: Wish) -> None:
     """Until Ctrl-C. ``PermanentError`` where no daemon answers, or the file cannot be written."""
     with target.look() as subscriber:
         target.first_status(subscriber)
-    path = recorder.free_name(file, _say)
-    stop = recorder.stop_on_signals()
+    path = free_name(file, _say)
+    stop = stop_on_signals()
     _say(f"recording camera {target.camera} into {path}; Ctrl-C ends it")
     keys = {name: getattr(target, name) for name in ("server_key", "public_key", "secret_key")}
     done = recorder.record(path, target.endpoint, target.camera, wish, stop, _say, **keys)
@@ -94,7 +96,7 @@ def replay(
     file: Path, rate: float, loop: bool, endpoint: str | None, wait: bool, host: str | None = None
 ) -> None:
     """Until its end, or Ctrl-C. ``RecordingError`` for a file that is none, and an endpoint that is taken."""
-    stop = recorder.stop_on_signals()
+    stop = stop_on_signals()
     made = replaying.Replay(Recording(file), endpoint or replaying.default_endpoint())
     try:
         _say(f"replaying {file} at {made.endpoint}" + ("; it begins with the first reader" if wait else ""))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-from collections import OrderedDict
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +16,7 @@ from ...recordings import ENCODING, LIBRARY, RecordingError
 from ...recordings.schemas import SCHEMAS
 from ...text import clean
 from ...vendor.mcap.writer import CompressionType, Writer
+from ..newest import Newest
 from ..painting import painted
 from . import foxglove
 
@@ -113,21 +113,17 @@ class _Painter:
     """Lays masks over their pictures, which come later."""
 
     def __init__(self) -> None:
-        self._masks: OrderedDict[tuple[str, str, int, int], NDArray[np.uint8]] = OrderedDict()
-        self._infos: OrderedDict[tuple[str, str, int], dict[str, Any]] = OrderedDict()
+        self._masks: Newest[tuple[str, str, int, int], NDArray[np.uint8]] = Newest(_MASKS_KEPT)
+        self._infos: Newest[tuple[str, str, int], dict[str, Any]] = Newest(_SESSIONS_KEPT)
         self.painted = 0
         self.without = ""
 
     def keep_mask(self, host: str, header: MaskHeader, labels: NDArray[np.uint8]) -> None:
         self._masks[host, header.camera, header.session, header.sequence] = labels
-        while len(self._masks) > _MASKS_KEPT:
-            self._masks.popitem(last=False)
 
     def keep_info(self, message: Recorded) -> None:
         _, camera, body = parse_json(message.data)
         self._infos[message.host, camera, body["session"]] = body
-        while len(self._infos) > _SESSIONS_KEPT:
-            self._infos.popitem(last=False)
 
     def over(self, message: Recorded) -> bytes | None:
         """JPEG of the picture with the person over it; None where mask, info or Pillow are missing."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import queue
-import signal
 import threading
 import time
 from collections import deque
@@ -20,9 +19,8 @@ import zmq
 from ...client.connect import subscribe
 from ...client.losses import LossCounter
 from ...errors import MessageError
-from ...message import parse_header
 from ...recordings import RecordingError
-from ...recordings.finishing import BeingWritten, finish
+from ...recordings.waiting import Waiting
 from ...recordings.writing import RecordingWriter
 from ...text import clean
 from .clocks import Clocks, Stamped, stamped
@@ -30,9 +28,7 @@ from .clocks import Clocks, Stamped, stamped
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: For the disk may be waited so long: this much waits in memory meanwhile.
-WAITING_MAX_BYTES = 128 << 20
-#: Before that a socket holds so many.
+#: Before what waits for the disk a socket holds so many.
 QUEUE_MESSAGES = 2000
 #: At the end: where not one message is written in so long, nothing more is waited for.
 DISK_LIMIT_S = 30.0
@@ -70,33 +66,6 @@ class Done(NamedTuple):
     seconds: float
     kinds: frozenset[str]
     error: RecordingError | None
-
-
-def free_name(path: Path, told: Callable[[str], None]) -> Path:
-    """``path``, or the next name where that one is there; one that was left without its end gets it.
-
-    ``RecordingError`` where another recorder is writing it, and for what is no file.
-    """
-    if path.is_dir():
-        raise RecordingError(f"{clean(str(path))}: this is a folder; name a file in it", os.EX_CANTCREAT)
-    if path.exists() and not path.is_file():
-        raise RecordingError(f"{clean(str(path))}: this is no file; name one", os.EX_CANTCREAT)
-    number = 1
-    name = path
-    while name.exists():
-        try:
-            found = finish(name, in_haste=True)
-        except BeingWritten:
-            raise
-        except RecordingError:
-            found = None  # whatever it is, it is not ours to touch
-        if found is not None and not found.was_whole:
-            told(
-                f"{clean(str(name))}: was left without its end, and is whole again: {found.messages} messages"
-            )
-        number += 1
-        name = path.with_stem(f"{path.stem}-{number}")
-    return name
 
 
 def record(
@@ -174,16 +143,15 @@ class _Disk:
 
     def __init__(self, writer: RecordingWriter, max_bytes: int) -> None:
         self._writer, self._max_bytes = writer, max_bytes
-        self._waiting: queue.SimpleQueue[tuple[bytes, int] | None] = queue.SimpleQueue()
-        self._waiting_bytes = 0
-        self._lock = threading.Lock()
+        #: (message, when it arrived, ns since 1970); None: nothing more comes.
+        self._waiting: Waiting[tuple[bytes, int] | None] = Waiting()
         self._thread = threading.Thread(target=self._run, name="disk", daemon=True)
         self._clocks = Clocks()
         #: What waits for its daemon's clock to be told, in the order in which it came.
         self._held: deque[Stamped] = deque()
         self._losses = {kind: LossCounter() for kind in ("mask", "frame")}
         self.lost = dict.fromkeys(self._losses, 0)
-        self.masks = self.no_room = self.nonsense = 0
+        self.masks = self.nonsense = 0
         self.error: RecordingError | None = None
         self.ended = threading.Event()
 
@@ -192,21 +160,20 @@ class _Disk:
 
     def take(self, message: bytes) -> None:
         """One that was received; it is counted as lost where too much waits already."""
-        with self._lock:
-            full = self._waiting_bytes > WAITING_MAX_BYTES
-            self._waiting_bytes += 0 if full else len(message)
-        if full:
-            self.no_room += 1
-        else:
-            self._waiting.put((message, time.time_ns()))
+        self._waiting.put((message, time.time_ns()), len(message))
+
+    @property
+    def no_room(self) -> int:
+        """Messages that found none in memory."""
+        return self._waiting.no_room
 
     def finish(self) -> None:
         """Write what waits, and the end. A disk that does nothing for ``DISK_LIMIT_S`` is given up."""
-        self._waiting.put(None)
+        self._waiting.put(None, 0)
         seen, since = -1, time.monotonic()
         while self._thread.is_alive():
             self._thread.join(_LOOK_S)
-            if (waiting := self._waiting.qsize()) != seen:
+            if (waiting := len(self._waiting)) != seen:
                 seen, since = waiting, time.monotonic()
             elif time.monotonic() - since > DISK_LIMIT_S:
                 self.error = self._failed(f"the disk has done nothing for {DISK_LIMIT_S:.0f} s")
@@ -228,17 +195,14 @@ class _Disk:
             self.ended.set()
 
     def _serve(self) -> None:
-        item: tuple[bytes, int] | None = (b"", 0)
-        while item is not None:
-            try:
-                item = self._waiting.get(timeout=_LOOK_S)
-            except queue.Empty:
-                item = (b"", 0)
-            if item is not None and item[0]:
-                with self._lock:
-                    self._waiting_bytes -= len(item[0])
-                self._hear(*item)
-            self._write(at_end=item is None)
+        at_end = False
+        while not at_end:
+            with suppress(queue.Empty):
+                item = self._waiting.get(_LOOK_S)
+                at_end = item is None
+                if item is not None:
+                    self._hear(*item)
+            self._write(at_end)
             self._writer.tick(time.monotonic())
             if self._max_bytes and self._writer.size_bytes >= self._max_bytes:
                 break
@@ -251,8 +215,8 @@ class _Disk:
             self.nonsense += 1  # a publisher's, and no part of a recording
             return
         self.masks += heard.kind == "mask"
-        if heard.kind in self._losses:
-            self.lost[heard.kind] += self._losses[heard.kind].update(parse_header(message))[0]
+        if heard.header is not None and heard.kind in self._losses:
+            self.lost[heard.kind] += self._losses[heard.kind].update(heard.header)[0]
         self._held.append(heard)
 
     def _write(self, at_end: bool) -> None:
@@ -261,13 +225,5 @@ class _Disk:
             message = self._held.popleft()
             log_ns, publish_ns = self._clocks.times(message)
             topic = f"{message.kind}/{message.camera}"
-            self._writer.add(message.kind, topic, message.data, log_ns, publish_ns, message.sequence)
-
-
-def stop_on_signals() -> threading.Event:
-    """Set by SIGINT and SIGTERM, and by a terminal that goes away, unless nohup is to outlive that."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda *_: stop.set())
-    return stop
+            sequence = message.header.sequence if message.header is not None else 0
+            self._writer.add(message.kind, topic, message.data, log_ns, publish_ns, sequence)

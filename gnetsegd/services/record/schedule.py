@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from ..newest import Newest
 
 _NS = 1_000_000_000
 #: No silence is replayed for longer. A daemon that is heard tells its status each second; what is longer is
@@ -26,7 +26,7 @@ class Schedule:
         self._due_ns = begin_ns
         self._published_ns: int | None = None
         #: Of each session: a publish time, and when that was due.
-        self._anchors: OrderedDict[int, tuple[int, int]] = OrderedDict()
+        self._anchors: Newest[int, tuple[int, int]] = Newest(_SESSIONS_MAX)
         self.shortened = 0
 
     def due_ns(self, session: int, published_ns: int) -> int:
@@ -35,9 +35,6 @@ class Schedule:
         if due_ns is None:
             due_ns = self._due_ns + self._gap_ns(published_ns)
             self._anchors[session] = published_ns, due_ns
-            self._anchors.move_to_end(session)
-            while len(self._anchors) > _SESSIONS_MAX:
-                self._anchors.popitem(last=False)
         self._published_ns = published_ns
         self._due_ns = max(self._due_ns, due_ns)
         return self._due_ns
@@ -45,7 +42,7 @@ class Schedule:
     def late(self, by_ns: int) -> None:
         """All that follows is due so much later: what was missed is not made up in a burst."""
         self._due_ns += by_ns
-        for session, (published_ns, due_ns) in self._anchors.items():
+        for session, (published_ns, due_ns) in list(self._anchors.items()):
             self._anchors[session] = published_ns, due_ns + by_ns
 
     def _by_anchor(self, session: int, published_ns: int) -> int | None:

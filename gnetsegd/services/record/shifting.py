@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import struct
 import time
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import MessageError
 from ...message import new_session, pack_json, parse_header, parse_image, parse_json
+from ..newest import Newest
 
 if TYPE_CHECKING:
     from ...message import MaskHeader
@@ -58,8 +58,8 @@ class Shift:
     """One run through a recording: each recorded session becomes a new one, and stays it."""
 
     def __init__(self) -> None:
-        self._sessions: OrderedDict[int, int] = OrderedDict()
-        self._shown: OrderedDict[tuple[int, int], _Shown] = OrderedDict()
+        self._sessions: Newest[int, int] = Newest(_SESSIONS_MAX)
+        self._shown: Newest[tuple[int, int], _Shown] = Newest(_PICTURES_MAX)
 
     def __call__(self, parsed: Parsed, sent_ns: int) -> bytes:
         """The message as sent at ``sent_ns``, CLOCK_MONOTONIC of now."""
@@ -72,8 +72,6 @@ class Shift:
             # A mask stays as old at its sending as it was; and its frame and picture are of that moment.
             exposed_ns = min(max(0, sent_ns - header.latency_ns), _U64_MAX)
             shown = self._shown[key] = _Shown(header.publish_timestamp_ns, sent_ns, exposed_ns)
-            if len(self._shown) > _PICTURES_MAX:
-                self._shown.popitem(last=False)
         if header.publish_timestamp_ns == shown.published_ns:
             sent_ns = shown.sent_ns
         data = bytearray(parsed.message.data)
@@ -82,13 +80,10 @@ class Shift:
         return bytes(data)
 
     def _session(self, recorded: int) -> int:
-        found = self._sessions.get(recorded)
-        if found is None:
-            found = self._sessions[recorded] = new_session()
+        if recorded not in self._sessions:
+            self._sessions[recorded] = new_session()
         self._sessions.move_to_end(recorded)
-        if len(self._sessions) > _SESSIONS_MAX:
-            self._sessions.popitem(last=False)
-        return found
+        return self._sessions[recorded]
 
     def _json(self, parsed: Parsed, sent_ns: int) -> bytes:
         body = dict(parsed.body or {})
