@@ -149,7 +149,7 @@ def test_the_loop_ends_when_the_subscriber_is_closed(publisher: FakePublisher, e
 def test_a_slow_reader_gets_the_newest_mask_and_no_talk_of_loss(
     publisher: FakePublisher, newest: MaskSubscriber
 ) -> None:
-    publisher.mask(1)
+    publisher.mask(1, times=2)
     assert received(newest).sequence == 1
     for sequence in range(2, 102):
         publisher.mask(sequence)

@@ -147,8 +147,9 @@ def test_a_subscriber_gives_each_mask_its_own_picture(publisher: FakePublisher, 
     with MaskSubscriber(publisher.endpoint, newest_only=newest_only, frames=True) as masks:
         publisher.wait_for("mask", "frame", "info", "status")
         for number in range(1, 31):
-            publisher.mask(number)
-            publisher.frame(number, np.full((12, 16), number, np.uint8))
+            times = 2 if number == 30 else 1
+            publisher.mask(number, times=times)
+            publisher.frame(number, np.full((12, 16), number, np.uint8), times)
         seen = []
         deadline = time.monotonic() + WAIT_S
         while not seen or seen[-1] != 30:
@@ -164,7 +165,7 @@ def test_a_subscriber_gives_each_mask_its_own_picture(publisher: FakePublisher, 
 
 
 def test_latest_has_its_picture_too(publisher: FakePublisher) -> None:
-    with MaskSubscriber(publisher.endpoint, frames=True) as masks:
+    with MaskSubscriber(publisher.endpoint, newest_only=False, frames=True) as masks:
         publisher.wait_for("mask", "frame", "info", "status")
         publisher.info()
         publisher.status()
@@ -179,7 +180,7 @@ def test_latest_has_its_picture_too(publisher: FakePublisher) -> None:
 
 
 def test_a_bad_picture_is_counted_and_its_mask_comes_without(publisher: FakePublisher) -> None:
-    with MaskSubscriber(publisher.endpoint, frames=True) as masks:
+    with MaskSubscriber(publisher.endpoint, newest_only=False, frames=True) as masks:
         publisher.wait_for("mask", "frame", "info", "status")
         publisher.mask(1)
         publisher.raw(b"frame/cam0".ljust(16, b"\0") + b"nonsense")
@@ -190,7 +191,7 @@ def test_a_bad_picture_is_counted_and_its_mask_comes_without(publisher: FakePubl
 
 
 def test_without_frames_no_picture_is_asked_for(publisher: FakePublisher) -> None:
-    with MaskSubscriber(publisher.endpoint) as masks:
+    with MaskSubscriber(publisher.endpoint, newest_only=False) as masks:
         publisher.wait_for("mask", "info", "status")
         publisher.mask(1)
         mask = masks.receive(WAIT_S)
@@ -248,7 +249,7 @@ def test_one_kind_that_does_not_come_keeps_the_other_back_once(speaker: FakePubl
 
 
 def test_a_picture_is_decoded_upright_and_the_mask_laid_over_it(publisher: FakePublisher) -> None:
-    with MaskSubscriber(publisher.endpoint, picture=True) as masks:
+    with MaskSubscriber(publisher.endpoint, newest_only=False, picture=True) as masks:
         publisher.wait_for("mask", "image", "info", "status")
         # The mask shows the left three quarters of the sensor's picture, the picture all of it.
         publisher.info(geometry=publisher.info_body()["geometry"] | {"width": 0.75})
@@ -297,7 +298,7 @@ def test_a_damaged_picture_is_told_when_it_is_decoded(speaker: FakePublisher, da
 
 
 def test_a_message_that_is_no_picture_is_counted_and_its_mask_comes_without(publisher: FakePublisher) -> None:
-    with MaskSubscriber(publisher.endpoint, picture=True) as masks:
+    with MaskSubscriber(publisher.endpoint, newest_only=False, picture=True) as masks:
         publisher.wait_for("mask", "image", "info", "status")
         publisher.info()
         publisher.mask(1)

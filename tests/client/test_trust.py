@@ -119,7 +119,7 @@ def test_a_picture_of_long_ago_is_no_mask_however_late_it_was_sent(
     publisher: FakePublisher, masks: MaskSubscriber, exposed_s_ago: float
 ) -> None:
     well(publisher, masks)
-    publisher.mask(2, sensor_timestamp_ns=time.monotonic_ns() - int(exposed_s_ago * 1e9))
+    publisher.mask(2, times=2, sensor_timestamp_ns=time.monotonic_ns() - int(exposed_s_ago * 1e9))
     soon(lambda: masks.latest() is None)
     found = why_not(masks, "stale")
     assert found.age_s == pytest.approx(exposed_s_ago, abs=2)
@@ -128,7 +128,7 @@ def test_a_picture_of_long_ago_is_no_mask_however_late_it_was_sent(
 
 def test_a_picture_of_the_future_is_no_mask(publisher: FakePublisher, masks: MaskSubscriber) -> None:
     well(publisher, masks)
-    publisher.mask(2, sensor_timestamp_ns=time.monotonic_ns() + int(60e9))
+    publisher.mask(2, times=2, sensor_timestamp_ns=time.monotonic_ns() + int(60e9))
     soon(lambda: masks.latest() is None)
     assert why_not(masks, "clock").reason
 
@@ -159,7 +159,7 @@ def test_masks_of_the_run_before_are_none_of_the_new_one(
 def test_a_daemon_that_was_never_heard_is_silent(publisher: FakePublisher, masks: MaskSubscriber) -> None:
     assert "no daemon has answered yet" in why_not(masks, "silent").reason
     publisher.info()
-    publisher.mask(1)
+    publisher.mask(1, times=2)
     why_not(masks, "no-status")
     publisher.session = 9
     publisher.status(timestamp_ns=time.monotonic_ns() - int(5e9))
@@ -189,7 +189,7 @@ def test_a_mask_without_info_is_not_gone_by_and_says_so(
     publisher: FakePublisher, masks: MaskSubscriber
 ) -> None:
     publisher.status()
-    publisher.mask(1)
+    publisher.mask(1, times=2)
     why_not(masks, "no-info")
     publisher.info(session=99)
     soon(lambda: masks.info() and masks.info()["session"] == 99)  # type: ignore[index]
@@ -229,7 +229,7 @@ def next_mask(events: Iterator[ReceivedMask | NoData]) -> ReceivedMask:
 
 
 def test_follow_tells_of_trouble_and_goes_on_with_the_next_mask(publisher: FakePublisher) -> None:
-    with MaskSubscriber(publisher.endpoint) as masks:
+    with MaskSubscriber(publisher.endpoint, newest_only=False) as masks:
         publisher.wait_for("mask", "info", "status")
         publisher.info()
         publisher.status()
@@ -248,13 +248,13 @@ def test_follow_tells_of_trouble_and_goes_on_with_the_next_mask(publisher: FakeP
 
 
 def test_follow_repeats_the_trouble_while_it_lasts(publisher: FakePublisher) -> None:
-    with MaskSubscriber(publisher.endpoint) as masks:
+    with MaskSubscriber(publisher.endpoint, newest_only=False) as masks:
         events = masks.follow(repeat_s=0.01)
         assert all(isinstance(next(events), NoData) for _ in range(3))
 
 
 def test_the_loop_ends_with_an_error_when_the_masks_stop(publisher: FakePublisher) -> None:
-    with MaskSubscriber(publisher.endpoint, max_age_s=1.0) as masks:
+    with MaskSubscriber(publisher.endpoint, newest_only=False, max_age_s=1.0) as masks:
         publisher.wait_for("mask", "info", "status")
         publisher.info()
         publisher.status()
@@ -268,7 +268,7 @@ def test_the_loop_ends_with_an_error_when_the_masks_stop(publisher: FakePublishe
 
 
 def test_the_loop_says_what_the_daemon_says(publisher: FakePublisher) -> None:
-    with MaskSubscriber(publisher.endpoint) as masks:
+    with MaskSubscriber(publisher.endpoint, newest_only=False) as masks:
         publisher.wait_for("mask", "info", "status")
         publisher.info()
         publisher.status()
@@ -286,7 +286,7 @@ def test_the_loop_waits_at_the_beginning_and_not_for_ever(publisher: FakePublish
         pytest.raises(NoDataError, match="no daemon has answered yet"),
     ):
         next(iter(masks))
-    with MaskSubscriber(publisher.endpoint, max_age_s=WAIT_S) as masks:
+    with MaskSubscriber(publisher.endpoint, newest_only=False, max_age_s=WAIT_S) as masks:
         publisher.wait_for("mask", "info", "status")
         publisher.status(state="idle")
 
@@ -381,7 +381,7 @@ def test_a_network_that_knows_no_persons_never_says_nobody(
 
 
 def test_a_mask_without_info_knows_no_persons(publisher: FakePublisher, masks: MaskSubscriber) -> None:
-    publisher.mask(1)
+    publisher.mask(1, times=2)
     mask = masks.receive(WAIT_S)
     assert mask is not None
     assert not mask.has_info
@@ -394,7 +394,7 @@ def test_a_mask_without_info_knows_no_persons(publisher: FakePublisher, masks: M
 def test_info_stays_with_its_mask(publisher: FakePublisher, masks: MaskSubscriber) -> None:
     publisher.info()
     soon(masks.info)
-    publisher.mask(1)
+    publisher.mask(1, times=2)
     mask = masks.receive(WAIT_S)
     assert mask is not None
     publisher.persons = [0]
