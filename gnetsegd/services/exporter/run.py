@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from ...errors import PermanentError
 from ...text import clean
 from .. import here, zones
 from ..here import Found
+from ..signals import stop_on_signals
 from .masks import MaskMetrics, MaskReader
 from .metrics import Seen, families
 
@@ -89,12 +89,9 @@ class Cameras(Collector):
 
 
 def serve(options: Options) -> None:
-    """Until SIGTERM or SIGINT. ``PermanentError`` where the port cannot be used."""
+    """Until a signal ends it. ``PermanentError`` where the port cannot be used."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    ended = threading.Event()
-    end: Callable[..., None] = lambda *_: ended.set()  # noqa: E731
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+    ended = stop_on_signals()
     here.check(options.endpoints, "--endpoint")
     registry = CollectorRegistry()
     cameras = Cameras(options, registry)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from ...errors import PermanentError
 from ...text import clean
 from .. import zones
 from ..here import Cameras, Found, check
+from ..signals import stop_on_signals
 from . import others
 from .config import PresenceConfig
 from .watcher import Told, Watcher
@@ -95,12 +93,9 @@ def _broker(config: PresenceConfig, state_folder: Path) -> Any:
 
 
 def serve(config: PresenceConfig, state_folder: Path) -> None:
-    """Until SIGTERM or SIGINT."""
+    """Until a signal ends it."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    ended = threading.Event()
-    end: Callable[..., None] = lambda *_: ended.set()  # noqa: E731
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+    ended = stop_on_signals()
     check(config.service.endpoints, "service.endpoints")
     presence = Presence(config, state_folder)
     presence.start()
