@@ -241,9 +241,14 @@ def _opened(file: Path) -> BinaryIO:
         return os.open(name, flags | os.O_NONBLOCK)
 
     stream = open(str(file), "rb", opener=opener)  # noqa: SIM115 - Path.open has no opener
-    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+    found = os.fstat(stream.fileno())
+    if not stat.S_ISREG(found.st_mode):
         stream.close()
         raise _no_file(file)
+    if not found.st_size:
+        # Nor the kernel's files, which have no size, and of which some are waited for.
+        stream.close()
+        raise PermanentError(f"{named(file)}: is empty; copy it again", os.EX_DATAERR)
     return stream
 
 

@@ -32,6 +32,7 @@ def check(path: Path | None, settings: tuple[str, ...], *, load: bool, in_use: b
         make_network(setup)
     lines = [f"warning: {words}" for words in warnings(config, 0.0)]
     if load:
+        zmq_endpoints.check_paths(config.publish)
         for setup in setups:
             prove(setup.bundles.fallback, config.accelerator, stay_while_asked)
         if config.publish.images:

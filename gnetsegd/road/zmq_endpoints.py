@@ -349,16 +349,31 @@ def _file_identity(fd: int) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _remove_left_over(path: Path) -> None:
-    """Make room at ``path`` if all that is there is a socket that nobody listens on."""
+def check_paths(config: PublishConfig) -> None:
+    """``PermanentError`` where something other than a socket has the place of one on this machine."""
+    for table in config.all_endpoints():
+        if not is_tcp(table.address):
+            with suppress(OSError):  # what this user may not see, the daemon's may
+                _is_there(Path(table.address.removeprefix("ipc://")))
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a socket's file has the place; ``PermanentError`` where it is something else."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
-        return
+        return False
     if not stat.S_ISSOCK(mode):
         raise PermanentError(
             f"{path} is there and is no socket; remove it or choose another endpoint", os.EX_CANTCREAT
         )
+    return True
+
+
+def _remove_left_over(path: Path) -> None:
+    """Make room at ``path`` if all that is there is a socket that nobody listens on."""
+    if not _is_there(path):
+        return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         # A program whose queue of connections is full answers at once in this way, too.
         probe.setblocking(False)

@@ -257,6 +257,21 @@ def test_a_device_is_not_read_for_ever(request_of):
     assert opening("/dev/zero", request_of()).exit_code == os.EX_NOINPUT
 
 
+@pytest.mark.parametrize("name", ["film.mp4", "picture.jpg"])
+def test_an_empty_file_is_said_to_be_empty(name, tmp_path, request_of):
+    (tmp_path / name).touch()
+    camera = VideoCamera(VideoOptions(path=str(tmp_path / name)), FakeClock())
+    with pytest.raises(PermanentError, match=f"{name}: is empty; copy it again") as raised:
+        camera.open(request_of())
+    assert raised.value.exit_code == os.EX_DATAERR
+
+
+def test_a_file_of_the_kernel_is_not_waited_for(request_of):
+    camera = VideoCamera(VideoOptions(path="/proc/self/status"), FakeClock())
+    with pytest.raises(PermanentError, match="status: is empty"):
+        camera.open(request_of())
+
+
 @pytest.mark.parametrize("name", ["a.png", "b.png"], ids=["the first", "a later one"])
 def test_a_pipe_among_pictures_is_passed_over_and_not_waited_for(name, tmp_path, request_of, frame, caplog):
     image = pytest.importorskip("PIL.Image")

@@ -50,6 +50,16 @@ def test_a_network_or_a_delegate_that_would_not_run_here_is_no_good_unless_it_is
         checked(setting, in_use=True)
 
 
+def test_what_has_the_place_of_a_socket_is_no_good_unless_it_is_for_another_machine(tmp_path: Path) -> None:
+    setting = f'publish.endpoints=["ipc://{tmp_path}"]'
+    for in_use in (False, True):
+        with pytest.raises(PermanentError, match="is there and is no socket") as raised:
+            checked(setting, in_use=in_use)
+        assert raised.value.exit_code == 73
+    assert "good" in checked(setting, load=False)[-1]
+    assert "good" in checked(f'publish.endpoints=["ipc://{tmp_path}/masks.sock"]')[-1]
+
+
 def test_every_network_that_may_come_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
     monkeypatch.setattr(module, "prove", lambda bundle, *_: tried.append(bundle.id))

@@ -249,6 +249,8 @@ def test_the_end_is_written_into_the_recorders_own_file_whatever_bears_its_name(
 def test_a_terminal_that_goes_away_leaves_a_whole_file(daemon: FakeDaemon, tmp_path: Path) -> None:
     path = tmp_path / "a.mcap"
     command = [sys.executable, "-m", "gnetsegd.ctl", "record", str(path), "--endpoint", daemon.endpoint]
+    # The tests themselves may run under nohup, which a child inherits.
+    command = ["env", "--default-signal=HUP", *command]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         process.stderr.readline()
