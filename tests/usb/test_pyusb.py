@@ -265,9 +265,14 @@ def test_nothing_of_a_frames_size_is_allocated_for_a_frame() -> None:
     tracemalloc.start()
     try:
         exchange(5)
-        held = tracemalloc.get_traced_memory()[0]
-        assert exchange(300) < pixels / 4
-        assert tracemalloc.get_traced_memory()[0] - held < pixels / 4
+        peaks, kept = [], []
+        # Threads that other tests have left allocate now and then; what a frame needs is needed each time.
+        for _ in range(3):
+            held = tracemalloc.get_traced_memory()[0]
+            peaks.append(exchange(100))
+            kept.append(tracemalloc.get_traced_memory()[0] - held)
+        assert min(peaks) < pixels / 4
+        assert min(kept) < pixels / 4
     finally:
         tracemalloc.stop()
     accelerator.close()
