@@ -256,7 +256,8 @@ def test_bad_messages_are_skipped_and_counted(publisher: FakePublisher, every: M
 def test_a_bad_status_does_not_replace_a_good_one(publisher: FakePublisher, every: MaskSubscriber) -> None:
     publisher.status(fps=12.5)
     assert every.status(WAIT_S)
-    publisher.raw(topic("status", "cam0") + b'{"schema":1}')
+    for _ in range(2):
+        publisher.raw(topic("status", "cam0") + b'{"schema":1}')
     wait_until(lambda: every.status() and every.bad_messages)
     status = every.status()
     assert status is not None
@@ -264,8 +265,9 @@ def test_a_bad_status_does_not_replace_a_good_one(publisher: FakePublisher, ever
 
 
 def test_a_status_that_nests_too_deep_is_only_bad(publisher: FakePublisher, every: MaskSubscriber) -> None:
-    publisher.raw(topic("status", "cam0") + b"[" * 100_000)
-    wait_until(lambda: every.status() is None and every.bad_messages == 1)
+    for _ in range(2):
+        publisher.raw(topic("status", "cam0") + b"[" * 100_000)
+    wait_until(lambda: every.status() is None and every.bad_messages)
 
 
 # -- judgements -----------------------------------------------------------------------------------
