@@ -313,9 +313,9 @@ def png(size=(64, 48)):
         lambda data: data[: len(data) // 3] + data[len(data) // 3 + 512 :],
         lambda data: data[: len(data) // 3] + bytes(512) + data[len(data) // 3 + 512 :],
         lambda data: data[:-4] if data[:1] == b"\x89" else data[: len(data) - 300],
-        lambda _: b"",
+        lambda data: data[:1],
     ],
-    ids=["cut in half", "cut, with an end marker", "a hole", "zeros", "its end is missing", "of 0 bytes"],
+    ids=["cut in half", "cut, with an end marker", "a hole", "zeros", "its end is missing", "of 1 byte"],
 )
 def test_half_a_picture_is_none(kind, damage, tmp_path, request_of):
     path = tmp_path / "picture.png"

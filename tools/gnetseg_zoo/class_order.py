@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy.typing as npt
 
 from gnetseg_zoo.datasets.labels import IGNORE
 from gnetseg_zoo.datasets.samples import DataError
+from gnetseg_zoo.errors import ZooError, told
 from gnetseg_zoo.scoring.evaluate_classes import load_labelled
 
 Counts = npt.NDArray[np.int64]
@@ -89,9 +89,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise DataError(
                 f"{given.data}: no two classes touch, so every order is as good; look at the labels"
             )
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return os.EX_DATAERR
+    except ZooError as error:
+        return told(error)
     order = best_order(counts)
     meeting = int(counts.sum()) // 2
     said = {

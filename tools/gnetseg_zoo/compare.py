@@ -18,10 +18,10 @@ import os
 import sys
 from pathlib import Path
 
-from gnetseg_zoo.config import ConfigError, load_config
+from gnetseg_zoo.config import load_config
 from gnetseg_zoo.datasets.samples import DataError
+from gnetseg_zoo.errors import ZooError, told
 from gnetseg_zoo.evaluate import score_data
-from gnetseg_zoo.networks import NetworkError
 from gnetseg_zoo.scoring.evaluate_classes import ALL, Scores
 from gnetseg_zoo.scoring.labeller import Labeller, of_bundle
 from gnetsegd.errors import ModelError
@@ -100,12 +100,8 @@ def main(arguments: list[str] | None = None) -> int:
                 raise DataError(f"two bundles are called {network.name!r}; export one under another name")
             rows[network.name] = score_data(network, given.data, given.split, given.sequence)
         loss = lost(rows[networks[1].name], rows[networks[0].name]) if given.config else None
-    except ModelError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except (ConfigError, DataError, NetworkError, _FloatError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return os.EX_DATAERR
+    except (ModelError, ZooError) as error:
+        return told(error)
     except OSError as error:
         print(f"error: {error.filename or given.run}: {error.strerror or error}", file=sys.stderr)
         return os.EX_IOERR
@@ -121,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
     return EXIT_BEYOND if loss is not None and loss > given.bound else 0
 
 
-class _FloatError(RuntimeError):
+class _FloatError(ZooError, RuntimeError):
     """The floats cannot be had."""
 
 

@@ -13,11 +13,12 @@ from typing import Literal
 import attrs
 import cattrs
 
+from gnetseg_zoo.errors import ZooError
 from gnetseg_zoo.networks import ARCHITECTURES, Down, Encoding, InputFormat, Network, Variant, build
 from gnetseg_zoo.training.rates import Rates
 
 
-class ConfigError(ValueError):
+class ConfigError(ZooError, ValueError):
     """A configuration that cannot be used; the message names file, key and remedy."""
 
 

@@ -13,9 +13,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from gnetseg_zoo.datasets.samples import DOMAINS, EMPTY, DataError, load_index
+from gnetseg_zoo.errors import ZooError, told
 from gnetseg_zoo.evaluate import Result, results
 from gnetseg_zoo.scoring.labeller import of_bundle
 from gnetseg_zoo.scoring.scores import Scoreboard
@@ -36,25 +38,33 @@ QUALITIES = (80, 65, 50, 35)
 LEGEND = "green: person found   red: person missed   orange: background taken for a person"
 
 
+def coloured(
+    seen: NDArray[np.uint8], predicted: NDArray[np.bool_], truth: NDArray[np.bool_], words: str, side_px: int
+) -> Image.Image:
+    """One photo with its mask in colour, and ``words`` below; ``seen``: (height, width, 3), RGB."""
+    shown = seen.astype(np.float32)
+    for where, colour in (
+        (predicted & truth, PERSON),
+        (truth & ~predicted, MISSED),
+        (predicted & ~truth, INVENTED),
+    ):
+        shown[where] = 0.55 * shown[where] + 0.45 * colour
+    out = Image.new("RGB", (side_px, side_px + CAPTION_PX), "white")
+    out.paste(Image.fromarray(shown.astype(np.uint8)).resize((side_px, side_px), Image.Resampling.BOX))
+    ImageDraw.Draw(out).text((3, side_px), words, fill="black", font=ImageFont.load_default(size=11))
+    return out
+
+
 def tile(result: Result, pixel_format: str) -> Image.Image:
-    """One photo as the network saw it, with its mask in colour and its score."""
+    """One photo as the network saw it, with its score."""
     seen = result.pixels
     if pixel_format == "YUV444":
         seen = np.asarray(Image.fromarray(seen, "YCbCr").convert("RGB"))
     elif pixel_format == "Y":
         seen = seen.repeat(3, axis=2)
-    shown = seen.astype(np.float32)
-    for where, colour in (
-        (result.predicted & result.truth, PERSON),
-        (result.truth & ~result.predicted, MISSED),
-        (result.predicted & ~result.truth, INVENTED),
-    ):
-        shown[where] = 0.55 * shown[where] + 0.45 * colour
-    out = Image.new("RGB", (TILE_PX, TILE_PX + CAPTION_PX), "white")
-    out.paste(Image.fromarray(shown.astype(np.uint8)).resize((TILE_PX, TILE_PX), Image.Resampling.BOX))
-    words = f"{result.sample.domain} {result.score:.3f}"
-    ImageDraw.Draw(out).text((3, TILE_PX), words, fill="black", font=ImageFont.load_default(size=11))
-    return out
+    return coloured(
+        seen, result.predicted, result.truth, f"{result.sample.domain} {result.score:.3f}", TILE_PX
+    )
 
 
 def sheet(chosen: list[tuple[str, list[Result]]], columns: int, pixel_format: str) -> Image.Image:
@@ -110,12 +120,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--columns takes a number from 1 on; given {given.columns}")
     try:
         draw(load_bundle(given.model), given.data, given.split, given.output, given.columns)
-    except ModelError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return os.EX_DATAERR
+    except (ModelError, ZooError) as error:
+        return told(error)
     except (OSError, ValueError) as error:
         print(f"error: {given.output}: cannot be written ({error}); name a .jpg or .png", file=sys.stderr)
         return os.EX_CANTCREAT

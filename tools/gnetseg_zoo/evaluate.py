@@ -29,6 +29,7 @@ import numpy.typing as npt
 from gnetseg_zoo.datasets.data import open_persons
 from gnetseg_zoo.datasets.pictures import hard_mask, network_input, open_pair
 from gnetseg_zoo.datasets.samples import EMPTY, DataError, Sample
+from gnetseg_zoo.errors import ZooError, told
 from gnetseg_zoo.judging.judge import judge
 from gnetseg_zoo.judging.peers import PEERS, open_peer
 from gnetseg_zoo.judging.photos import TEST, load_photos
@@ -150,12 +151,8 @@ def main(arguments: list[str] | None = None) -> int:
         if given.write:
             overall: Scores = {"persons": {"headline": found["headline"]}} if judging else {}
             write_scores(bundle.path, given.split, overall | scores)
-    except ModelError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return os.EX_DATAERR
+    except (ModelError, ZooError) as error:
+        return told(error)
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}; the scores were not written", file=sys.stderr)
         return os.EX_IOERR

@@ -27,9 +27,9 @@ import tomli_w
 import torch
 
 from gnetseg_zoo.chip import check
-from gnetseg_zoo.config import Config, ConfigError, load_config
+from gnetseg_zoo.config import Config, load_config
 from gnetseg_zoo.costs import macs, parameters
-from gnetseg_zoo.datasets.samples import DataError
+from gnetseg_zoo.errors import ZooError, told
 from gnetseg_zoo.exporting.export_data import ExportData, Scores, calibration_frames, export_data
 from gnetseg_zoo.exporting.provenance import provenance, with_inherited
 from gnetseg_zoo.exporting.quantise import Frames, tflite_file
@@ -39,7 +39,7 @@ from gnetseg_zoo.networks import NetworkError
 from gnetseg_zoo.scoring.bundle_scores import with_scores
 from gnetseg_zoo.scoring.float_network import averaged_model
 from gnetseg_zoo.scoring.labeller import of_bundle
-from gnetseg_zoo.training.checkpoint import CHECKPOINT, CheckpointError, fingerprint, load_checkpoint
+from gnetseg_zoo.training.checkpoint import CHECKPOINT, fingerprint, load_checkpoint
 from gnetseg_zoo.training.log import LOG, PERSON_COLUMNS, PHOTO_COLUMNS, SCENE_COLUMNS
 from gnetsegd.errors import ModelError
 from gnetsegd.model import ModelBundle, load_bundle
@@ -240,12 +240,8 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             output = given.output or Path("gnetsegd/models") / config.name
             scores = write_bundle(output, content, table, data, frames)
-    except (ConfigError, NetworkError, DataError, CheckpointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return os.EX_DATAERR
-    except ModelError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    except (ModelError, ZooError) as error:
+        return told(error)
     except OSError as error:
         print(f"error: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
         return os.EX_IOERR

@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from gnetseg_zoo.datasets.pictures import Pixels
 from gnetseg_zoo.datasets.samples import DataError
+from gnetseg_zoo.errors import ZooError, told
 from gnetseg_zoo.scoring.labeller import Labeller, of_bundle
 from gnetseg_zoo.scoring.smoothing import FILTERS, lag
 from gnetsegd.cameras.clips import Clip, Picture
@@ -170,12 +171,8 @@ def main(arguments: list[str] | None = None) -> int:
                 words = "  ".join(f"{key} {value}" for key, value in numbers.items())
                 print(f"{title}  {name:10}  {words}")
         costs = lag(network, given.data, given.split) if given.data else {}
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return os.EX_DATAERR
-    except GnetsegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    except (GnetsegError, ZooError) as error:
+        return told(error)
     for name, by_speed in costs.items():
         print(f"panning  {name:10}  " + "  ".join(f"{speed} miou {miou}" for speed, miou in by_speed.items()))
     if given.json:

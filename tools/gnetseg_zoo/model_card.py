@@ -18,8 +18,8 @@ from typing import Any
 
 from gnetseg_zoo.chip import check
 from gnetseg_zoo.config import ConfigError
-from gnetseg_zoo.datasets.samples import DataError
 from gnetseg_zoo.describe import named
+from gnetseg_zoo.errors import ZooError, told
 from gnetseg_zoo.files import write_whole
 from gnetseg_zoo.networks import NetworkError
 from gnetseg_zoo.scoring.bundle_scores import write_speed
@@ -235,12 +235,8 @@ def main(arguments: list[str] | None = None) -> int:
                 draw(bundle, given.data, "val", PICTURES / f"{bundle.id}.jpg")
             print(write_card(bundle.path, len(bundle.content)))
         print(write_index())
-    except ModelError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return os.EX_DATAERR
+    except (ModelError, ZooError) as error:
+        return told(error)
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}; the card was not written", file=sys.stderr)
         return os.EX_IOERR

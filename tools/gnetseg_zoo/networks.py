@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
+from gnetseg_zoo.errors import ZooError
+
 Kind = Literal["DOWN", "NONE", "UP"]
 Variant = Literal["original", "reformat"]
 Encoding = Literal["integer", "softmax"]
@@ -33,7 +35,7 @@ does not reformat is padded to 4 and the host reads the first ones."""
 INPUT_CHANNELS: dict[InputFormat, int] = {"Y": 1, "YUV444": 3, "RGB": 3}
 
 
-class NetworkError(ValueError):
+class NetworkError(ZooError, ValueError):
     """A network that cannot be built; the message names the number and the remedy."""
 
 

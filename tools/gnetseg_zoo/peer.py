@@ -25,7 +25,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from gnetseg_zoo.datasets.pictures import hard_mask, open_pair, square
-from gnetseg_zoo.datasets.samples import DataError, Sample, load_index
+from gnetseg_zoo.datasets.samples import Sample, load_index
+from gnetseg_zoo.errors import ZooError, told
 from gnetseg_zoo.scoring.scores import Scoreboard
 from gnetseg_zoo.training.teacher_masks import Soft, Teacher, write_masks
 
@@ -36,8 +37,10 @@ MASK_PX = 224
 PERSON_FROM = 0.5
 
 
-class PeerMissing(RuntimeError):
+class PeerMissing(ZooError, RuntimeError):
     """The peer's package is not installed; the message says how to get it."""
+
+    exit_code = os.EX_UNAVAILABLE
 
 
 def open_peer() -> Teacher:
@@ -89,12 +92,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{given.write_masks}: {count} masks")
             return 0
         scores = score_peer(teacher, samples, grey=given.grey)
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return os.EX_DATAERR
-    except PeerMissing as error:
-        print(f"error: {error}", file=sys.stderr)
-        return os.EX_UNAVAILABLE
+    except ZooError as error:
+        return told(error)
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}; the masks are not complete", file=sys.stderr)
         return os.EX_IOERR

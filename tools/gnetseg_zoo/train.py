@@ -25,9 +25,8 @@ from rich.progress import Progress
 from torch import Tensor
 
 from gnetseg_zoo.config import Config, ConfigError, Stage, load_config
-from gnetseg_zoo.datasets.samples import DataError
 from gnetseg_zoo.describe import CONFIGS
-from gnetseg_zoo.networks import NetworkError
+from gnetseg_zoo.errors import ZooError, told
 from gnetseg_zoo.training.checkpoint import (
     CHECKPOINT,
     CheckpointError,
@@ -267,12 +266,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(said, flush=True)
         training.run(given.checkpoint_s, Console())
         machine.leave()
-    except ModelError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except (ConfigError, NetworkError, DataError, CheckpointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return os.EX_DATAERR
+    except (ModelError, ZooError) as error:
+        return told(error)
     except OSError as error:
         print(
             f"error: {error.filename or output}: {error.strerror or error}; a checkpoint that was written "

@@ -11,13 +11,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gnetseg_zoo.errors import ZooError
+
 COLUMNS = ("image", "mask", "domain", "source", "licence", "label_kind", "group", "split")
 DOMAINS = ("portrait", "fullbody", "crowd", "indoor", "empty")
 EMPTY = "empty"
 """The domain of person-free photos: the only one that may lack masks."""
 
 
-class DataError(ValueError):
+class DataError(ZooError, ValueError):
     """Data that cannot be used; the message names the file and what to do about it."""
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gnetseg_zoo.contact_sheet import CAPTION_PX, INVENTED, LARGEST_BYTES, LEGEND, MISSED, PERSON, QUALITIES
-from gnetseg_zoo.datasets.samples import EMPTY, DataError
+from gnetseg_zoo.contact_sheet import CAPTION_PX, LARGEST_BYTES, LEGEND, QUALITIES, coloured
+from gnetseg_zoo.datasets.samples import EMPTY
+from gnetseg_zoo.errors import ZooError, told
 from gnetseg_zoo.judging.judge import Judged, judge
 from gnetseg_zoo.judging.photos import VAL, load_photos
 from gnetseg_zoo.scoring.labeller import of_bundle
@@ -31,21 +32,10 @@ PICTURES = Path("docs/img/models")
 
 
 def tile(judged: Judged, grey: bool) -> Image.Image:
-    """One photo as the network saw it, with its mask in colour and its score."""
+    """One photo as the network saw it, with its score."""
     picture = judged.picture.convert("L") if grey else judged.picture
-    shown = np.asarray(picture.convert("RGB")).astype(np.float32)
-    for where, colour in (
-        (judged.predicted & judged.truth, PERSON),
-        (judged.truth & ~judged.predicted, MISSED),
-        (judged.predicted & ~judged.truth, INVENTED),
-    ):
-        shown[where] = 0.55 * shown[where] + 0.45 * colour
-    out = Image.new("RGB", (TILE_PX, TILE_PX + CAPTION_PX), "white")
-    out.paste(Image.fromarray(shown.astype(np.uint8)).resize((TILE_PX, TILE_PX), Image.Resampling.BOX))
-    ImageDraw.Draw(out).text(
-        (3, TILE_PX), f"{judged.score:.3f}", fill="black", font=ImageFont.load_default(11)
-    )
-    return out
+    seen = np.asarray(picture.convert("RGB"))
+    return coloured(seen, judged.predicted, judged.truth, f"{judged.score:.3f}", TILE_PX)
 
 
 def sheet(worst: Sequence[Judged], grey: bool) -> Image.Image:
@@ -92,12 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for path in draw(given.model, [Path(part) for part in given.data.split(",")], given.output):
             print(path)
-    except ModelError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return os.EX_DATAERR
+    except (ModelError, ZooError) as error:
+        return told(error)
     except OSError as error:
         print(f"error: {given.output}: {error.strerror or error}; it was not written", file=sys.stderr)
         return os.EX_CANTCREAT

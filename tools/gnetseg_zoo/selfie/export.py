@@ -24,6 +24,7 @@ from PIL import Image
 
 from gnetseg_zoo.datasets.pictures import Pixels
 from gnetseg_zoo.datasets.samples import DataError, source_key
+from gnetseg_zoo.errors import ZooError, told
 from gnetseg_zoo.export import runtimes_differ, write_bundle
 from gnetseg_zoo.exporting.export_data import Scores
 from gnetseg_zoo.exporting.quantise import quantise
@@ -176,12 +177,8 @@ def main(arguments: list[str] | None = None) -> int:
         output.mkdir(parents=True, exist_ok=True)
         write_credits(output / "credits.csv", photos, indices)
         scores = write_bundle(output, content, table, Photos(load_photos(indices, VAL)), frames[::4])
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return os.EX_DATAERR
-    except ModelError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    except (ModelError, ZooError) as error:
+        return told(error)
     except OSError as error:
         print(f"error: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
         return os.EX_IOERR

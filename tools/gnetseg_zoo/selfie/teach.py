@@ -23,7 +23,8 @@ import torch
 from PIL import Image
 
 from gnetseg_zoo.datasets.pictures import PERSON_FROM, Pixels
-from gnetseg_zoo.datasets.samples import EMPTY, DataError
+from gnetseg_zoo.datasets.samples import EMPTY
+from gnetseg_zoo.errors import ZooError, told
 from gnetseg_zoo.judging.photos import FULL_BODY, SCENE, TRAIN, load_photos, open_all
 from gnetseg_zoo.selfie.graph import cheaper, load_weights, read_tflite
 from gnetseg_zoo.selfie.torch_model import SelfieNet
@@ -111,9 +112,8 @@ def main(arguments: list[str] | None = None) -> int:
             pixels, mask, _ = open_all(photo)
             looked = squares(mask, closer=photo.domain in (FULL_BODY, SCENE))
             Image.fromarray(soft_mask(network, pixels, looked)).save(given.output / f"{photo.key}.png")
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return os.EX_DATAERR
+    except ZooError as error:
+        return told(error)
     except OSError as error:
         print(f"error: {error.filename or given.output}: {error.strerror or error}", file=sys.stderr)
         return os.EX_IOERR

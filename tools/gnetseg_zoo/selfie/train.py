@@ -28,9 +28,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from gnetseg_zoo.config import ConfigError
 from gnetseg_zoo.datasets.pictures import Pixels
-from gnetseg_zoo.datasets.samples import DataError
+from gnetseg_zoo.errors import ZooError, told
 from gnetseg_zoo.judging.photos import TRAIN, VAL, load_photos
 from gnetseg_zoo.selfie.graph import cheaper, for_grey, for_yuv, load_weights, read_tflite, save_weights
 from gnetseg_zoo.selfie.pictures import Batches, Pictures, in_format
@@ -38,7 +37,7 @@ from gnetseg_zoo.selfie.plan import LOG, WEIGHTS, Plan, load_plan
 from gnetseg_zoo.selfie.squares import calibration
 from gnetseg_zoo.selfie.torch_model import SelfieNet, watch
 from gnetseg_zoo.selfie.validation import Validation
-from gnetseg_zoo.training.checkpoint import CHECKPOINT, CheckpointError, load_checkpoint, save_checkpoint
+from gnetseg_zoo.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from gnetseg_zoo.training.loading import load
 from gnetseg_zoo.training.machine import Machine, this_machine
 
@@ -239,9 +238,8 @@ def main(arguments: list[str] | None = None) -> int:
         training = Training(plan, indices, given.teacher, given.source, begin, output, machine)
         minutes = plan.minutes if given.minutes is None else given.minutes
         training.run(minutes, given.checkpoint_s, given.workers)
-    except (ConfigError, DataError, CheckpointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return os.EX_DATAERR
+    except ZooError as error:
+        return told(error)
     except OSError as error:
         print(f"error: {error.filename or output}: {error.strerror or error}", file=sys.stderr)
         return os.EX_IOERR

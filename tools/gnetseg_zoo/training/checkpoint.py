@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from gnetseg_zoo.errors import ZooError
 from gnetseg_zoo.files import write_whole
 
 FORMAT = 1
@@ -16,7 +17,7 @@ CHECKPOINT = "checkpoint.pt"
 """Its name in the folder of a run."""
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(ZooError, RuntimeError):
     """A checkpoint that cannot be written or used; the message names it and the remedy."""
 
 
