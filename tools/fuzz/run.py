@@ -18,6 +18,7 @@ import argparse
 import ast
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -146,7 +147,10 @@ def main() -> int:
     total = {key: sum(getattr(one, key) for one in outcomes) for key in COUNTS}
     details = [asdict(outcome) for outcome in outcomes]
     print(json.dumps({**total, "coverage_guided": python is not None, "targets": details}))
-    return int(bool(total["crashes"] or total["hangs"]))
+    failed = bool(total["crashes"] or total["hangs"])
+    if not failed:
+        shutil.rmtree(folder, ignore_errors=True)  # else it holds what failed
+    return int(failed)
 
 
 if __name__ == "__main__":
