@@ -111,7 +111,7 @@ def _finish(file: IO[bytes], shown: str, in_haste: bool) -> Finished:
 def _check_ours(file: IO[bytes], shown: str) -> None:
     first = next(records.records(file, shown), None)
     if first is None:
-        raise RecordingError(f"{shown}: it was cut within its first bytes, and holds nothing")
+        raise RecordingError(f"{shown}: {records.CUT_AT_ONCE}")
     ours = False
     if first.opcode == Opcode.HEADER:
         with suppress(*DAMAGE):

@@ -7,15 +7,21 @@ import re
 import resource
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import lz4.frame
 import pytest
+import zstandard
 from mcap.reader import make_reader
-from mcap.writer import CompressionType, Writer
+from mcap.writer import CompressionType, IndexType, Writer
 
-from gnetsegd.recordings import RecordingError, records
+from gnetsegd.recordings import RECORD_MAX_BYTES, RecordingError, records
+from gnetsegd.recordings import packed as packing
 from gnetsegd.recordings.finishing import finish
+from gnetsegd.recordings.naming import free_name
 from gnetsegd.recordings.reading import Recording
 from gnetsegd.recordings.schemas import SCHEMAS
 from gnetsegd.recordings.writing import RecordingWriter
@@ -251,14 +257,114 @@ def test_what_is_compressed_says_what_is_needed(tmp_path: Path, monkeypatch: pyt
         writer.add_message(channel, 1, message("mask", 0), 2)
         writer.finish()
     data = path.read_bytes()
-    monkeypatch.setattr("gnetsegd.vendor.mcap.stream_reader.zstandard", None)
+    monkeypatch.setitem(sys.modules, "zstandard", None)
     for look in (Recording, finish):
         with pytest.raises(RecordingError, match=r"it is compressed \(zstd\).*mcap decompress"):
             look(path)
     assert path.read_bytes() == data
 
 
-@pytest.mark.parametrize("content", [b"", b"no recording", b"\x89MCAP0\r", b"\x89MCAP0\r\nrubbish"])
+def packed(path: Path, **options: Any) -> list[bytes]:
+    """Twenty of our messages as another program may have written them."""
+    sent = [message("mask", number) for number in range(20)]
+    with path.open("wb") as file:
+        writer = Writer(file, **options)
+        writer.start("gnetsegd", "another")
+        schema = writer.register_schema("gnetsegd.mask", "gnetsegd", b"")
+        channel = writer.register_channel("mask/cam0", "gnetsegd", schema)
+        for number, data in enumerate(sent):
+            writer.add_message(channel, number, data, number)
+        writer.finish()
+    return sent
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": CompressionType.ZSTD},
+        {"compression": CompressionType.LZ4, "chunk_size": 1000},
+        {"use_chunking": False},
+        {"index_types": IndexType.NONE, "use_statistics": False, "enable_crcs": False},
+    ],
+)
+def test_as_other_programs_write_it_it_is_read(tmp_path: Path, options: dict[str, Any]) -> None:
+    sent = packed(tmp_path / "a.mcap", **options)
+    found = Recording(tmp_path / "a.mcap")
+    assert [item.data for item in found] == sent
+    assert found.left_out() == []
+
+
+@pytest.mark.parametrize("compression", [CompressionType.ZSTD, CompressionType.LZ4])
+def test_a_damaged_byte_of_what_is_compressed_costs_one_chunk(
+    tmp_path: Path, compression: CompressionType
+) -> None:
+    path = tmp_path / "a.mcap"
+    sent = packed(path, compression=compression, chunk_size=1000)
+    with path.open("rb") as file:
+        chunks = [found for found in records.records(file, "a") if found.opcode == Opcode.CHUNK]
+    whole = path.read_bytes()
+    # From behind the name of the compression: of its magic, its length, its blocks, its end.
+    for at in range(chunks[1].start + 49 + 8, chunks[1].end):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        found = Recording(path)
+        got = [item.data for item in found]
+        assert set(got) <= set(sent)
+        assert len(sent) - len(got) <= len(sent) // len(chunks) + 1
+        assert found.damaged == (got != sent)
+
+
+@pytest.mark.parametrize("name", ["zstd", "lz4"])
+def test_what_is_larger_than_it_says_is_damage_and_takes_no_memory(name: str) -> None:
+    size = 16 << 20
+    bomb = zstandard.compress(bytes(size)) if name == "zstd" else lz4.frame.compress(bytes(size))
+    assert packing.unpack(bomb, name, size) == bytes(size)
+    tracemalloc.start()
+    try:
+        for said in (100, RECORD_MAX_BYTES + 1):
+            with pytest.raises(ValueError, match="bytes"):
+                packing.unpack(bomb, name, said)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_that_is_cut_while_it_is_read_ends_there(tmp_path: Path) -> None:
+    path = recording(tmp_path / "a.mcap", count=12)
+    found = Recording(path)
+    reading = iter(found)
+    got = [next(reading).data]
+    os.truncate(path, 2000)
+    got += [item.data for item in reading]
+    assert got == [message("mask", number) for number in range(len(got))]
+    assert found.cut
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "this file is empty; there is nothing in it to recover"),
+        (b"\x89MCAP0\r", "it was cut within its first bytes, and holds nothing"),
+    ],
+)
+def test_a_recorder_that_came_to_nothing_is_told_apart_from_other_files(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    path = tmp_path / "a.mcap"
+    path.write_bytes(content)
+    for look in (Recording, finish):
+        with pytest.raises(RecordingError, match=words):
+            look(path)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["y" * 300, "y" * 300 + "/a.mcap"])
+def test_a_place_that_cannot_be_looked_at_is_a_sentence(tmp_path: Path, name: str) -> None:
+    for look in (Recording, finish, lambda path: free_name(path, print)):
+        with pytest.raises(RecordingError, match=r"cannot be (read|finished|written) \(File name too long\)"):
+            look(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [b"no recording", b"\x89MCAP0\r\nrubbish"])
 def test_what_is_no_recording_is_called_so_and_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.mcap"
     path.write_bytes(content)
@@ -322,6 +428,21 @@ def test_on_a_full_disk_it_ends_with_a_sentence_and_the_file_is_whole(
     assert found == expected(len(found), "mask")
     assert path.stat().st_size <= 40_000
     assert (writer.messages, writer.size_bytes) == (len(found), path.stat().st_size)
+    assert finish(path).was_whole
+
+
+def test_a_disk_that_is_full_within_the_first_second_leaves_a_whole_file(
+    tmp_path: Path, room: Callable[[int], None]
+) -> None:
+    path = tmp_path / "a.mcap"
+    writer = RecordingWriter(path)
+    room(5_000)
+    for number in range(100):
+        writer.add("mask", "mask/cam0", message("mask", number), BEGIN_NS, BEGIN_NS, number)
+    with pytest.raises(RecordingError, match="the file is whole up to the last seconds"):
+        writer.finish()
+    assert by_the_library(path) == []
+    assert (writer.messages, writer.size_bytes) == (0, path.stat().st_size)
     assert finish(path).was_whole
 
 
