@@ -13,8 +13,8 @@ from ..message import TOPIC_SIZE, parse_topic
 from ..text import clean
 from ..vendor.mcap.data_stream import ReadDataStream
 from ..vendor.mcap.opcode import Opcode
-from ..vendor.mcap.records import Channel, Chunk, Message
-from . import ENCODING, RecordingError, records
+from ..vendor.mcap.records import Channel, Chunk, Header, Message
+from . import ENCODING, LIBRARY, RecordingError, records
 from .records import DAMAGE, DAMAGED, HEAD, PRIVATE
 from .schemas import definition_of
 
@@ -45,6 +45,7 @@ class Recording:
         self._shown = clean(str(path))
         self.cut = False
         self.damaged = self.foreign = 0
+        self._by_others = False
         try:
             is_file = path.is_file() or not path.exists()
         except OSError as error:
@@ -57,6 +58,7 @@ class Recording:
     def __iter__(self) -> Iterator[Recorded]:
         self.cut, self.damaged, self.foreign = True, 0, 0
         channels: dict[int, _Topic | None] = {}
+        self._by_others = False
         try:
             with self.path.open("rb") as file:
                 for record in records.records(file, self._shown):
@@ -106,8 +108,10 @@ class Recording:
                 return records.inner(record.read(Chunk), self._shown)
             if record.opcode == Opcode.CHANNEL:
                 return [record.read(Channel)]
-            if record.opcode == Opcode.MESSAGE:
-                # Others may write without chunks.
+            if record.opcode == Opcode.HEADER:
+                self._by_others = not record.read(Header).library.startswith(LIBRARY)
+            if record.opcode == Opcode.MESSAGE and self._by_others:
+                # They may write without chunks. In ours it is of a damaged one, and perhaps damaged itself.
                 stream = ReadDataStream(BytesIO(record.begin(record.end - record.start)))
                 return [Message.read(stream, record.end - record.start - HEAD.size)]
             damaged = record.opcode in (DAMAGED, PRIVATE)

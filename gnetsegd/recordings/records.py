@@ -98,7 +98,7 @@ def records(file: IO[bytes], shown: str) -> Iterator[Record]:
             return  # somebody has cut it meanwhile: recover, or a recorder whose disk is full
         end = _end_of(head, at, size)
         if end is None:
-            chunk = _next_chunk(file, at + 1, size)
+            chunk = next_chunk(file, at + 1, size)
             if chunk is None:
                 return
             yield Record(DAMAGED, at, chunk, file)
@@ -145,7 +145,7 @@ def _has_chunks_lengths(head: bytes) -> bool:
     return bool(length == own + inside and (name_bytes or uncompressed == inside))
 
 
-def _next_chunk(file: IO[bytes], start: int, size: int) -> int | None:
+def next_chunk(file: IO[bytes], start: int, size: int) -> int | None:
     """Where the next whole chunk begins, at or behind ``start``."""
     while start < size:
         file.seek(start)

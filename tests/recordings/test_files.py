@@ -20,7 +20,7 @@ from mcap.writer import CompressionType, IndexType, Writer
 
 from gnetsegd.recordings import RECORD_MAX_BYTES, RecordingError, records
 from gnetsegd.recordings import packed as packing
-from gnetsegd.recordings.finishing import finish
+from gnetsegd.recordings.finishing import Finished, finish
 from gnetsegd.recordings.naming import free_name
 from gnetsegd.recordings.reading import Recording
 from gnetsegd.recordings.schemas import SCHEMAS
@@ -190,6 +190,41 @@ def test_where_much_would_go_nothing_is_changed(tmp_path: Path, monkeypatch: pyt
     assert path.read_bytes() == data
 
 
+def test_what_a_file_has_grown_behind_its_end_is_cut_off(tmp_path: Path) -> None:
+    path = recording(tmp_path / "a.mcap")
+    whole = path.read_bytes()
+    path.write_bytes(whole + bytes(4096))
+    assert finish(path) == Finished(was_whole=False, messages=10, left_out_bytes=4096)
+    assert by_the_library(path) == expected(10, "mask")
+    assert finish(path).was_whole
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_two_recordings_in_one_file_are_not_cut_to_one(tmp_path: Path, damaged: bool) -> None:
+    data = recording(tmp_path / "a.mcap").read_bytes()
+    path = tmp_path / "b.mcap"
+    joined = bytearray(data + data)
+    if damaged:  # the checksum of the summary of the first
+        joined[len(data) - 10] ^= 0xFF
+    path.write_bytes(joined)
+    with pytest.raises(RecordingError, match=f"behind its end, at byte {len(data)}, .*nothing was changed"):
+        finish(path)
+    assert path.read_bytes() == joined
+
+
+def test_chunks_behind_what_seemed_to_be_the_end_are_kept(tmp_path: Path) -> None:
+    first, second = recording(tmp_path / "a.mcap"), recording(tmp_path / "b.mcap", finish=False)
+    with first.open("rb") as file:
+        footer = next(found for found in records.records(file, "a") if found.opcode == Opcode.FOOTER)
+    path = tmp_path / "c.mcap"
+    path.write_bytes(first.read_bytes()[: footer.start] + second.read_bytes())
+    before = [item.data for item in Recording(path)]
+    assert len(before) > 10
+    assert finish(path).messages == len(before)
+    assert [item.data for item in Recording(path)] == before
+    assert [data for _, data, _, _ in by_the_library(path)] == before
+
+
 def test_in_haste_it_finds_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = recording(tmp_path / "a.mcap", ("mask", "frame"), count=24, finish=False).read_bytes()
     thorough, hasty = tmp_path / "thorough.mcap", tmp_path / "hasty.mcap"
@@ -264,12 +299,12 @@ def test_what_is_compressed_says_what_is_needed(tmp_path: Path, monkeypatch: pyt
     assert path.read_bytes() == data
 
 
-def packed(path: Path, **options: Any) -> list[bytes]:
+def packed(path: Path, library: str = "another", **options: Any) -> list[bytes]:
     """Twenty of our messages as another program may have written them."""
     sent = [message("mask", number) for number in range(20)]
     with path.open("wb") as file:
         writer = Writer(file, **options)
-        writer.start("gnetsegd", "another")
+        writer.start("gnetsegd", library)
         schema = writer.register_schema("gnetsegd.mask", "gnetsegd", b"")
         channel = writer.register_channel("mask/cam0", "gnetsegd", schema)
         for number, data in enumerate(sent):
@@ -292,6 +327,12 @@ def test_as_other_programs_write_it_it_is_read(tmp_path: Path, options: dict[str
     found = Recording(tmp_path / "a.mcap")
     assert [item.data for item in found] == sent
     assert found.left_out() == []
+
+
+def test_in_a_recording_of_ours_a_message_without_its_chunk_is_none(tmp_path: Path) -> None:
+    # No checksum is over it: it is what a damaged chunk left.
+    packed(tmp_path / "a.mcap", library="gnetsegd", use_chunking=False)
+    assert list(Recording(tmp_path / "a.mcap")) == []
 
 
 @pytest.mark.parametrize("compression", [CompressionType.ZSTD, CompressionType.LZ4])
