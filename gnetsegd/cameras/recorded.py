@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -74,8 +75,9 @@ class RecordedClip:
 
     def __init__(self, path: Path, camera: str, spec: FrameSpec) -> None:
         self.path = path
-        if not path.exists():
-            raise PermanentError(f"{named(path)}: there is no such recording", os.EX_NOINPUT)
+        with suppress(OSError):  # of a folder that may not be looked into the next one tells
+            if not path.exists():
+                raise PermanentError(f"{named(path)}: there is no such recording", os.EX_NOINPUT)
         self._av = pyav.load()
         self._recording = Recording(path)
         self._spec = spec

@@ -111,7 +111,7 @@ def _finish(file: IO[bytes], shown: str, in_haste: bool) -> Finished:
 def _check_ours(file: IO[bytes], shown: str) -> None:
     first = next(records.records(file, shown), None)
     if first is None:
-        raise RecordingError(f"{shown}: it was cut within its first bytes, and holds nothing")
+        raise RecordingError(f"{shown}: {records.CUT_AT_ONCE}")
     ours = False
     if first.opcode == Opcode.HEADER:
         with suppress(*DAMAGE):
@@ -134,6 +134,17 @@ def _has_end(file: IO[bytes], size: int) -> bool:
     return at > 0 and tail.endswith(MCAP0_MAGIC) and HEAD.unpack_from(tail) == (Opcode.FOOTER, length)
 
 
+def _behind(footer: Record, shown: str, size: int) -> int:
+    """So many bytes are behind the end; ``RecordingError`` where chunks are among them."""
+    end = footer.end + len(MCAP0_MAGIC)
+    chunk = records.next_chunk(footer.file, footer.end, size)
+    if chunk is not None:
+        raise RecordingError(
+            f"{shown}: behind its end, at byte {end}, there is more of a recording; nothing was changed"
+        )
+    return max(0, size - end)
+
+
 def _is_end(footer: Record) -> bool:
     """Whether the summary before it is as it was written, and the last magic follows."""
     file = footer.file
@@ -153,15 +164,19 @@ def _look(file: IO[bytes], shown: str, size: int, believed: int) -> _Found:
     contents = Contents()
     damage: list[tuple[int, int]] = []
     end = good_end = len(MCAP0_MAGIC)
-    data_end, bad, whole = size, None, False
+    data_end, bad, whole, behind = size, None, False, 0
     for record in records.records(file, shown):
         if record.opcode == Opcode.FOOTER:
-            whole = bad is None and _is_end(record)
+            behind = _behind(record, shown, size)
+            whole = bad is None and not behind and _is_end(record)
             break
         if record.opcode == Opcode.DATA_END:
             data_end = record.start
         if data_end < size:
-            continue  # the summary, which is made anew where the footer is missing
+            if record.opcode != Opcode.CHUNK:
+                continue  # the summary, which is made anew where the footer is missing
+            bad = data_end if bad is None else bad  # it only seemed to be the end
+            data_end = size
         if record.opcode != Opcode.CHUNK and bad is not None:
             continue  # of a damaged chunk, or of what is none
         if not _take(record, contents, shown, record.end <= believed):
@@ -176,7 +191,7 @@ def _look(file: IO[bytes], shown: str, size: int, believed: int) -> _Found:
         if record.opcode in _BEGINNINGS:
             end = record.end
     contents.settle(end)
-    return _Found(contents, end, data_end - good_end, whole, damage)
+    return _Found(contents, end, data_end - good_end + behind, whole, damage)
 
 
 #: Of an index nothing begins: those of the last chunk may be missing in part, and are made anew.

@@ -14,8 +14,16 @@ from .finishing import BeingWritten, finish
 def free_name(path: Path, told: Callable[[str], None]) -> Path:
     """``path``, or the next name where that one is there; one that was left without its end gets it.
 
-    ``RecordingError`` where another recorder is writing it, and for what is no file.
+    ``RecordingError`` where another recorder is writing it, and for what is no file, or out of reach.
     """
+    try:
+        return _free_name(path, told)
+    except OSError as error:
+        words = f"{clean(str(path))}: cannot be written ({error.strerror or error})"
+        raise RecordingError(words, os.EX_CANTCREAT) from None
+
+
+def _free_name(path: Path, told: Callable[[str], None]) -> Path:
     if path.is_dir():
         raise RecordingError(f"{clean(str(path))}: this is a folder; name a file in it", os.EX_CANTCREAT)
     if path.exists() and not path.is_file():

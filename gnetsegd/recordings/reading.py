@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import MessageError
 from ..message import TOPIC_SIZE, parse_topic
 from ..text import clean
+from ..vendor.mcap.data_stream import ReadDataStream
 from ..vendor.mcap.opcode import Opcode
-from ..vendor.mcap.records import Channel, Chunk, Message
-from . import ENCODING, RecordingError, records
-from .records import DAMAGE, DAMAGED, PRIVATE
+from ..vendor.mcap.records import Channel, Chunk, Header, Message
+from . import ENCODING, LIBRARY, RecordingError, records
+from .records import DAMAGE, DAMAGED, HEAD, PRIVATE
 from .schemas import definition_of
 
 
@@ -43,7 +45,12 @@ class Recording:
         self._shown = clean(str(path))
         self.cut = False
         self.damaged = self.foreign = 0
-        if path.exists() and not path.is_file():
+        self._by_others = False
+        try:
+            is_file = path.is_file() or not path.exists()
+        except OSError as error:
+            raise self._unreadable(error) from None
+        if not is_file:
             raise RecordingError(f"{self._shown}: this is no file")
         # That it is a recording is said at once, and not when somebody waits for its first message.
         next(iter(self), None)
@@ -51,6 +58,7 @@ class Recording:
     def __iter__(self) -> Iterator[Recorded]:
         self.cut, self.damaged, self.foreign = True, 0, 0
         channels: dict[int, _Topic | None] = {}
+        self._by_others = False
         try:
             with self.path.open("rb") as file:
                 for record in records.records(file, self._shown):
@@ -76,7 +84,23 @@ class Recording:
                                 topic.host,
                             )
         except OSError as error:
-            raise RecordingError(f"{self._shown}: cannot be read ({error.strerror})") from None
+            raise self._unreadable(error) from None
+
+    def left_out(self) -> list[str]:
+        """Sentences on what the last loop has passed over; none where the recording is whole and all ours."""
+        said = []
+        if self.foreign:
+            said.append(
+                f"{self.foreign} channels are not gnetsegd's or of a later version, and were left out"
+            )
+        if self.damaged:
+            said.append(f"{self.damaged} places of the file are damaged, and were left out")
+        if self.cut:
+            said.append("the recording has no end: gnetsegctl recover makes it whole for other readers")
+        return said
+
+    def _unreadable(self, error: OSError) -> RecordingError:
+        return RecordingError(f"{self._shown}: cannot be read ({error.strerror or error})")
 
     def _inside(self, record: records.Record) -> list[Any]:
         try:
@@ -84,6 +108,12 @@ class Recording:
                 return records.inner(record.read(Chunk), self._shown)
             if record.opcode == Opcode.CHANNEL:
                 return [record.read(Channel)]
+            if record.opcode == Opcode.HEADER:
+                self._by_others = not record.read(Header).library.startswith(LIBRARY)
+            if record.opcode == Opcode.MESSAGE and self._by_others:
+                # They may write without chunks. In ours it is of a damaged one, and perhaps damaged itself.
+                stream = ReadDataStream(BytesIO(record.begin(record.end - record.start)))
+                return [Message.read(stream, record.end - record.start - HEAD.size)]
             damaged = record.opcode in (DAMAGED, PRIVATE)
         except DAMAGE:
             damaged = True

@@ -9,14 +9,18 @@ from io import BytesIO
 from typing import IO, Any, NamedTuple
 
 from ..vendor.mcap.data_stream import ReadDataStream
-from ..vendor.mcap.exceptions import McapError, UnsupportedCompressionError
+from ..vendor.mcap.exceptions import McapError
 from ..vendor.mcap.opcode import Opcode
+from ..vendor.mcap.records import Chunk
 from ..vendor.mcap.stream_reader import breakup_chunk
 from ..vendor.mcap.writer import MCAP0_MAGIC
 from . import RECORD_MAX_BYTES, RecordingError
+from .packed import unpack
 
 #: What a damaged record leads to.
 DAMAGE = (McapError, ValueError, OverflowError, LookupError, MemoryError, struct.error)
+#: Of a file without one whole record, in words.
+CUT_AT_ONCE = "it was cut within its first bytes, and holds nothing"
 #: In place of an opcode: a stretch that is no record, and behind which a chunk begins.
 DAMAGED = 0
 #: The first opcode that a program may use for what is its own; every reader passes over such records.
@@ -80,15 +84,21 @@ def records(file: IO[bytes], shown: str) -> Iterator[Record]:
     """
     size = file.seek(0, 2)
     file.seek(0)
-    if file.read(len(MCAP0_MAGIC)) != MCAP0_MAGIC:
-        raise RecordingError(f"{shown}: this is no MCAP file")
+    magic = file.read(len(MCAP0_MAGIC))
+    if not magic:
+        raise RecordingError(f"{shown}: this file is empty; there is nothing in it to recover or to play")
+    if magic != MCAP0_MAGIC:
+        cut = MCAP0_MAGIC.startswith(magic)
+        raise RecordingError(f"{shown}: {CUT_AT_ONCE if cut else 'this is no MCAP file'}")
     at = len(MCAP0_MAGIC)
     while at + HEAD.size <= size:
         file.seek(at)
         head = file.read(_CHUNK_HEAD_BYTES)
+        if len(head) < HEAD.size:
+            return  # somebody has cut it meanwhile: recover, or a recorder whose disk is full
         end = _end_of(head, at, size)
         if end is None:
-            chunk = _next_chunk(file, at + 1, size)
+            chunk = next_chunk(file, at + 1, size)
             if chunk is None:
                 return
             yield Record(DAMAGED, at, chunk, file)
@@ -135,7 +145,7 @@ def _has_chunks_lengths(head: bytes) -> bool:
     return bool(length == own + inside and (name_bytes or uncompressed == inside))
 
 
-def _next_chunk(file: IO[bytes], start: int, size: int) -> int | None:
+def next_chunk(file: IO[bytes], start: int, size: int) -> int | None:
     """Where the next whole chunk begins, at or behind ``start``."""
     while start < size:
         file.seek(start)
@@ -157,10 +167,14 @@ def inner(chunk: Any, shown: str) -> list[Any]:
     ``RecordingError`` where it is compressed by what is not installed.
     """
     try:
-        found: list[Any] = breakup_chunk(chunk, validate_crc=True)
-    except UnsupportedCompressionError:
+        data = unpack(chunk.data, chunk.compression, chunk.uncompressed_size)
+    except ImportError:
         raise RecordingError(
             f"{shown}: it is compressed ({chunk.compression}), which gnetsegd's own recordings are not; make "
             "it plain with mcap decompress, or install the Python package lz4 or zstandard"
         ) from None
+    plain = Chunk(
+        "", data, chunk.message_end_time, chunk.message_start_time, chunk.uncompressed_crc, len(data)
+    )
+    found: list[Any] = breakup_chunk(plain, validate_crc=True)
     return found

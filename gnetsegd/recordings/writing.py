@@ -70,6 +70,7 @@ class RecordingWriter:
             finishing.lock(self._fd, self._shown)
             self._writer.start(profile=PROFILE, library=LIBRARY)
             self._out.flush()
+            os.fdatasync(self._fd)
             _sync_folder(path)
         except (OSError, RecordingError) as error:
             os.close(self._fd)
@@ -82,7 +83,7 @@ class RecordingWriter:
         self._schemas: dict[str, int] = {}
         self._channels: dict[str, int] = {}
         #: Where what is on the disk ended, each second: a day takes 700 KB.
-        self._marks = array("Q")
+        self._marks = array("Q", [self._out.written])
         self._closed_at: float | None = None
         self._open_bytes = 0
         self.messages = 0

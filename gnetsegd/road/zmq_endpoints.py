@@ -22,6 +22,7 @@ import attrs
 import zmq
 
 from ..errors import ConfigError, PermanentError
+from ..port import has_port
 
 if TYPE_CHECKING:
     from ..config import EndpointConfig, PublishConfig
@@ -89,7 +90,7 @@ def _check_address(key: str, address: str) -> None:
                 f"{key}: the path of {address} is longer than {IPC_PATH_MAX_BYTES} bytes; "
                 "choose a shorter one"
             )
-    elif not (scheme == "tcp" and separator and _has_port(rest)):
+    elif not (scheme == "tcp" and separator and has_port(rest)):
         raise ConfigError(
             f"{key}: {address!r} is neither ipc:///absolute/path nor tcp://address:port (1 to 65535)"
         )
@@ -116,11 +117,6 @@ def _check_access(key: str, table: EndpointConfig, allow_plain_tcp: bool) -> Non
         raise ConfigError(
             f"{key}: curve_authorized_keys_dir without curve_secret_key_file would guard nothing; set both"
         )
-
-
-def _has_port(address: str) -> bool:
-    port = address.rpartition(":")[2] if ":" in address else ""
-    return port == "*" or (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535)
 
 
 def is_tcp(endpoint: str) -> bool:

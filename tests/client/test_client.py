@@ -461,6 +461,7 @@ def test_this_machines_clock_is_taken_as_it_is(local: str) -> None:
     [
         ("nonsense", "cam0", "cannot subscribe at 'nonsense'"),
         ("tcp://127.0.0.1:x", "cam0", "cannot subscribe"),
+        ("tcp://127.0.0.1:99999", "cam0", "cannot subscribe at .* no port of 1 to 65535"),
         ("ipc:///tmp/x", "Camera!", "camera name"),
     ],
 )

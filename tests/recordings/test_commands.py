@@ -28,14 +28,15 @@ from PIL import Image
 from gnetsegd.client import MaskSubscriber, NoData, StatusSubscriber
 from gnetsegd.client.pictures import geometry_of, stretched
 from gnetsegd.message import parse_header, parse_image, parse_json
-from gnetsegd.recordings import RecordingError, waiting
+from gnetsegd.recordings import RecordingError, records, waiting
 from gnetsegd.recordings.finishing import finish
 from gnetsegd.recordings.naming import free_name
 from gnetsegd.recordings.reading import Recorded, Recording
 from gnetsegd.recordings.writing import RecordingWriter
-from gnetsegd.services.record import converting, foxglove, recorder
+from gnetsegd.services.record import command, converting, foxglove, recorder
 from gnetsegd.services.record.replay import Replay
 from gnetsegd.services.record.replay import Wish as ReplayWish
+from gnetsegd.vendor.mcap.opcode import Opcode
 
 from .made import BEGIN_NS, SESSION, STEP_NS, info_of, mask_of, message, recording, status_of
 
@@ -259,6 +260,17 @@ def test_a_terminal_that_goes_away_leaves_a_whole_file(daemon: FakeDaemon, tmp_p
         process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0
     assert finish(path).was_whole
+
+
+def test_a_recorder_whose_words_nobody_hears_any_more_goes_on(daemon: FakeDaemon, tmp_path: Path) -> None:
+    path = tmp_path / "a.mcap"
+    command = [sys.executable, "-m", "gnetsegd.ctl", "record", str(path), "--endpoint", daemon.endpoint]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*command, "--seconds", "0.5"], stderr=full, timeout=LIMIT_S)
+    assert done.returncode == 0
+    found = finish(path)
+    assert found.was_whole
+    assert found.messages > 0
 
 
 def test_a_name_that_is_taken_is_left_and_a_file_without_its_end_gets_it(tmp_path: Path) -> None:
@@ -500,6 +512,45 @@ def test_what_cannot_be_converted_whole_is_not_left_in_half(
     assert list(tmp_path.iterdir()) == [source]
     with pytest.raises(RecordingError, match="cannot be written"):
         converting.convert(Recording(source), tmp_path / "none" / "b.mcap")
+
+
+def test_a_signal_leaves_nothing_half_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = recording(tmp_path / "a.mcap"), tmp_path / "b.mcap"
+
+    def interrupted(*_: object) -> None:
+        assert target.exists()
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(converting, "_show", interrupted)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # where convert leaves it so, the test lives on
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            command.convert(source, target)
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_what_convert_leaves_out_is_told(tmp_path: Path) -> None:
+    path = recording(tmp_path / "a.mcap", count=12, finish=False)
+    with path.open("r+b") as file:
+        chunk = [found for found in records.records(file, "a") if found.opcode == Opcode.CHUNK][1]
+        file.seek(chunk.end - 20)
+        file.write(b"damage")
+    done = ctl("convert", str(path), str(tmp_path / "b.mcap"))
+    assert done.returncode == 0
+    assert "1 places of the file are damaged, and were left out" in done.stderr
+    assert "the recording has no end" in done.stderr
+
+
+def test_of_a_recording_without_messages_nothing_is_converted(tmp_path: Path) -> None:
+    path = recording(tmp_path / "a.mcap", count=0)
+    with pytest.raises(RecordingError, match="there is no message in it that can be converted"):
+        converting.convert(Recording(path), tmp_path / "b.mcap")
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_machines_of_a_fleet_stay_apart_in_foxglove(tmp_path: Path) -> None:

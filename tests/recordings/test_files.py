@@ -7,15 +7,21 @@ import re
 import resource
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import lz4.frame
 import pytest
+import zstandard
 from mcap.reader import make_reader
-from mcap.writer import CompressionType, Writer
+from mcap.writer import CompressionType, IndexType, Writer
 
-from gnetsegd.recordings import RecordingError, records
-from gnetsegd.recordings.finishing import finish
+from gnetsegd.recordings import RECORD_MAX_BYTES, RecordingError, records
+from gnetsegd.recordings import packed as packing
+from gnetsegd.recordings.finishing import Finished, finish
+from gnetsegd.recordings.naming import free_name
 from gnetsegd.recordings.reading import Recording
 from gnetsegd.recordings.schemas import SCHEMAS
 from gnetsegd.recordings.writing import RecordingWriter
@@ -184,6 +190,41 @@ def test_where_much_would_go_nothing_is_changed(tmp_path: Path, monkeypatch: pyt
     assert path.read_bytes() == data
 
 
+def test_what_a_file_has_grown_behind_its_end_is_cut_off(tmp_path: Path) -> None:
+    path = recording(tmp_path / "a.mcap")
+    whole = path.read_bytes()
+    path.write_bytes(whole + bytes(4096))
+    assert finish(path) == Finished(was_whole=False, messages=10, left_out_bytes=4096)
+    assert by_the_library(path) == expected(10, "mask")
+    assert finish(path).was_whole
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_two_recordings_in_one_file_are_not_cut_to_one(tmp_path: Path, damaged: bool) -> None:
+    data = recording(tmp_path / "a.mcap").read_bytes()
+    path = tmp_path / "b.mcap"
+    joined = bytearray(data + data)
+    if damaged:  # the checksum of the summary of the first
+        joined[len(data) - 10] ^= 0xFF
+    path.write_bytes(joined)
+    with pytest.raises(RecordingError, match=f"behind its end, at byte {len(data)}, .*nothing was changed"):
+        finish(path)
+    assert path.read_bytes() == joined
+
+
+def test_chunks_behind_what_seemed_to_be_the_end_are_kept(tmp_path: Path) -> None:
+    first, second = recording(tmp_path / "a.mcap"), recording(tmp_path / "b.mcap", finish=False)
+    with first.open("rb") as file:
+        footer = next(found for found in records.records(file, "a") if found.opcode == Opcode.FOOTER)
+    path = tmp_path / "c.mcap"
+    path.write_bytes(first.read_bytes()[: footer.start] + second.read_bytes())
+    before = [item.data for item in Recording(path)]
+    assert len(before) > 10
+    assert finish(path).messages == len(before)
+    assert [item.data for item in Recording(path)] == before
+    assert [data for _, data, _, _ in by_the_library(path)] == before
+
+
 def test_in_haste_it_finds_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = recording(tmp_path / "a.mcap", ("mask", "frame"), count=24, finish=False).read_bytes()
     thorough, hasty = tmp_path / "thorough.mcap", tmp_path / "hasty.mcap"
@@ -251,14 +292,120 @@ def test_what_is_compressed_says_what_is_needed(tmp_path: Path, monkeypatch: pyt
         writer.add_message(channel, 1, message("mask", 0), 2)
         writer.finish()
     data = path.read_bytes()
-    monkeypatch.setattr("gnetsegd.vendor.mcap.stream_reader.zstandard", None)
+    monkeypatch.setitem(sys.modules, "zstandard", None)
     for look in (Recording, finish):
         with pytest.raises(RecordingError, match=r"it is compressed \(zstd\).*mcap decompress"):
             look(path)
     assert path.read_bytes() == data
 
 
-@pytest.mark.parametrize("content", [b"", b"no recording", b"\x89MCAP0\r", b"\x89MCAP0\r\nrubbish"])
+def packed(path: Path, library: str = "another", **options: Any) -> list[bytes]:
+    """Twenty of our messages as another program may have written them."""
+    sent = [message("mask", number) for number in range(20)]
+    with path.open("wb") as file:
+        writer = Writer(file, **options)
+        writer.start("gnetsegd", library)
+        schema = writer.register_schema("gnetsegd.mask", "gnetsegd", b"")
+        channel = writer.register_channel("mask/cam0", "gnetsegd", schema)
+        for number, data in enumerate(sent):
+            writer.add_message(channel, number, data, number)
+        writer.finish()
+    return sent
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": CompressionType.ZSTD},
+        {"compression": CompressionType.LZ4, "chunk_size": 1000},
+        {"use_chunking": False},
+        {"index_types": IndexType.NONE, "use_statistics": False, "enable_crcs": False},
+    ],
+)
+def test_as_other_programs_write_it_it_is_read(tmp_path: Path, options: dict[str, Any]) -> None:
+    sent = packed(tmp_path / "a.mcap", **options)
+    found = Recording(tmp_path / "a.mcap")
+    assert [item.data for item in found] == sent
+    assert found.left_out() == []
+
+
+def test_in_a_recording_of_ours_a_message_without_its_chunk_is_none(tmp_path: Path) -> None:
+    # No checksum is over it: it is what a damaged chunk left.
+    packed(tmp_path / "a.mcap", library="gnetsegd", use_chunking=False)
+    assert list(Recording(tmp_path / "a.mcap")) == []
+
+
+@pytest.mark.parametrize("compression", [CompressionType.ZSTD, CompressionType.LZ4])
+def test_a_damaged_byte_of_what_is_compressed_costs_one_chunk(
+    tmp_path: Path, compression: CompressionType
+) -> None:
+    path = tmp_path / "a.mcap"
+    sent = packed(path, compression=compression, chunk_size=1000)
+    with path.open("rb") as file:
+        chunks = [found for found in records.records(file, "a") if found.opcode == Opcode.CHUNK]
+    whole = path.read_bytes()
+    # From behind the name of the compression: of its magic, its length, its blocks, its end.
+    for at in range(chunks[1].start + 49 + 8, chunks[1].end):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        found = Recording(path)
+        got = [item.data for item in found]
+        assert set(got) <= set(sent)
+        assert len(sent) - len(got) <= len(sent) // len(chunks) + 1
+        assert found.damaged == (got != sent)
+
+
+@pytest.mark.parametrize("name", ["zstd", "lz4"])
+def test_what_is_larger_than_it_says_is_damage_and_takes_no_memory(name: str) -> None:
+    size = 16 << 20
+    bomb = zstandard.compress(bytes(size)) if name == "zstd" else lz4.frame.compress(bytes(size))
+    assert packing.unpack(bomb, name, size) == bytes(size)
+    tracemalloc.start()
+    try:
+        for said in (100, RECORD_MAX_BYTES + 1):
+            with pytest.raises(ValueError, match="bytes"):
+                packing.unpack(bomb, name, said)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_that_is_cut_while_it_is_read_ends_there(tmp_path: Path) -> None:
+    path = recording(tmp_path / "a.mcap", count=12)
+    found = Recording(path)
+    reading = iter(found)
+    got = [next(reading).data]
+    os.truncate(path, 2000)
+    got += [item.data for item in reading]
+    assert got == [message("mask", number) for number in range(len(got))]
+    assert found.cut
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "this file is empty; there is nothing in it to recover"),
+        (b"\x89MCAP0\r", "it was cut within its first bytes, and holds nothing"),
+    ],
+)
+def test_a_recorder_that_came_to_nothing_is_told_apart_from_other_files(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    path = tmp_path / "a.mcap"
+    path.write_bytes(content)
+    for look in (Recording, finish):
+        with pytest.raises(RecordingError, match=words):
+            look(path)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["y" * 300, "y" * 300 + "/a.mcap"])
+def test_a_place_that_cannot_be_looked_at_is_a_sentence(tmp_path: Path, name: str) -> None:
+    for look in (Recording, finish, lambda path: free_name(path, print)):
+        with pytest.raises(RecordingError, match=r"cannot be (read|finished|written) \(File name too long\)"):
+            look(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [b"no recording", b"\x89MCAP0\r\nrubbish"])
 def test_what_is_no_recording_is_called_so_and_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.mcap"
     path.write_bytes(content)
@@ -322,6 +469,21 @@ def test_on_a_full_disk_it_ends_with_a_sentence_and_the_file_is_whole(
     assert found == expected(len(found), "mask")
     assert path.stat().st_size <= 40_000
     assert (writer.messages, writer.size_bytes) == (len(found), path.stat().st_size)
+    assert finish(path).was_whole
+
+
+def test_a_disk_that_is_full_within_the_first_second_leaves_a_whole_file(
+    tmp_path: Path, room: Callable[[int], None]
+) -> None:
+    path = tmp_path / "a.mcap"
+    writer = RecordingWriter(path)
+    room(5_000)
+    for number in range(100):
+        writer.add("mask", "mask/cam0", message("mask", number), BEGIN_NS, BEGIN_NS, number)
+    with pytest.raises(RecordingError, match="the file is whole up to the last seconds"):
+        writer.finish()
+    assert by_the_library(path) == []
+    assert (writer.messages, writer.size_bytes) == (0, path.stat().st_size)
     assert finish(path).was_whole
 
 

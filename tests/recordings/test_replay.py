@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -297,3 +298,50 @@ def test_a_daemon_that_is_too_busy_to_answer_is_one(
             Replay(Recording(path), f"ipc://{place}")
     # It is gone, and has left its socket.
     Replay(Recording(path), f"ipc://{place}").close()
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "tcp://127.0.0.1:99999",
+        "tcp://127.0.0.1:0",
+        "tcp://127.0.0.1:-1",
+        "tcp://127.0.0.1:5x",
+        "tcp://127.0.0.1",
+        "inproc://mine",
+        "ipc://",
+        "nonsense",
+        "",
+    ],
+)
+def test_what_is_no_address_is_refused_and_not_taken_for_another(tmp_path: Path, endpoint: str) -> None:
+    path = recording(tmp_path / "a.mcap")
+    with pytest.raises(RecordingError, match=r"neither ipc:///path nor tcp://address:port \(1 to 65535"):
+        Replay(Recording(path), endpoint)
+
+
+def test_a_place_that_cannot_be_looked_at_is_not_taken_for_a_daemon(tmp_path: Path) -> None:
+    path = recording(tmp_path / "a.mcap")
+    with pytest.raises(RecordingError, match=r"no place for a socket \(File name too long\)"):
+        Replay(Recording(path), f"ipc://{tmp_path}/{'y' * 300}")
+
+
+class _Failing(Recording):
+    """Reads one message; then what nobody has foreseen."""
+
+    def __iter__(self) -> Iterator[Recorded]:
+        yield next(super().__iter__())
+        raise RuntimeError("the disk is on fire")
+
+
+def test_a_reader_that_fails_ends_the_replay_and_is_not_waited_for(tmp_path: Path, ipc_endpoint: str) -> None:
+    made = Replay(_Failing(recording(tmp_path / "a.mcap")), ipc_endpoint)
+    stop = threading.Event()
+    limit = threading.Timer(10.0, stop.set)
+    limit.start()
+    try:
+        with pytest.raises(RuntimeError, match="on fire"):
+            made.play(Wish(), stop, print)
+    finally:
+        limit.cancel()
+        made.close()

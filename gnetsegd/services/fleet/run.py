@@ -24,6 +24,7 @@ from ...recordings.waiting import Waiting
 from ...recordings.writing import RecordingWriter
 from ...text import clean
 from ..here import check
+from ..saying import say
 from ..signals import stop_on_signals
 from . import link
 from .bridge import LOOK_S, Bridge
@@ -189,10 +190,10 @@ def record(config: LinkConfig, wish: Wish, path: Path, seconds: float | None) ->
     stop = stop_on_signals()
     wish.messages()
     session = link.open_session(config)
-    path = free_name(path, _say)
+    path = free_name(path, say)
     writer = FleetWriter(RecordingWriter(path))
     fleet = Fleet(session, writer.take, wish)
-    _say(f"recording a fleet into {clean(str(path))}; Ctrl-C ends it")
+    say(f"recording a fleet into {clean(str(path))}; Ctrl-C ends it")
     end = time.monotonic() + seconds if seconds is not None else math.inf
     error: RecordingError | None = None
     try:
@@ -200,7 +201,7 @@ def record(config: LinkConfig, wish: Wish, path: Path, seconds: float | None) ->
             while not stop.is_set() and time.monotonic() < end:
                 writer.write()
                 for event in fleet.events():
-                    _say(told(event))
+                    say(told(event))
         finally:
             # Then nothing more comes, and what waits has an end.
             fleet.close()
@@ -210,14 +211,10 @@ def record(config: LinkConfig, wish: Wish, path: Path, seconds: float | None) ->
         error = failed
     seen = fleet.cameras()
     masks, lost = sum(one.masks for one in seen), sum(one.lost for one in seen)
-    _say(f"{clean(str(path))}: {len(seen)} cameras, {masks} masks, {lost} lost on the way")
+    say(f"{clean(str(path))}: {len(seen)} cameras, {masks} masks, {lost} lost on the way")
     if writer.no_room:
-        _say(f"{writer.no_room} messages found no room in memory while the disk was waited for")
+        say(f"{writer.no_room} messages found no room in memory while the disk was waited for")
     if fleet.nonsense:
-        _say(f"{fleet.nonsense} messages were none of gnetsegd's, and are not recorded")
+        say(f"{fleet.nonsense} messages were none of gnetsegd's, and are not recorded")
     if error is not None:
         raise error
-
-
-def _say(words: str) -> None:
-    click.echo(words, err=True)

@@ -5,15 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-import click
-
-from ...message import TEXT_CHARACTERS
 from ...recordings import RecordingError
 from ...recordings.finishing import finish
 from ...recordings.naming import free_name
 from ...recordings.reading import Recording
-from ...text import clean
-from ..signals import stop_on_signals
+from ..saying import say
+from ..signals import end_on_signals, stop_on_signals
 from . import converting, recorder
 from . import replay as replaying
 from .recorder import Wish
@@ -26,38 +23,34 @@ if TYPE_CHECKING:
 __all__ = ["Wish", "convert", "record", "recover", "replay"]
 
 
-def _say(words: str) -> None:
-    click.echo(clean(words, TEXT_CHARACTERS), err=True)
-
-
 def record(target: Any, file: Path, wish: Wish) -> None:
     """Until Ctrl-C. ``PermanentError`` where no daemon answers, or the file cannot be written."""
     with target.look() as subscriber:
         target.first_status(subscriber)
-    path = free_name(file, _say)
+    path = free_name(file, say)
     stop = stop_on_signals()
-    _say(f"recording camera {target.camera} into {path}; Ctrl-C ends it")
+    say(f"recording camera {target.camera} into {path}; Ctrl-C ends it")
     keys = {name: getattr(target, name) for name in ("server_key", "public_key", "secret_key")}
-    done = recorder.record(path, target.endpoint, target.camera, wish, stop, _say, **keys)
+    done = recorder.record(path, target.endpoint, target.camera, wish, stop, say, **keys)
     if done.error is None:
-        _say(
+        say(
             f"{done.path}: {done.masks} masks, {done.messages} messages, {done.size_bytes / 1e6:.1f} MB in "
             f"{done.seconds:.0f} s, {done.lost} masks lost on the way"
         )
     else:
-        _say(
+        say(
             f"{done.path}: {done.masks} masks came in {done.seconds:.0f} s, {done.lost} were lost on the "
             f"way; the file has up to {done.messages} messages, {done.size_bytes / 1e6:.1f} MB"
         )
     if done.lost_frames:
-        _say(f"{done.lost_frames} frames were lost on the way")
+        say(f"{done.lost_frames} frames were lost on the way")
     for wanted, kind, key in ((wish.frames, "frame", "frames"), (wish.pictures, "image", "images")):
         if wanted and kind not in done.kinds:
-            _say(f"no {kind} came: the daemon sends them with publish.{key} = true")
+            say(f"no {kind} came: the daemon sends them with publish.{key} = true")
     if done.no_room:
-        _say(f"{done.no_room} messages found no room in memory while the disk was waited for")
+        say(f"{done.no_room} messages found no room in memory while the disk was waited for")
     if done.nonsense:
-        _say(f"{done.nonsense} messages were none of gnetsegd's, and are not recorded")
+        say(f"{done.nonsense} messages were none of gnetsegd's, and are not recorded")
     if done.error is not None:
         raise done.error
 
@@ -69,7 +62,7 @@ def recover(files: Sequence[Path]) -> None:
         try:
             found = finish(file)
         except RecordingError as error:
-            _say(str(error))
+            say(str(error))
             code = code or error.exit_code
             continue
         what = "was whole"
@@ -77,19 +70,23 @@ def recover(files: Sequence[Path]) -> None:
             what = f"is whole again, without {found.left_out_bytes} bytes at its end"
         if found.damaged:
             what += f" and what is damaged at {found.damaged} places"
-        _say(f"{file}: {what}; {found.messages} messages")
+        say(f"{file}: {what}; {found.messages} messages")
     sys.exit(code)
 
 
 def convert(source: Path, target: Path) -> None:
     """``RecordingError`` for a source that is none, and a target that is there or cannot be written."""
-    done = converting.convert(Recording(source), target)
-    _say(
+    end_on_signals()
+    recording = Recording(source)
+    done = converting.convert(recording, target)
+    say(
         f"{target}: {done.shown} pictures and masks for Foxglove and rerun, {done.painted} of them pictures "
         "with their masks over them, beside the messages as they were"
     )
+    for words in recording.left_out():
+        say(words)
     if done.without:
-        _say(done.without)
+        say(done.without)
 
 
 def replay(
@@ -97,12 +94,12 @@ def replay(
 ) -> None:
     """Until its end, or Ctrl-C. ``RecordingError`` for a file that is none, and an endpoint that is taken."""
     stop = stop_on_signals()
-    made = replaying.Replay(Recording(file), endpoint or replaying.default_endpoint())
+    made = replaying.Replay(Recording(file), replaying.default_endpoint() if endpoint is None else endpoint)
     try:
-        _say(f"replaying {file} at {made.endpoint}" + ("; it begins with the first reader" if wait else ""))
+        say(f"replaying {file} at {made.endpoint}" + ("; it begins with the first reader" if wait else ""))
         if wait:
             made.wait_for_reader(stop)
-        made.play(replaying.Wish(rate, loop, host), stop, _say)
-        _say(f"{made.sent} messages sent")
+        made.play(replaying.Wish(rate, loop, host), stop, say)
+        say(f"{made.sent} messages sent")
     finally:
         made.close()

@@ -69,10 +69,14 @@ def _write(file: IO[bytes], recording: Recording) -> Converted:
     writer = Writer(file, compression=CompressionType.NONE)
     writer.start(library=LIBRARY)
     channels, painter = _Channels(writer), _Painter()
+    empty = True
     for message in recording:
+        empty = False
         channels.keep(message)
         with suppress(MessageError):
             _show(message, channels, painter)
+    if empty:
+        raise RecordingError(f"{clean(str(recording.path))}: there is no message in it that can be converted")
     writer.finish()
     return Converted(channels.shown, painter.painted, painter.without)
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import zmq
 
-from ...errors import GnetsegError, MessageError
+from ...errors import MessageError
+from ...port import PORT_MAX, has_port
 from ...recordings import RecordingError
 from ...text import clean
 from .schedule import SILENCE_MAX_S, Schedule
@@ -73,6 +74,7 @@ class Replay:
     def __init__(self, recording: Recording, endpoint: str) -> None:
         self._recording = recording
         self.sent = 0
+        _check_address(endpoint)
         _check_free(endpoint)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.XPUB)
@@ -122,7 +124,6 @@ class Replay:
             stop.wait(_LOOP_PAUSE_S)
 
     def _tell(self, passed: Passed, told: Callable[[str], None]) -> None:
-        recording = self._recording
         if passed.refused:
             told(f"{passed.refused} messages are damaged or of a later version, and were not sent")
         if passed.others:
@@ -130,14 +131,10 @@ class Replay:
                 clean(name) or "no machine's name" for name in sorted(passed.others)[:_HOSTS_TOLD]
             )
             told(f"{passed.others.total()} messages are of other machines ({names}); name one with --host")
-        if recording.foreign:
-            told(f"{recording.foreign} channels are not gnetsegd's or of a later version, and were left out")
-        if recording.damaged:
-            told(f"{recording.damaged} places of the file are damaged, and were left out")
         if passed.shortened:
             told(f"{passed.shortened} silences of over {SILENCE_MAX_S:.0f} s, or set clocks, are shortened")
-        if recording.cut:
-            told("the recording has no end: gnetsegctl recover makes it whole for other readers")
+        for words in self._recording.left_out():
+            told(words)
 
     def _play_once(self, wish: Wish, stop: threading.Event) -> Passed:
         shift, schedule, host, refused = Shift(), None, wish.host, 0
@@ -171,9 +168,9 @@ class Replay:
 
     def _ahead(self, stop: threading.Event) -> Iterator[Recorded]:
         """The recording's messages; a thread reads on meanwhile, so that none is late for the disk."""
-        read: queue.Queue[Recorded | GnetsegError | None] = queue.Queue(_AHEAD_MESSAGES)
+        read: queue.Queue[Recorded | Exception | None] = queue.Queue(_AHEAD_MESSAGES)
 
-        def put(item: Recorded | GnetsegError | None) -> None:
+        def put(item: Recorded | Exception | None) -> None:
             while not stop.is_set():
                 with suppress(queue.Full):
                     read.put(item, timeout=_LOOK_S)
@@ -186,7 +183,7 @@ class Replay:
                     if stop.is_set():
                         return
                 put(None)
-            except GnetsegError as error:
+            except Exception as error:  # whatever it is, nobody is to wait for what follows
                 put(error)
 
         thread = threading.Thread(target=run, name="reader", daemon=True)
@@ -194,7 +191,7 @@ class Replay:
         while not stop.is_set():
             with suppress(queue.Empty):
                 item = read.get(timeout=_LOOK_S)
-                if isinstance(item, GnetsegError):
+                if isinstance(item, Exception):
                     raise item
                 if item is None:
                     break
@@ -219,6 +216,18 @@ class Replay:
                 self._socket.recv(zmq.NOBLOCK)
 
 
+def _check_address(endpoint: str) -> None:
+    """ZeroMQ takes 99999 for another port, and what is of one process alone."""
+    scheme, _, rest = endpoint.partition("://")
+    if (scheme == "ipc" and rest) or (scheme == "tcp" and has_port(rest)):
+        return
+    raise RecordingError(
+        f"{clean(endpoint) or 'an empty --endpoint'}: this is neither ipc:///path nor tcp://address:port "
+        f"(1 to {PORT_MAX}, or * for any); name another --endpoint",
+        os.EX_USAGE,
+    )
+
+
 def _check_free(endpoint: str) -> None:
     """ZeroMQ takes the path of a daemon that runs, or of any file, without a word."""
     path = endpoint.removeprefix("ipc://")
@@ -226,7 +235,16 @@ def _check_free(endpoint: str) -> None:
         return
     words = "a daemon is there already"
     try:
-        if not stat.S_ISSOCK(Path(path).stat().st_mode):
+        mode = Path(path).stat().st_mode
+    except (FileNotFoundError, ValueError):
+        return
+    except OSError as error:
+        words = f"no place for a socket ({clean(error.strerror or str(error))})"
+        raise RecordingError(
+            f"{clean(endpoint)}: {words}; name another --endpoint", os.EX_CANTCREAT
+        ) from None
+    try:
+        if not stat.S_ISSOCK(mode):
             words = "this is a file, and no place for a socket"
         else:
             with socket.socket(socket.AF_UNIX) as probe:
