@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from gnetsegd.errors import PermanentError
 from gnetsegd.text import clean
 
+from .guard import in_words
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,9 +28,10 @@ def load(name: str) -> Callable[..., Any]:
         )
     try:
         made = getattr(_import_file(Path(where)) if where.endswith(".py") else _import(where), attribute)
-    except Exception as error:  # whatever that code does
-        words = clean(f"{type(error).__name__}: {error}")
-        raise PermanentError(f"--backend {clean(name)} cannot be loaded: {words}", os.EX_NOINPUT) from None
+    except (Exception, SystemExit) as error:  # whatever that code does
+        raise PermanentError(
+            f"--backend {clean(name)} cannot be loaded: {in_words(error)}", os.EX_NOINPUT
+        ) from None
     if not callable(made):
         raise PermanentError(f"--backend {clean(name)} is no function that makes a backend", os.EX_USAGE)
     return made  # type: ignore[no-any-return]
@@ -36,7 +39,10 @@ def load(name: str) -> Callable[..., Any]:
 
 def takes_setup(make: Callable[..., Any]) -> bool:
     """Whether it makes a device of a transcript's setup: it has a parameter ``setup``."""
-    return "setup" in inspect.signature(make).parameters
+    try:
+        return "setup" in inspect.signature(make).parameters
+    except (TypeError, ValueError):  # not written in Python
+        return False
 
 
 def _import(name: str) -> Any:

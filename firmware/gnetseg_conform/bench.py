@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,8 @@ from gnetsegd.text import clean
 from .verdict import Broken, OutOfTime, Skip, Stalled, demand
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from gnetsegd.model import ModelBundle
@@ -215,13 +218,23 @@ class Bench:
             in_buffer_size(longest) + SLACK, self.times.answer_s if limit_s is None else limit_s
         )
 
+    def transfers(self, limit_s: float | None = None) -> Iterator[bytes]:
+        """Transfers of bulk IN for one answer that is owed; ``Broken`` after ``PATIENCE``, or the limit."""
+        end = time.monotonic() + (self.times.answer_s if limit_s is None else limit_s)
+        for number in range(PATIENCE):
+            left = end - time.monotonic()
+            if number and left <= 0:
+                raise OutOfTime(f"{number} answers came that belong to nothing, and none that is owed")
+            yield self.raw(left)
+        raise Broken(f"{PATIENCE} answers in a row belong to nothing")
+
     def answer(self, limit_s: float | None = None, *, may_be_old: bool = True) -> Answer:
         """The next answer of the present epoch, whole and good.
 
-        What is of another epoch is thrown away if it ``may_be_old``, what is of an unknown type always.
+        What is of another epoch is thrown away if it ``may_be_old``, what is of an unknown type always; the
+        time limit runs on meanwhile.
         """
-        for _ in range(PATIENCE):
-            transfer = self.raw(limit_s)
+        for transfer in self.transfers(limit_s):
             answer = whole(transfer)
             header = answer.header
             if header.epoch != self.epoch:
@@ -238,7 +251,7 @@ class Bench:
                 header.length <= c.MAX_SHORT_ANSWER,
                 f"an answer of the unknown type {header.type:#04x} has {header.length} bytes of payload",
             )
-        raise Broken(f"{PATIENCE} answers in a row belong to nothing")
+        raise AssertionError("transfers never end")
 
     def silence(self, after: str) -> None:
         """``Broken`` if any answer of the present epoch comes."""

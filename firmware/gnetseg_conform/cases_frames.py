@@ -118,9 +118,9 @@ def answer_is_one_transfer(bench: Bench) -> None:
     record = bench.session()
     for _ in range(2):
         bench.send(bench.frame(record))
-        transfer = bench.raw()
-        while len(transfer) >= 12 and int.from_bytes(transfer[8:12], "little") != bench.epoch:
-            transfer = bench.raw()
+        for transfer in bench.transfers():
+            if len(transfer) < 12 or int.from_bytes(transfer[8:12], "little") == bench.epoch:
+                break
         whole(transfer)
         demand(
             len(transfer) % c.PACKET != 0,

@@ -13,10 +13,10 @@ import click
 
 from gnetsegd.errors import GnetsegError, PermanentError
 from gnetsegd.link.constants import USB_ID
-from gnetsegd.text import clean
 
 from . import backends, page, play, report
 from .bench import Bench
+from .guard import in_words
 from .registry import Case
 from .run import Result, chosen, leave, run
 from .wire import Times, Wire
@@ -129,10 +129,13 @@ def _bench(
         wire = Wire(usb_id, serial, make() if make else None)
     except GnetsegError:
         raise
-    except Exception as error:  # whatever descriptors a device tells, and a foreign backend does
-        words = clean(f"{type(error).__name__}: {error}", 400)
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # whatever descriptors a device tells, and a foreign backend does
         raise PermanentError(
-            f"the device cannot be opened ({words}); mend its descriptors, or the backend", os.EX_UNAVAILABLE
+            f"the device cannot be opened ({in_words(error)}); mend its descriptors, or the backend",
+            os.EX_UNAVAILABLE,
         ) from None
     open_setup = None
     if make and backends.takes_setup(make):

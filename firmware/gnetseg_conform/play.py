@@ -18,6 +18,7 @@ from gnetsegd.link.requests import parse_capabilities, parse_status
 from gnetsegd.text import clean
 
 from .bench import SLACK, whole
+from .guard import in_words
 from .verdict import Broken, OutOfTime, Stalled, demand
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ def _try(lines: list[dict[str, Any]], open_device: Callable[[dict[str, Any]], Wi
             wire.close()
     except (Broken, GnetsegError) as error:
         return clean(str(error), _WORDS)
-    except Exception as error:  # whatever bytes a device has sent, the run goes on
-        return clean(f"what the device sent could not be judged: {type(error).__name__}: {error}", _WORDS)
+    except (Exception, SystemExit) as error:  # whatever a device has sent or its maker does, the run goes on
+        return clean(f"what the device sent could not be judged: {in_words(error)}", _WORDS)
     return ""
 
 

@@ -10,6 +10,7 @@ from gnetsegd.link.constants import Request
 from gnetsegd.text import clean
 
 from . import cases_descriptors, cases_frames, cases_refusals, cases_requests, cases_upload, page
+from .guard import in_words
 from .registry import CASES, Case
 from .verdict import Broken, Gone, Skip
 
@@ -55,7 +56,7 @@ def check(bench: Bench, case: Case) -> Result:
     except Broken as broken:
         return Result(case, "advised" if case.should else "failed", clean(str(broken), _WORDS))
     except Exception as error:  # whatever bytes a device has sent, the run goes on
-        words = f"what the device sent could not be judged: {type(error).__name__}: {error}"
+        words = f"what the device sent could not be judged: {in_words(error)}"
         return Result(case, "failed", clean(words, _WORDS))
     return Result(case, "passed")
 
@@ -69,7 +70,7 @@ def climb(bench: Bench) -> str:
     why = ""
     for step in (bench.wire.clear_halts, soft_reset, bench.wire.reset):
         why = _attempt(bench, step) or _attempt(bench, lambda: bench.hello(_ANY_BITS))
-        if not why:
+        if not why or bench.wire.away:
             break
     return why
 
@@ -81,7 +82,7 @@ def _attempt(bench: Bench, step: Callable[[], None]) -> str:
     except Exception as error:  # whatever it is, the next step is tried
         if isinstance(error, Gone):
             bench.wire.find_again()
-        return clean(str(error), _WORDS) or type(error).__name__
+        return clean(str(error), _WORDS) if isinstance(error, Broken) else in_words(error)
     return ""
 
 
@@ -110,10 +111,11 @@ def leave(bench: Bench) -> str:
             bench.serve(bench.session())
 
     words = _attempt(bench, works)
-    if words:
+    if words and not bench.wire.away:
         climb(bench)
         words = _attempt(bench, works)
-    _attempt(bench, lambda: bench.tell(Request.SOFT_RESET))
+    if not bench.wire.away:
+        _attempt(bench, lambda: bench.tell(Request.SOFT_RESET))
     return words
 
 

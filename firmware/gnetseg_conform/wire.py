@@ -17,6 +17,7 @@ from gnetsegd.link import constants as c
 from gnetsegd.link.requests import IN_LENGTH
 from gnetsegd.text import clean
 
+from .guard import Guard, in_words
 from .verdict import Broken, Gone, OutOfTime, Stalled, TransferFailed
 
 DIRECTION_IN = 0x80
@@ -53,7 +54,13 @@ def _failed(error: Exception, what: str) -> TransferFailed:
         return OutOfTime(f"{what}: nothing within the time limit")
     if number == errno.EOVERFLOW:
         return TransferFailed(f"{what}: more came than the longest answer has")
-    return TransferFailed(f"{what}: {clean(str(error))}")
+    return TransferFailed(f"{what}: {_words(error)}")
+
+
+def _words(error: Exception) -> str:
+    """What pyusb says; its own "[Errno None]" left out."""
+    said = getattr(error, "strerror", None)
+    return clean(said) if isinstance(said, str) and said else in_words(error)
 
 
 class Wire:
@@ -63,8 +70,11 @@ class Wire:
     """
 
     def __init__(self, usb_id: tuple[int, int], serial: str = "", backend: Any = None) -> None:
-        self._usb_id, self._wanted, self._backend = usb_id, serial, backend
+        self._usb_id, self._wanted = usb_id, serial
+        self._backend = None if backend is None else Guard(backend)
         self.serial = ""
+        #: It has left the bus, and was not found again.
+        self.away = False
         self._open(self._find())
 
     # -- finding and opening
@@ -80,6 +90,8 @@ class Wire:
             )
         except usb.core.NoBackendError:
             raise PermanentError("pyusb finds no libusb; apt install libusb-1.0-0") from None
+        except usb.core.USBError as error:
+            raise PermanentError(f"the devices on the bus cannot be listed: {_words(error)}") from None
         serials = [_serial(device) for device in found]
         if self._wanted:
             found = [device for device, serial in zip(found, serials, strict=True) if serial == self._wanted]
@@ -122,7 +134,7 @@ class Wire:
             remedy = {
                 errno.EACCES: "this user may not open it; install the udev rule, or run as root",
                 errno.EBUSY: "another program uses it; stop that one (gnetsegd?)",
-            }.get(getattr(error, "errno", None) or 0, clean(str(error)))
+            }.get(getattr(error, "errno", None) or 0, _words(error))
             raise PermanentError(f"the device cannot be opened: {remedy}") from None
         bulk = [endpoint for endpoint in self.interface if endpoint.bmAttributes & 3 == BULK]
         self.outs = [endpoint for endpoint in bulk if not endpoint.bEndpointAddress & DIRECTION_IN]
@@ -137,19 +149,23 @@ class Wire:
             usb.util.dispose_resources(self.device)
         self._wanted = self._wanted or self.serial
         deadline = time.monotonic() + AWAY_S
-        while True:
+        self.away = True
+        while self.away:
             try:
                 self._open(self._find())
-                return True
-            except (AbsentError, PermanentError):
+                self.away = False
+            except Exception:  # whatever descriptors it comes back with
                 if time.monotonic() > deadline:
-                    return False
+                    break
                 time.sleep(_LOOK_EVERY_S)
+        return not self.away
 
     def close(self) -> None:
+        import usb.core
         import usb.util
 
-        usb.util.dispose_resources(self.device)
+        with contextlib.suppress(usb.core.USBError):  # what was found out is told all the same
+            usb.util.dispose_resources(self.device)
 
     # -- endpoint 0
 

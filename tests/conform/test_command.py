@@ -150,7 +150,6 @@ def test_a_device_that_is_in_use_or_forbidden_is_told_as_that(tmp_path: Path) ->
         ("def backend():\n    raise RuntimeError('no such\\x1b board')", "no such? board"),
         ("def backend():\n    return 'none'", "AttributeError"),
         ("def broken(*_):\n    raise OSError('boom')\nthe.claim_interface = broken", "boom"),
-        ("def broken(*_):\n    raise OSError('boom')\nthe.ctrl_transfer = broken", "boom"),
         ("def broken(*_):\n    raise OSError('boom')\nthe.enumerate_devices = broken", "boom"),
         (
             "real = the.get_configuration_descriptor\n"
