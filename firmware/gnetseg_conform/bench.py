@@ -305,6 +305,7 @@ class Bench:
             ("width", header.width, mask.width), ("height", header.height, mask.height),
             ("model id", header.model_id, record.model_id),
             ("CRC flag", header.flags & c.FLAG_CRC, int(bool(self.features & Feature.PAYLOAD_CRC))),
+            ("lost flag", header.flags & c.FLAG_LOST, 0),
         ):  # fmt: skip
             demand(is_ == due, f"the RESULT's {name} is {is_:#x} instead of {due:#x}")
         demand(
@@ -337,6 +338,14 @@ class Bench:
         record = self.model()
         self.hello(bits or fitting_bits(self.capabilities(), record), features)
         return record
+
+    def session_if_any(self) -> ModelRecord | None:
+        """``session``, or HELLO alone where there is no model, or none that fits: then None."""
+        try:
+            return self.session()
+        except Skip:
+            self.hello()
+            return None
 
     def lost_by(self, data: bytes, code: Code) -> None:
         """In a session that has had a good message: ``data`` loses the epoch, ABORT ends that."""

@@ -69,6 +69,28 @@ def answers_in_order(bench: Bench) -> None:
             bench.expect(Type.RESULT, sequence)
 
 
+@case("In one minute", "Each frame is answered, in order, on bulk IN: a **RESULT** (header and mask)")
+def own_mask(bench: Bench) -> None:
+    """Each of several frames in flight is answered with the mask of its own picture."""
+    record = bench.session()
+    count, size = bench.capabilities().slots, bench.spec(record).size_bytes
+    alone = {}
+    for pixels in (bench.picture(bench.spec(record)), bytes(size), b"\xff" * size):
+        bench.session()
+        bench.send(bench.frame(record, pixels))
+        alone[pixels] = bench.labels(record, 1)
+    pictures = list(alone)
+    if all((labels == alone[pictures[0]]).all() for labels in alone.values()):
+        raise Skip("the network gives the same mask of every picture that was tried")
+    order = [pictures[number % len(pictures)] for number in range(max(count, len(pictures) + 1))]
+    bench.session()
+    for number, pixels in enumerate(order, 1):
+        while bench.sequence < min(number + count, len(order) + 1):
+            bench.send(bench.frame(record, order[bench.sequence - 1]))
+        wrong = int((bench.labels(record, number) != alone[pixels]).sum())
+        demand(not wrong, f"frame {number} of several has another mask than alone: {wrong} labels differ")
+
+
 @case("Types", "Every request is answered exactly once", catches=("duplicate-sequence",))
 def answered_once(bench: Bench) -> None:
     """No second answer follows the first."""
@@ -323,8 +345,9 @@ def longer_header(bench: Bench) -> None:
     from gnetseg_device.defects import lengthen
 
     record = bench.session()
-    bench.send(lengthen(bench.frame(record)))
-    bench.labels(record, 1)
+    for sequence, size in enumerate((36, 48, c.MAX_HEADER_SIZE), 1):
+        bench.send(lengthen(bench.frame(record), size))
+        bench.labels(record, sequence)
     bench.serve(record)
 
 
@@ -335,8 +358,11 @@ def old_epoch_ignored(bench: Bench) -> None:
     bench.serve(record)
     old = bench.frame(record, epoch=bench.new_epoch())
     bench.sequence -= 1
+    stale = bench.status().stale
     bench.send(old)
     bench.silence("a message of another epoch")
+    counted = bench.status().stale - stale
+    demand(counted == 1, f"GET_STATUS counts {counted} messages of another epoch instead of 1")
     bench.serve(record)
 
 

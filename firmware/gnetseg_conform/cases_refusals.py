@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from gnetsegd.link import constants as c
-from gnetsegd.link.constants import Code, Feature, Type
+from gnetsegd.link.constants import Code, Feature, Request, Type
 from gnetsegd.link.header import HEADER_SIZE
 
 from .bench import UNKNOWN_REQUEST
@@ -29,7 +29,8 @@ def bad_header(bench: Bench) -> None:
     """A bad header is answered with BAD_HEADER, lost; all input is thrown away until ABORT."""
     bench.session()
     good = bench.message(UNKNOWN_REQUEST)
-    for place, value in ((0, 0x58), (2, 2), (3, 30), (28, None)):  # magic, version, header length, CRC
+    # Magic, version, header length, CRC.
+    for place, value in ((0, 0x58), (2, 2), (3, 28), (3, 30), (3, 34), (3, 68), (28, None)):
         head = bytearray(good)
         head[place] = head[place] ^ 1 if value is None else value
         if value is not None:
@@ -57,11 +58,11 @@ def too_long(bench: Bench) -> None:
 def bad_sequence(bench: Bench) -> None:
     """A sequence that was not due is answered with BAD_SEQUENCE, lost."""
     record = bench.session()
-    for sequence in (1, 3):
+    for sequence, unknown in ((1, False), (3, False), (3, True)):
         bench.session()
         bench.serve(record)
         bench.sequence = sequence
-        bench.send(bench.frame(record))
+        bench.send(bench.message(UNKNOWN_REQUEST) if unknown else bench.frame(record))
         bench.expect_lost(Code.BAD_SEQUENCE)
         bench.abort()
         bench.serve(record)
@@ -69,7 +70,7 @@ def bad_sequence(bench: Bench) -> None:
 
 @case(_ERRORS, "it throws away all input until ABORT, HELLO or SOFT_RESET")
 def lost_until_abort(bench: Bench) -> None:
-    """After a lost ERROR GET_STATUS says state 2, and nothing is answered until ABORT or HELLO."""
+    """After a lost ERROR the state is 2, and nothing is answered until ABORT, HELLO or SOFT_RESET."""
     record = bench.session()
     bench.serve(record)
     bench.send(bytes(32))
@@ -79,10 +80,13 @@ def lost_until_abort(bench: Bench) -> None:
     bench.silence("a lost ERROR")
     bench.abort()
     bench.serve(record)
-    bench.send(bytes(32))
-    bench.expect_lost(Code.BAD_HEADER)
-    bench.session()
-    bench.serve(record)
+    for reset in (False, True):
+        bench.send(bytes(32))
+        bench.expect_lost(Code.BAD_HEADER)
+        if reset:
+            bench.tell(Request.SOFT_RESET)
+        bench.session()
+        bench.serve(record)
 
 
 @case(_ERRORS, "the payload's CRC is wrong, or there is none where one is due")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
 from gnetsegd.link import constants as c
-from gnetsegd.link.constants import Request
+from gnetsegd.link.constants import Feature, Request
 from gnetsegd.link.errors import LinkError
 from gnetsegd.link.model_upload import parse_record
 from gnetsegd.link.requests import (
@@ -21,7 +22,7 @@ from gnetsegd.link.requests import (
 
 from .bench import MANY
 from .registry import case
-from .verdict import Skip, Stalled, demand
+from .verdict import Skip, Stalled, TransferFailed, demand
 
 if TYPE_CHECKING:
     from .bench import Bench
@@ -73,6 +74,8 @@ def shorter_request(bench: Bench) -> None:
         demand(
             data == whole[:length], f"CAPABILITIES of {length} bytes is not the beginning of the whole one"
         )
+    count = len(bench.ask(Request.GET_STATUS, 8))
+    demand(count == 8, f"GET_STATUS of 8 bytes has {count}")
 
 
 @case("Limits", "| slots | 1 to 16 |", catches=("no-credit",))
@@ -173,6 +176,7 @@ def hello(bench: Bench) -> None:
         ("state", status.state, c.State.IN_SESSION), ("epoch", status.epoch, bench.epoch),
         ("next sequence", status.next_sequence, 1), ("requests in flight", status.in_flight, 0),
         ("sessions begun", status.sessions, sessions + 1),
+        ("state, which CAPABILITIES says as well,", status.state, _beginning(bench)[15]),
     ):  # fmt: skip
         demand(is_ == due, f"after HELLO GET_STATUS says for {name} {is_:#x} instead of {due:#x}")
 
@@ -180,18 +184,41 @@ def hello(bench: Bench) -> None:
 @case("HELLO", "an encoding or a feature was not offered (each bit counts, also one without a name)")
 def hello_refused(bench: Bench) -> None:
     """A HELLO with another magic or major, what was not offered, or epoch 0 changes nothing."""
-    bench.hello()
-    told, good = bench.capabilities(), Hello(bench.new_epoch(), bench.bits)
-    bench.refuses(Request.HELLO, b"GSLX" + good.pack()[4:], "a HELLO of another magic")
-    bench.refuses(Request.HELLO, dataclasses.replace(good, major=2).pack(), "a HELLO of major version 2")
-    bench.refuses(Request.HELLO, dataclasses.replace(good, epoch=0).pack(), "a HELLO of epoch 0")
+    record, told = bench.session_if_any(), bench.capabilities()
+    # Another encoding and other features than the session's: a FRAME shows whether they were taken over.
+    good = Hello(bench.new_epoch(), min(told.mask_bits, default=8), told.features & Feature.PAYLOAD_CRC)
+    refused = {
+        "a HELLO of another magic": b"GSLX" + good.pack()[4:],
+        "a HELLO of major version 2": dataclasses.replace(good, major=2).pack(),
+        "a HELLO of epoch 0": dataclasses.replace(good, epoch=0).pack(),
+    }
     for bits in (0, 3, 16, *(bits for bits in c.MASK_BITS if bits not in told.mask_bits)):
-        refused = dataclasses.replace(good, mask_bits=bits)
-        bench.refuses(Request.HELLO, refused.pack(), f"a HELLO for {bits} bits a pixel, not offered,")
+        words = f"a HELLO for {bits} bits a pixel, not offered,"
+        refused[words] = dataclasses.replace(good, mask_bits=bits).pack()
     for bit in (0, 1, 2, 15, 31):
         if not told.features >> bit & 1:
-            refused = dataclasses.replace(good, features=1 << bit)
-            bench.refuses(Request.HELLO, refused.pack(), f"a HELLO with feature bit {bit}, not offered,")
+            words = f"a HELLO with feature bit {bit}, not offered,"
+            refused[words] = dataclasses.replace(good, features=1 << bit).pack()
+    for words, data in refused.items():
+        bench.refuses(Request.HELLO, data, words)
+        if record:
+            bench.serve(record)
+
+
+@case(_EP0, "wrong length (a HELLO may be longer, see *Versions*), or that it refuses")
+def refusal_ends_nothing(bench: Bench) -> None:
+    """A FRAME in flight is answered, although requests were refused meanwhile."""
+    record = bench.session()
+    present = pack_epoch(bench.epoch)
+    for request, data in (
+        (Request.ABORT, bytes(4)), (Request.ABORT, present), (Request.ABORT, b"\1"),
+        (Request.HELLO, Hello(0, bench.bits).pack()), (Request.SOFT_RESET, b"\0"), (_UNKNOWN, b""),
+    ):  # fmt: skip
+        sequence = bench.sequence
+        bench.send(bench.frame(record))
+        with contextlib.suppress(Stalled):
+            bench.tell(request, data)
+        bench.labels(record, sequence)
 
 
 @case("HELLO", "It MUST NOT refuse a minor version")
@@ -217,7 +244,9 @@ def hello_ends_all(bench: Bench) -> None:
     half = bench.frame(record)
     bench.send(half[: len(half) // 2 // c.PACKET * c.PACKET or c.PACKET // 4])
     bench.session()
-    bench.serve(record, 2)
+    bench.serve(record)
+    bench.send(bench.frame(record))
+    bench.answer(may_be_old=False)
 
 
 @case("GET_STATUS", "FRAMEs accepted since power-up")
@@ -274,6 +303,18 @@ def abort_leaves_nothing(bench: Bench) -> None:
         bench.answer(may_be_old=False)
 
 
+@case("ABORT and SOFT_RESET", "Features, encoding, active model and an unfinished upload stay")
+def abort_keeps(bench: Bench) -> None:
+    """ABORT leaves the session's encoding and features as HELLO chose them."""
+    record, told = bench.model(), bench.capabilities()
+    for bits in told.mask_bits:
+        if record.mask.classes <= 1 << bits:
+            bench.session(bits, told.features & Feature.PAYLOAD_CRC)
+            bench.serve(record)
+            bench.abort()
+            bench.serve(record)
+
+
 @case("ABORT and SOFT_RESET", "**ABORT** with a new epoch, not 0 and not the present one")
 def abort_refused(bench: Bench) -> None:
     """ABORT with epoch 0, with the present epoch or without a session changes nothing."""
@@ -295,6 +336,11 @@ def soft_reset(bench: Bench) -> None:
         value = getattr(status, name)
         demand(value == 0, f"after SOFT_RESET GET_STATUS says for {name.replace('_', ' ')} {value}")
     demand(bench.capabilities().model == record, "the active model is another one after SOFT_RESET")
+    try:
+        bench.send(bench.frame(record))
+    except TransferFailed:  # nor need it be taken
+        bench.wire.clear_halts()
+    bench.silence("a FRAME without a session")
     bench.session()
     bench.serve(record)
 

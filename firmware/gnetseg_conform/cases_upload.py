@@ -14,6 +14,7 @@ from gnetsegd.frame import FrameSpec, MaskFormat
 from gnetsegd.link import constants as c
 from gnetsegd.link.constants import Code, Feature, Request, Type
 from gnetsegd.link.errors import LinkError
+from gnetsegd.link.header import HEADER_SIZE
 from gnetsegd.link.model_upload import (
     OFFSET_SIZE,
     ModelRecord,
@@ -175,6 +176,21 @@ def upload_has_crc(bench: Bench) -> None:
         f"a MODEL_BEGIN without a CRC is answered with {second.describe()}",
     )
     _begin(bench, dummy.record)
+    for number in range(_PIECES):
+        _refused_without(bench, Type.MODEL_CHUNK, dummy.chunk(number))
+        _held(_write(bench, dummy, number), (number + 1) * dummy.piece, "after a chunk")
+    _refused_without(bench, Type.MODEL_COMMIT, dummy.record.sha256)
+    _held(_begin(bench, dummy.record), dummy.record.size, "after a MODEL_COMMIT that was refused for its CRC")
+
+
+def _refused_without(bench: Bench, kind: Type, payload: bytes) -> None:
+    """Once with a wrong CRC, once with none."""
+    spoiled = bytearray(bench.message(kind, payload))
+    spoiled[HEADER_SIZE] ^= 1
+    bench.send(bytes(spoiled))
+    bench.expect_error(Code.BAD_PAYLOAD, bench.sequence - 1, bench.times.commit_s)
+    bench.send(bench.message(kind, payload, flags=0))
+    bench.expect_error(Code.BAD_PAYLOAD, bench.sequence - 1, bench.times.commit_s)
 
 
 @case("Sequence and credits", "of which at most one MODEL_*", should=True, changes=_LOSES)
@@ -291,6 +307,9 @@ def upload_stays_on_bus(bench: Bench) -> None:
     for number in range(_PIECES - 1):
         _write(bench, dummy, number)
         bench.serve(record)
+        sequence = bench.sequence
+        bench.send(bench.frame(record, model_id=dummy.record.model_id))
+        bench.expect_error(Code.WRONG_MODEL, sequence)
     _spoil(bench, dummy)
     bench.serve(record)
     demand(bench.wire.device.address == address, "the device has another address on the bus")
@@ -322,6 +341,7 @@ def upload_committed(bench: Bench) -> None:
     sequence = bench.sequence
     bench.send(bench.message(Type.MODEL_COMMIT, record.sha256))
     answer = bench.expect(Type.MODEL_READY, sequence, bench.times.commit_s)
+    demand(bool(answer.header.flags & c.FLAG_CRC), "the MODEL_READY has no CRC")
     demand(answer.payload == record.pack(), "MODEL_READY has another record than the one that was sent")
     try:
         active = parse_record(bench.ask(Request.CAPABILITIES)[32:96])

@@ -217,10 +217,9 @@ def _header(message: bytes) -> Header | None:
     return header if whole and check_payload(view, HEADER_SIZE, header.length, header.flags) else None
 
 
-def lengthen(message: bytes) -> bytes:
-    """The message with a header of 64 bytes, as a later minor version may send it."""
+def lengthen(message: bytes, size: int = c.MAX_HEADER_SIZE) -> bytes:
+    """The message with a header of ``size`` bytes, as a later minor version may send it."""
     header = Header(*read_header(memoryview(message)))
-    size = c.MAX_HEADER_SIZE
     head = message[:3] + bytes([size]) + message[4:28]
     crc_size = c.CRC_SIZE if header.flags & c.FLAG_CRC else 0
     body = message[HEADER_SIZE : HEADER_SIZE + header.length + crc_size]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from typing import Any
+from zlib import crc32
 
 import pytest
 from gnetseg_device import engine as engine_module
@@ -331,6 +332,157 @@ def ready_with_another(device: MockDevice, _: pytest.MonkeyPatch) -> None:
     answers(device, change)
 
 
+def hello_again(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    """ABORT begins with all bits and no features again."""
+    real = device.engine._abort
+
+    def abort(epoch: int) -> None:
+        real(epoch)
+        device.engine._features, device.engine._bits = 0, 8
+        device.engine._make_layout()
+
+    device.engine._abort = abort  # type: ignore[method-assign]
+
+
+def clears_first(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    """An ABORT that is refused has thrown away what was in flight."""
+    real = device.engine._abort
+
+    def abort(epoch: int) -> None:
+        status = device.engine._status
+        before = status.epoch, status.next_sequence
+        device.engine._clear(epoch)
+        status.epoch, status.next_sequence = before
+        device.engine._parser.restart(before[0])
+        real(epoch)
+
+    device.engine._abort = abort  # type: ignore[method-assign]
+
+
+def takes_over_first(fields: str) -> Lie:
+    """A HELLO that is refused has changed the session's encoding or features."""
+
+    def lie(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+        real = device.engine._hello
+
+        def hello(data: bytes) -> None:
+            if fields == "bits" and data[6:7] in (b"\1", b"\2", b"\4"):
+                device.engine._bits = data[6]
+                device.engine._make_layout()
+            if fields == "features" and len(data) == 16:
+                device.engine._features = data[8]
+            real(data)
+
+        device.engine._hello = hello  # type: ignore[method-assign]
+
+    return lie
+
+
+def a_frame_late(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    """Each mask of a session but the first is that of the picture before."""
+    epoch, before = 0, b""
+
+    def change(header: Header, payload: bytes) -> tuple[Header, bytes]:
+        nonlocal epoch, before
+        if header.type != Type.RESULT:
+            return header, payload
+        mask = before if header.epoch == epoch else payload
+        epoch, before = header.epoch, payload
+        return header, mask
+
+    answers(device, change)
+
+
+def the_next_picture(_: MockDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two frames in flight the first is computed from the picture of the second."""
+    real = jobs.FrameJob._compute
+    last: list[Any] = []
+
+    def compute(job: jobs.FrameJob) -> None:
+        later = [slot for slot in last if slot is not job._slot]
+        if later:
+            job._slot.pixels[:] = later[-1].pixels
+        last[:] = [job._slot]
+        real(job)
+
+    monkeypatch.setattr(jobs.FrameJob, "_compute", compute)
+
+
+def serves_anybody(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    """Without a session a FRAME is answered as well."""
+    real = device.engine.receive
+
+    def receive(data: memoryview, tag: float = 0.0) -> None:
+        status = device.engine._status
+        if status.state == State.NO_SESSION:
+            header = Header(*read_header(data))
+            device.engine._parser.restart(header.epoch)
+            status.epoch, status.next_sequence = header.epoch, header.sequence
+            status.state = State.IN_SESSION
+        real(data, tag)
+
+    device.engine.receive = receive  # type: ignore[method-assign]
+
+
+def never_looks_at(kind: Type) -> Lie:
+    """The payload's CRC of one type of request is not looked at."""
+
+    def lie(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+        real = device.engine.complete
+
+        def complete(intact: bool, tag: float) -> None:
+            request = device.engine._current
+            real(intact or (request is not None and request.kind == kind), tag)
+
+        device.engine.complete = complete  # type: ignore[method-assign]
+
+    return lie
+
+
+def takes_headers_of(good: Callable[[int], bool]) -> Lie:
+    """Headers of other lengths than the page allows are taken, too."""
+
+    def lie(_: MockDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+        real = parser.read_header
+
+        def read(data: Any, start: int = 0) -> Any:
+            head = bytearray(data[start : start + 32])
+            if len(head) == 32 and good(head[3]) and crc32(head[:28]) == int.from_bytes(head[28:], "little"):
+                head[3] = 32
+                head[28:] = crc32(head[:28]).to_bytes(4, "little")
+                return real(memoryview(head))
+            return real(data, start)
+
+        monkeypatch.setattr(parser, "read_header", read)
+
+    return lie
+
+
+def no_crc_on(kind: Type) -> Lie:
+    def lie(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+        answers(device, lambda h, payload: (h._replace(flags=0) if h.type == kind else h, payload))
+
+    return lie
+
+
+def looks_at_frames_only(device: MockDevice, header: Header) -> None:
+    if header.type != Type.FRAME:
+        any_sequence(device, header)
+
+
+def stays_lost(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    """SOFT_RESET does not end that the place is lost, and HELLO after it neither."""
+    real = device.engine._power_up
+    engine, lost = device.engine, []
+
+    def power_up() -> None:
+        lost.append(engine._status.state == State.LOST)
+        real()
+
+    engine._power_up = power_up  # type: ignore[method-assign]
+    receives(lambda _, data: data[:0] if lost and lost[-1] else data)(device, _)
+
+
 #: By case.
 LIES: dict[str, Lie] = {
     "interface": another_class,
@@ -347,6 +499,9 @@ LIES: dict[str, Lie] = {
     "hello-ends-all": taken(not_while_busy),
     "status-counts": told(STATUS, 28, 0xEE),
     "abort": after(Request.ABORT, next_sequence=5),
+    "abort-keeps": hello_again,
+    "refusal-ends-nothing": clears_first,
+    "own-mask": a_frame_late,
     "abort-refused": taken(abort_to_anything),
     "soft-reset": after(Request.SOFT_RESET, sessions=3),
     "result-fields": result(model_id=0x1234),
@@ -423,6 +578,22 @@ MORE_LIES: list[tuple[str, Lie]] = [
     ("payload-crc", result(flags=0)),
     ("far-more", other_code(Code.NO_CREDIT)),
     ("bad-payload", other_code(Code.BAD_PAYLOAD)),
+    ("own-mask", the_next_picture),
+    ("hello-refused", takes_over_first("bits")),
+    ("hello-refused", takes_over_first("features")),
+    ("hello", told(CAPABILITIES, 15, 0)),
+    ("soft-reset", serves_anybody),
+    ("old-epoch-ignored", told(STATUS, 40, 0)),
+    ("bad-header", takes_headers_of(lambda size: size == 28)),
+    ("bad-header", takes_headers_of(lambda size: size == 34)),
+    ("bad-header", takes_headers_of(lambda size: size > 64)),
+    ("longer-header", lost_if(lambda _, header: header.header_length == 36)),
+    ("bad-sequence", begins(looks_at_frames_only)),
+    ("lost-until-abort", stays_lost),
+    ("frame-result", result(flags=2)),
+    ("upload-has-crc", never_looks_at(Type.MODEL_CHUNK)),
+    ("upload-has-crc", never_looks_at(Type.MODEL_COMMIT)),
+    ("upload-committed", no_crc_on(Type.MODEL_READY)),
 ]
 
 #: Cases that want another device than the usual one.
