@@ -24,12 +24,13 @@ from gnetsegd.recordings import waiting
 from gnetsegd.recordings.reading import Recording
 from gnetsegd.recordings.writing import RecordingWriter
 from gnetsegd.services.fleet import bridge, link, packing, run
+from gnetsegd.services.fleet import fleet as fleet_module
 from gnetsegd.services.fleet.bridge import Bridge, Pace
 from gnetsegd.services.fleet.config import FleetConfig, LinkConfig, SendConfig, Wish, host_name, load
 from gnetsegd.services.fleet.fleet import Fleet, Seen
 from gnetsegd.services.fleet.run import row
 
-from .conftest import free_port, router_at
+from .conftest import free_port, router_at, zenoh
 
 LIMIT_S = 30.0
 TLS = Path(__file__).parents[1] / "data" / "tls"
@@ -529,8 +530,11 @@ def test_a_router_with_anothers_certificate_is_not_talked_to(tmp_path: Path) -> 
         (('zenoh.connect=["http://router:7447"]',), "is no address"),
         (
             ('zenoh.config_file="/nowhere"',),
-            r"zenoh\.config_file /nowhere: No such file or directory \(os error 2\)$",
+            r"zenoh\.config_file /nowhere: No such file or directory; name another$",
         ),
+        (('zenoh.config_file="/dev/zero"',), "zenoh\\.config_file /dev/zero: .*; name another$"),
+        (('zenoh.config_file="/tmp"',), "zenoh\\.config_file /tmp: .*; name another$"),
+        (('zenoh.config_file="a\\u0000"',), r"zenoh\.config_file a\?: .*; name another$"),
     ],
 )
 def test_a_configuration_that_zenoh_does_not_take_is_told(settings: tuple[str, ...], words: str) -> None:
@@ -543,6 +547,21 @@ def test_what_zenohs_own_file_has_wrong_is_told_without_its_inner_parts(tmp_path
     path.write_text("{nonsense: 1}")
     with pytest.raises(ConfigError, match=r"zenoh\.json5: unknown field `nonsense`$"):
         link.configuration(LinkConfig(config_file=str(path)))
+
+
+@pytest.mark.parametrize("name", ["root_ca_certificate", "connect_certificate", "connect_private_key"])
+def test_a_certificate_that_cannot_be_read_is_told_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "zenoh.json5"
+    for file, words in (("/nowhere.pem", "No such file or directory"), ("/dev/zero", "")):
+        path.write_text(json.dumps({"transport": {"link": {"tls": {name: file}}}}))
+        with pytest.raises(ConfigError, match=f"zenoh.json5: {name} {file}: {words}.*; name another, or let"):
+            link.configuration(LinkConfig(config_file=str(path)))
+
+
+def test_a_pipe_for_zenohs_own_file_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "zenoh.json5")
+    with pytest.raises(ConfigError, match=r"zenoh\.json5: .*; name another$"):
+        link.configuration(LinkConfig(config_file=str(tmp_path / "zenoh.json5")))
 
 
 def test_zenohs_own_file_names_the_routers_unless_we_do(tmp_path: Path) -> None:
@@ -607,3 +626,24 @@ def test_a_listener_whose_router_goes_is_told_so_and_of_its_return(
     fleet.close()
     session.close()
     router.close()
+
+
+def test_what_nobody_of_ours_would_send_takes_no_memory(fleet: Fleet, router: LinkConfig) -> None:
+    """Anybody may put; 300 MB of JSON would be gigabytes to who listens."""
+    config = json.loads(link.configuration(LinkConfig()).get_json("transport/link/rx"))
+    assert config["max_message_size"] == link.MESSAGE_BYTES_MAX
+    sender = zenoh.Config()
+    sender.insert_json5("connect/endpoints", json.dumps(router.connect))
+    sender.insert_json5("mode", '"client"')
+    session = zenoh.open(sender)
+    body = status_body("cam0", 7)
+    huge = topic("status", "cam0") + json.dumps(body | {"reason": "x" * fleet_module.JSON_BYTES_MAX}).encode()
+    session.put("gnetseg/robot9/cam0/status", huge)
+    wait_for(lambda: fleet.nonsense == 1)
+    assert not fleet.cameras()
+    beyond = bytes(link.MESSAGE_BYTES_MAX + (1 << 20))
+    session.put("gnetseg/robot9/cam0/mask", beyond, congestion_control=zenoh.CongestionControl.BLOCK)
+    session.put("gnetseg/robot9/cam0/status", pack_json("status", "cam0", body))
+    wait_for(fleet.cameras)
+    assert fleet.nonsense == 1, "it did not come as far as we"
+    session.close()

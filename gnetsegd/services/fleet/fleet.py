@@ -24,6 +24,8 @@ Found = TypeVar("Found")
 
 #: More cameras than anybody has in one fleet; names that are made up end there.
 CAMERAS_MAX = 20_000
+#: Of info and status; a daemon's have some kilobytes. Read as JSON, bytes become ten times as many.
+JSON_BYTES_MAX = 1 << 20
 _RATE_S = 5.0
 #: What a daemon sent before it was restarted may come so late.
 _LATE_S = 3.0
@@ -196,6 +198,8 @@ class Fleet:
             _check_name((header.kind, header.camera), (kind, seen.camera))
             is_new = seen.is_current(header.session, now) and seen.add_mask(header, now_ns)
         elif kind in ("info", "status"):
+            if len(data) > JSON_BYTES_MAX:
+                raise MessageError(f"{kind} of {len(data)} bytes is none")
             said, camera, body = parse_json(data)
             _check_name((said, camera), (kind, seen.camera))
             is_new = seen.is_current(body["session"], now)

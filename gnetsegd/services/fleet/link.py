@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError, PermanentError, TransientError
+from ...files import read_regular
 from ...text import clean
 from .config import LOCAL_ROUTER, LinkConfig
 
@@ -21,7 +23,12 @@ KEEP_ALIVES = 4
 #: What the kernel keeps for a link that is full. Its own choice grows to megabytes: masks would come in their
 #: order, and seconds old. Large enough for some 3 MB/s where an answer takes 10 ms.
 SEND_BUFFER_BYTES = 32 << 10
+#: Of one message that comes; the largest mask has 16 MiB. Zenoh's own limit is 1 GiB, which anybody may send.
+MESSAGE_BYTES_MAX = 32 << 20
 RETRY_S = 2.0
+#: Of Zenoh's own configuration, and of each certificate and key in it.
+FILE_BYTES_MAX = 1 << 20
+_TLS_FILES = ("root_ca_certificate", "connect_certificate", "connect_private_key")
 #: Of an address; what is behind a port are Zenoh's own settings for it.
 _ADDRESS = re.compile(r"(tcp|tls|quic|udp|ws)/[^\s/]+:(\d{1,5})([?#].*)?|(unixsock-stream|vsock|serial)/.+")
 #: Where the Debian package has it.
@@ -48,10 +55,19 @@ def load() -> Any:
 def configuration(config: LinkConfig) -> Any:
     """Zenoh's own. ``ConfigError`` for a file or an address that it does not take."""
     zenoh = load()
+    own = f"zenoh.config_file {clean(config.config_file)}"
     try:
+        if config.config_file:
+            _read(config.config_file)  # Zenoh itself would read a pipe or a device for ever
         made = zenoh.Config.from_file(config.config_file) if config.config_file else zenoh.Config()
+    except OSError as error:
+        raise ConfigError(f"{own}: {error.strerror}; name another", os.EX_NOINPUT) from None
+    except ValueError as error:
+        raise ConfigError(f"{own}: {clean(str(error))}; name another") from None
     except zenoh.ZError as error:
-        raise ConfigError(f"zenoh.config_file {clean(config.config_file)}: {_words(error)}") from None
+        raise ConfigError(f"{own}: {_words(error)}") from None
+    for name in _TLS_FILES:
+        _check_tls(f"{own}: {name}", json.loads(made.get_json(f"transport/link/tls/{name}")))
     for address in config.connect:
         found = _ADDRESS.fullmatch(address)
         if found is None or int(found[2] or 1) not in range(1, 65536):
@@ -64,6 +80,7 @@ def configuration(config: LinkConfig) -> Any:
         "scouting/multicast/enabled": False,
         # For programs of one machine; here it would be 16 MiB for nothing.
         "transport/shared_memory/enabled": False,
+        "transport/link/rx/max_message_size": MESSAGE_BYTES_MAX,
         "transport/link/tx/lease": LEASE_MS,
         "transport/link/tx/keep_alive": KEEP_ALIVES,
         # Of masks: what waits here is older than what is dropped.
@@ -79,6 +96,23 @@ def configuration(config: LinkConfig) -> Any:
         except zenoh.ZError as error:
             raise ConfigError(f"zenoh.connect: {_words(error)}; it is like tcp/HOST:7447") from None
     return made
+
+
+def _read(path: str) -> None:
+    read_regular(Path(path), FILE_BYTES_MAX)
+
+
+def _check_tls(what: str, path: str | None) -> None:
+    """Zenoh tells of a file that it cannot read in its own log alone; to its users no router answers."""
+    try:
+        if path is not None:
+            _read(path)
+    except (OSError, ValueError) as error:
+        words = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(
+            f"{what} {clean(path or '')}: {clean(str(words))}; name another, or let this user read it",
+            os.EX_NOINPUT,
+        ) from None
 
 
 def _addresses(made: Any) -> list[str]:
