@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,51 @@ def test_without_a_calibration_it_says_so_as_ros_does(store: Any, make: Any, mas
     back = there_and_back(store, conversions.camera_info(make, mask, Intrinsics(), FRAME))
     assert not back.k.any()
     assert not back.p.any()
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        (500, 0, 1, 1),
+        (0, 500, 1, 1),
+        (-1, -1, 1, 1),
+        (math.nan, 1, 1, 1),
+        (1, math.inf, 1, 1),
+        (1, 1, math.nan, 1),
+    ],
+)
+def test_intrinsics_that_no_camera_has_are_refused(numbers: tuple[float, ...]) -> None:
+    with pytest.raises(
+        ValueError, match=r"the parameters fx, fy, cx and cy are .*; give fx and fy in pixels"
+    ):
+        Intrinsics(*numbers)
+
+
+@pytest.mark.parametrize(
+    "place", [{"sensor_width": 0}, {"height": 0.0}, {"width": -1.0}, {"width": 5e-324, "sensor_width": 1}]
+)
+def test_a_picture_of_no_size_is_one_that_nobody_has_calibrated(
+    store: Any, make: Any, mask: ReceivedMask, place: dict[str, float]
+) -> None:
+    """An info of another program may say so: the mask goes on."""
+    info = mask.info | {"geometry": mask.info["geometry"] | place}
+    odd = dataclasses.replace(mask, _find_info=lambda _: info)
+    back = there_and_back(store, conversions.camera_info(make, odd, Intrinsics(500, 500, 1, 1), FRAME))
+    assert not back.k.any()
+    assert not back.r.any()
+    assert not back.p.any()
+
+
+@pytest.mark.parametrize("time_ns", [2**31 * 10**9, -(2**31) * 10**9 - 1, 2**70])
+def test_a_time_beyond_what_a_stamp_holds_is_told(make: Any, time_ns: int) -> None:
+    with pytest.raises(ValueError, match="is beyond what a stamp of ROS holds; set the clock"):
+        conversions.header(make, time_ns, FRAME)
+
+
+@pytest.mark.parametrize("time_ns", [2**31 * 10**9 - 1, -(2**31) * 10**9, -1, 0])
+def test_the_first_and_the_last_time_of_a_stamp_are_kept(store: Any, make: Any, time_ns: int) -> None:
+    stamp = there_and_back(store, conversions.header(make, time_ns, FRAME)).stamp
+    assert stamp.sec * 10**9 + stamp.nanosec == time_ns
 
 
 @pytest.mark.parametrize(

@@ -115,17 +115,21 @@ def test_silence_is_told_as_an_error_and_never_as_an_empty_mask(
         node.destroy_node()
 
 
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [({"endpoint": "nonsense"}, "'nonsense'"), ({"fx": float("nan")}, "fx, fy, cx and cy are nan, 0.0")],
+)
 def test_a_parameter_that_is_none_is_told_again_and_again(
-    node_module: Any, monkeypatch: pytest.MonkeyPatch
+    node_module: Any, monkeypatch: pytest.MonkeyPatch, overrides: dict[str, Any], words: str
 ) -> None:
     monkeypatch.setattr(node_module, "TELL_S", 0.02)
-    monkeypatch.setattr(Node, "overrides", {"endpoint": "nonsense"})
+    monkeypatch.setattr(Node, "overrides", overrides)
     node = node_module.Segmentation()
     try:
         wait_for(lambda: len(node.sent["/diagnostics"]) > 2)
         (told,) = node.sent["/diagnostics"][-1].status
         assert told.level == b"\2"
-        assert "'nonsense'" in told.message
+        assert words in told.message
         assert node.logged
     finally:
         node.destroy_node()

@@ -6,6 +6,7 @@ of exposure, in the time of the system's clock.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,21 +22,40 @@ Make = Callable[..., Any]
 #: diagnostic_msgs/DiagnosticStatus.
 OK, WARN, ERROR, STALE = 0, 1, 2, 3
 _NS = 1_000_000_000
+#: What a stamp's seconds hold: 1901 to 2038.
+_SECONDS = 1 << 31
 
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """Of the sensor's whole upright picture, in its pixels; all 0: nobody has calibrated it."""
+    """Of the sensor's whole upright picture, in its pixels; all 0: nobody has calibrated it.
+
+    ``ValueError`` for numbers that no camera has.
+    """
 
     fx: float = 0.0
     fy: float = 0.0
     cx: float = 0.0
     cy: float = 0.0
 
+    def __post_init__(self) -> None:
+        numbers = (self.fx, self.fy, self.cx, self.cy)
+        focal = (self.fx > 0 and self.fy > 0) or self.fx == self.fy == 0
+        if not focal or not all(map(math.isfinite, numbers)):
+            raise ValueError(
+                "the parameters fx, fy, cx and cy are {}, {}, {} and {}; give fx and fy in pixels, or leave "
+                "all of them at 0".format(*numbers)
+            )
+
 
 def header(make: Make, time_ns: int, frame_id: str) -> Any:
-    """``time_ns`` since 1970."""
+    """``time_ns`` since 1970. ``ValueError`` for a time that ROS' stamps do not hold."""
     sec, nanosec = divmod(time_ns, _NS)
+    if not -_SECONDS <= sec < _SECONDS:
+        raise ValueError(
+            f"the time {sec} s since 1970 is beyond what a stamp of ROS holds; set the clock of the daemon's "
+            "machine"
+        )
     stamp = make("builtin_interfaces/msg/Time", sec=sec, nanosec=nanosec)
     return make("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
 
@@ -85,11 +105,13 @@ def picture(make: Make, mask: ReceivedMask, frame_id: str) -> Any | None:
 def camera_info(make: Make, mask: ReceivedMask, intrinsics: Intrinsics, frame_id: str) -> Any:
     """sensor_msgs/CameraInfo of the mask's pixels: the intrinsics, cropped and scaled as the mask is.
 
-    All of K and P is 0 where the intrinsics are (uncalibrated, as sensor_msgs has it).
+    All of K and P is 0 where the intrinsics are (uncalibrated, as sensor_msgs has it), or where the daemon
+    does not say which part of which picture the mask shows.
     """
     place = mask.geometry
     k = np.zeros((3, 3))
-    if intrinsics.fx and intrinsics.fy:
+    is_known = min(place.width, place.height) > 0 and min(place.sensor_width, place.sensor_height) > 0
+    if intrinsics.fx and intrinsics.fy and is_known:
         # Pixels of the mask for each of the sensor's.
         scale_x = mask.width / (place.width * place.sensor_width)
         scale_y = mask.height / (place.height * place.sensor_height)
@@ -97,6 +119,8 @@ def camera_info(make: Make, mask: ReceivedMask, intrinsics: Intrinsics, frame_id
         # A pixel's centre is at a whole number: half a pixel lies between the two grids.
         k[0, 2] = (intrinsics.cx + 0.5 - place.x * place.sensor_width) * scale_x - 0.5
         k[1, 2] = (intrinsics.cy + 0.5 - place.y * place.sensor_height) * scale_y - 0.5
+    if not np.isfinite(k).all():
+        k = np.zeros((3, 3))
     r = np.eye(3) if k.any() else np.zeros((3, 3))
     roi = make(
         "sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False

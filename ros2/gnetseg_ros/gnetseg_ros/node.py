@@ -71,7 +71,7 @@ class Segmentation(Node):
             "cy": 0.0,
         }
         self._given = {name: self.declare_parameter(name, usual).value for name, usual in given.items()}
-        self._intrinsics = Intrinsics(*(self._given[name] for name in ("fx", "fy", "cx", "cy")))
+        self._intrinsics = Intrinsics()
         self._outlets = {
             topic: self.create_publisher(message_class(name), topic, qos)
             for topic, (name, qos) in _TOPICS.items()
@@ -102,6 +102,7 @@ class Segmentation(Node):
 
     def _read(self) -> None:
         given = self._given
+        self._intrinsics = Intrinsics(*(given[name] for name in ("fx", "fy", "cx", "cy")))
         with MaskSubscriber(given["endpoint"], given["camera"], picture=given["picture"]) as masks:
             for found in masks.follow(given["max_age_s"], repeat_s=TELL_S):
                 if self._stop.is_set():
