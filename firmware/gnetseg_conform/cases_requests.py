@@ -306,7 +306,7 @@ def abort_leaves_nothing(bench: Bench) -> None:
 @case("ABORT and SOFT_RESET", "Features, encoding, active model and an unfinished upload stay")
 def abort_keeps(bench: Bench) -> None:
     """ABORT leaves the session's encoding and features as HELLO chose them."""
-    record, told = bench.model(), bench.capabilities()
+    record, told = bench.session(), bench.capabilities()
     for bits in told.mask_bits:
         if record.mask.classes <= 1 << bits:
             bench.session(bits, told.features & Feature.PAYLOAD_CRC)
