@@ -8,4 +8,10 @@ PORT_MAX = 65535
 def has_port(address: str) -> bool:
     """Whether ``address`` ends with ``:1`` to ``:65535``, or with ``:*``, for any that is free."""
     port = address.rpartition(":")[2] if ":" in address else ""
-    return port == "*" or (port.isascii() and port.isdigit() and 1 <= int(port) <= PORT_MAX)
+    digits = port.isascii() and port.isdigit() and len(port) <= len(str(PORT_MAX))
+    return port == "*" or (digits and 1 <= int(port) <= PORT_MAX)
+
+
+def lacks_port(endpoint: str) -> bool:
+    """Whether ``endpoint`` is one of TCP, and has no such port."""
+    return endpoint.startswith("tcp://") and not has_port(endpoint)

@@ -8,7 +8,7 @@ import zmq
 
 from ..curve import is_key
 from ..message import topic
-from ..port import PORT_MAX, has_port
+from ..port import PORT_MAX, lacks_port
 
 DEFAULT_ENDPOINT = "ipc:///run/gnetsegd/masks.sock"
 
@@ -41,7 +41,7 @@ def subscribe(
     camera or key that cannot be one, and for half a pair of keys; a daemon that is not there is waited for.
     """
     prefix = topic(kind, camera)
-    if endpoint.startswith("tcp://") and not has_port(endpoint.removeprefix("tcp://")):
+    if lacks_port(endpoint):
         raise ValueError(f"cannot subscribe at {endpoint!r}: it has no port of 1 to {PORT_MAX}")
     _check_keys(server_key, public_key, secret_key)
     socket: zmq.Socket[bytes] = (context or zmq.Context.instance()).socket(zmq.SUB)

@@ -80,6 +80,8 @@ class RecordingWriter:
             path.unlink(missing_ok=True)
             words = clean(error.strerror or str(error))
             raise RecordingError(f"{self._shown}: cannot be written ({words})", os.EX_CANTCREAT) from None
+        #: Some file systems count no names.
+        self._has_names = os.fstat(self._fd).st_nlink > 0
         self._schemas: dict[str, int] = {}
         self._channels: dict[str, int] = {}
         #: Where what is on the disk ended, each second: a day takes 700 KB.
@@ -120,7 +122,8 @@ class RecordingWriter:
     def tick(self, now: float) -> None:
         """Close the chunk and wait for the disk, each second.
 
-        ``RecordingError`` where it is full: then the file is whole, and holds all but the last seconds.
+        ``RecordingError`` where it is full: then the file is whole, and holds all but the last seconds; and
+        where somebody has removed the file.
         """
         if self._closed_at is None:
             self._closed_at = now
@@ -134,6 +137,7 @@ class RecordingWriter:
         except OSError as error:
             self._end_in_need(error)
         self._marks.append(self._out.written)
+        self._check_there()
 
     def finish(self) -> None:
         """Write the index and the end. Errors as ``tick``."""
@@ -145,11 +149,20 @@ class RecordingWriter:
             os.fsync(self._fd)
         except OSError as error:
             self._end_in_need(error)
+        self._check_there()
         os.close(self._fd)
 
     def abandon(self) -> None:
         """Let go of the file as it is on the disk: as after a power cut."""
         os.close(self._fd)
+
+    def _check_there(self) -> None:
+        """What has lost its last name is gone when it is closed."""
+        if not self._has_names or os.fstat(self._fd).st_nlink:
+            return
+        os.close(self._fd)
+        self.messages = self._open_bytes = self._out.written = 0
+        raise RecordingError(f"{self._shown}: somebody has removed it, and what it had is lost", os.EX_IOERR)
 
     def _end_in_need(self, error: OSError) -> None:
         """The end in place of what did not find room; raises. A long file's takes some seconds' room.

@@ -14,6 +14,7 @@ import zmq
 
 from ..errors import ConfigError, MessageError
 from ..message import parse_json
+from ..port import lacks_port
 from ..text import clean
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ def check(endpoints: Iterable[str], option: str) -> None:
             with context.socket(zmq.SUB) as socket:
                 socket.setsockopt(zmq.LINGER, 0)
                 try:
+                    if lacks_port(endpoint):
+                        raise ValueError
                     socket.connect(endpoint)
                 except (zmq.ZMQError, ValueError):
                     raise ConfigError(

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from fake_publisher import FakeDaemon
 
-from gnetsegd.services.here import Cameras, Found, listen
+from gnetsegd.errors import ConfigError
+from gnetsegd.services.here import Cameras, Found, check, listen
 
 pytestmark = pytest.mark.runtime
 
@@ -32,3 +33,10 @@ def test_two_cameras_of_one_name_are_two(tmp_path: Path) -> None:
         cameras = Cameras((first, second))
         assert cameras.look() == [Found("cam0", first, "cam0"), Found("cam0-2", second, "cam0")]
         assert cameras.look() == []
+
+
+@pytest.mark.parametrize("port", ["99999", "0", "5x", "-1", "9" * 5000, ""])
+def test_a_port_that_is_none_is_not_taken_for_another(port: str) -> None:
+    with pytest.raises(ConfigError, match="is no endpoint; one is like"):
+        check([f"tcp://127.0.0.1:{port}"], "--endpoint")
+    check(["tcp://127.0.0.1:65535", "ipc:///nobody/is/there"], "--endpoint")

@@ -487,6 +487,22 @@ def test_a_disk_that_is_full_within_the_first_second_leaves_a_whole_file(
     assert finish(path).was_whole
 
 
+@pytest.mark.parametrize("when", ["each second", "at the end"])
+def test_a_file_that_somebody_removes_is_told_as_lost_and_one_that_is_renamed_is_not(
+    tmp_path: Path, when: str
+) -> None:
+    path = tmp_path / "a.mcap"
+    writer = RecordingWriter(path)
+    writer.tick(0.0)
+    writer.add("mask", "mask/cam0", message("mask", 0), BEGIN_NS, BEGIN_NS)
+    path = path.rename(tmp_path / "b.mcap")
+    writer.tick(1.5)
+    path.unlink()
+    with pytest.raises(RecordingError, match=r"a\.mcap: somebody has removed it"):
+        writer.tick(3.0) if when == "each second" else writer.finish()
+    assert (writer.messages, writer.size_bytes) == (0, 0)
+
+
 def test_on_a_disk_that_is_full_already_no_file_is_left(tmp_path: Path, room: Callable[[int], None]) -> None:
     room(10)
     with pytest.raises(RecordingError, match=r"a\.mcap: cannot be written"):
