@@ -159,9 +159,9 @@ def upload_lengths(bench: Bench) -> None:
     _held(_begin(bench, dummy.record), dummy.piece, "after requests of wrong lengths")
 
 
-@case("Features", "MODEL_* messages and their answers have the CRC always", changes=_LOSES)
+@case("Features", "MODEL_* messages and what answers them, an ERROR too, have the CRC always", changes=_LOSES)
 def upload_has_crc(bench: Bench) -> None:
-    """A MODEL_* without a CRC, or with a wrong one, is answered with BAD_PAYLOAD."""
+    """A MODEL_* without a CRC, or with a wrong one, is answered with BAD_PAYLOAD, which has one itself."""
     dummy = _dummy(bench)
     bench.hello()
     spoiled = bytearray(bench.message(Type.MODEL_BEGIN, dummy.record.pack()))
@@ -187,10 +187,14 @@ def _refused_without(bench: Bench, kind: Type, payload: bytes) -> None:
     """Once with a wrong CRC, once with none."""
     spoiled = bytearray(bench.message(kind, payload))
     spoiled[HEADER_SIZE] ^= 1
-    bench.send(bytes(spoiled))
-    bench.expect_error(Code.BAD_PAYLOAD, bench.sequence - 1, bench.times.commit_s)
-    bench.send(bench.message(kind, payload, flags=0))
-    bench.expect_error(Code.BAD_PAYLOAD, bench.sequence - 1, bench.times.commit_s)
+    _refused(bench, kind, bytes(spoiled))
+    _refused(bench, kind, bench.message(kind, payload, flags=0))
+
+
+def _refused(bench: Bench, kind: Type, message: bytes) -> None:
+    bench.send(message)
+    answer = bench.expect_error(Code.BAD_PAYLOAD, bench.sequence - 1, bench.times.commit_s)
+    demand(bool(answer.header.flags & c.FLAG_CRC), f"an ERROR that answers a {kind.name} has no CRC")
 
 
 @case("Sequence and credits", "of which at most one MODEL_*", should=True, changes=_LOSES)

@@ -16,7 +16,7 @@ from gnetseg_device.faults import rebuild
 from gnetseg_device.parser import Lost
 from gnetseg_device.transfer import Reason, TransferError
 
-from gnetsegd.link.constants import Code, Feature, Request, State, Type
+from gnetsegd.link.constants import FLAG_CRC, Code, Feature, Request, State, Type
 from gnetsegd.link.header import Header, read_header
 
 Lie = Callable[[MockDevice, pytest.MonkeyPatch], None]
@@ -48,6 +48,16 @@ def other_code(code: Code) -> Lie:
         answers(device, change)
 
     return lie
+
+
+def errors_without_crc(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    """No ERROR has a CRC, whatever it answers."""
+
+    def change(header: Header, payload: bytes) -> tuple[Header, bytes]:
+        flags = header.flags & ~FLAG_CRC if header.type == Type.ERROR else header.flags
+        return header._replace(flags=flags), payload
+
+    answers(device, change)
 
 
 def result(**changed: int) -> Lie:
@@ -591,6 +601,7 @@ MORE_LIES: list[tuple[str, Lie]] = [
     ("bad-sequence", begins(looks_at_frames_only)),
     ("lost-until-abort", stays_lost),
     ("frame-result", result(flags=2)),
+    ("upload-has-crc", errors_without_crc),
     ("upload-has-crc", never_looks_at(Type.MODEL_CHUNK)),
     ("upload-has-crc", never_looks_at(Type.MODEL_COMMIT)),
     ("upload-committed", no_crc_on(Type.MODEL_READY)),
