@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -196,3 +197,27 @@ def test_where_the_client_was_installed_alone_a_sentence_says_what_brings_the_re
     assert out.returncode == 69
     assert f"click is missing; pip install '{extra}' brings it" in out.stderr
     assert out.stderr.count("\n") == 1
+
+
+#: A SIGINT in the midst of the first import.
+INTERRUPTED_EARLY = """
+import os, signal, sys
+import gnetsegd.ctl.__main__ as entry
+
+class Interrupting:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "gnetsegd.ctl.main":
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupting)
+entry.main()
+"""
+
+
+def test_an_interrupt_while_it_is_read_in_makes_no_traceback() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_EARLY], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
