@@ -8,7 +8,7 @@ import zmq
 
 from ..curve import is_key
 from ..message import topic
-from ..port import PORT_MAX, lacks_port
+from ..tcp import PORT_MAX, lacks_port
 
 DEFAULT_ENDPOINT = "ipc:///run/gnetsegd/masks.sock"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
-import ipaddress
 import os
 import socket
 import stat
@@ -22,7 +21,7 @@ import attrs
 import zmq
 
 from ..errors import ConfigError, PermanentError
-from ..port import has_port
+from ..tcp import has_port, is_loopback
 
 if TYPE_CHECKING:
     from ..config import EndpointConfig, PublishConfig
@@ -101,7 +100,7 @@ def _check_access(key: str, table: EndpointConfig, allow_plain_tcp: bool) -> Non
         raise ConfigError(f"{key}: kinds is empty, so {table.address} would serve nothing; leave kinds out")
     curve = table.curve_secret_key_file
     if is_tcp(table.address):
-        exposed = not _is_loopback(table.address.removeprefix("tcp://"))
+        exposed = not is_loopback(table.address.removeprefix("tcp://"))
         if exposed and not (curve or allow_plain_tcp):
             owner = "publish." if key == "publish.endpoints" else ""
             raise ConfigError(
@@ -121,16 +120,6 @@ def _check_access(key: str, table: EndpointConfig, allow_plain_tcp: bool) -> Non
 
 def is_tcp(endpoint: str) -> bool:
     return endpoint.startswith("tcp://")
-
-
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    if host in ("localhost", "lo"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Binding:

@@ -14,7 +14,7 @@ import zmq
 
 from ..errors import ConfigError, MessageError
 from ..message import parse_json
-from ..port import lacks_port
+from ..tcp import lacks_port
 from ..text import clean
 
 log = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.runtime
 WAIT_S = 5.0
 FAR = 0xFFFFFFFF
 #: What a subscriber needs of gnetsegd besides the client itself.
-FLOORS = ("curve", "errors", "files", "frame", "message", "port", "text")
+FLOORS = ("curve", "errors", "files", "frame", "message", "tcp", "text")
 
 
 @pytest.fixture

@@ -301,6 +301,16 @@ def test_a_daemon_that_is_too_busy_to_answer_is_one(
 
 
 @pytest.mark.parametrize(
+    ("endpoint", "exposed"),
+    [("tcp://0.0.0.0:*", True), ("tcp://127.0.0.1:*", False), ("ipc://{}/a", False)],
+)
+def test_it_knows_whether_the_network_can_read_it(tmp_path: Path, endpoint: str, exposed: bool) -> None:
+    made = Replay(Recording(recording(tmp_path / "a.mcap")), endpoint.format(tmp_path))
+    assert made.is_exposed == exposed
+    made.close()
+
+
+@pytest.mark.parametrize(
     "endpoint",
     [
         "tcp://127.0.0.1:99999",

@@ -97,6 +97,8 @@ def replay(
     made = replaying.Replay(Recording(file), replaying.default_endpoint() if endpoint is None else endpoint)
     try:
         say(f"replaying {file} at {made.endpoint}" + ("; it begins with the first reader" if wait else ""))
+        if made.is_exposed:
+            say("the whole network can read this; tcp://127.0.0.1:PORT is for this machine alone")
         if wait:
             made.wait_for_reader(stop)
         made.play(replaying.Wish(rate, loop, host), stop, say)

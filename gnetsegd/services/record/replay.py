@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import zmq
 
 from ...errors import MessageError
-from ...port import PORT_MAX, has_port
 from ...recordings import RecordingError
+from ...tcp import PORT_MAX, has_port, is_loopback
 from ...text import clean
 from .schedule import SILENCE_MAX_S, Schedule
 from .shifting import Shift, parse
@@ -89,6 +89,11 @@ class Replay:
                 f"{clean(endpoint)}: {words}; name another --endpoint", os.EX_UNAVAILABLE
             ) from None
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether other machines can read it."""
+        return self.endpoint.startswith("tcp://") and not is_loopback(self.endpoint.removeprefix("tcp://"))
 
     def close(self) -> None:
         self._socket.close()

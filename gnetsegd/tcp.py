@@ -1,6 +1,8 @@
-"""The port of an address: libzmq takes any number for one, and uses another in its place."""
+"""Addresses of TCP, as ZeroMQ has them: libzmq takes any number for a port, and uses another in its place."""
 
 from __future__ import annotations
+
+import ipaddress
 
 PORT_MAX = 65535
 
@@ -15,3 +17,14 @@ def has_port(address: str) -> bool:
 def lacks_port(endpoint: str) -> bool:
     """Whether ``endpoint`` is one of TCP, and has no such port."""
     return endpoint.startswith("tcp://") and not has_port(endpoint)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether ``address``, with its port, is reached from this machine alone."""
+    host = address.rpartition(":")[0].strip("[]")
+    if host in ("localhost", "lo"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
