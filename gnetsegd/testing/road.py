@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Masks on their way to the reader. Of more than 1000 ZeroMQ drops some: no fault of the accelerator's.
 UNREAD_MAX = 300
+#: For what is on its way at the end.
+TAKE_IN_S = 10.0
 #: Odd, so that different numbers below 2**64 give different codes, and near ones unlike codes.
 _SCATTER = 0x9E3779B97F4A7C15
 
@@ -161,7 +163,6 @@ class Reader:
             self.wrong.append(f"mask {header.sequence} ({header.backend}) {words}")
 
     def close(self) -> None:
-        """Take in what is on its way, and end."""
         self._stop = True
         self._thread.join()
         while self._socket.poll(20):
@@ -254,10 +255,17 @@ class Road(road.Road):
     def __exit__(self, *_: object) -> None:
         self.source.gate.set()
         ended = self.camera.stop(5) and self.pipeline.stop(10)
+        self._take_in()
         self.reader.close()
         self.publisher.close()
         if not ended:
             raise TimeoutError("the pipeline's threads did not end")
+
+    def _take_in(self) -> None:
+        """What is on its way to the reader: on a busy machine that takes as long as it takes."""
+        deadline = time.monotonic() + TAKE_IN_S
+        while self.reader.masks < self.publisher.masks and time.monotonic() < deadline:
+            time.sleep(0.001)
 
     def problems(self) -> list[str]:
         """After the end: whatever was not as promised, in sentences; nothing if all was well."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,27 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "client"))
 zenoh = pytest.importorskip("zenoh")
 
 from gnetsegd.services.fleet.config import LinkConfig  # noqa: E402
+
+
+def publisher_at(session: Any, key: str) -> Any:
+    """One that waits for room: nothing of it is lost."""
+    return session.declare_publisher(key, congestion_control=zenoh.CongestionControl.BLOCK)
+
+
+def wait_for_a_listener(publisher: Any) -> None:
+    """The router knows of it, and we do."""
+    deadline = time.monotonic() + 10
+    while not publisher.matching_status.matching:
+        assert time.monotonic() < deadline, f"nobody listens to {publisher.key_expr}"
+        time.sleep(0.005)
+
+
+def put(session: Any, key: str, data: bytes | str) -> None:
+    """To somebody who listens, and surely."""
+    publisher = publisher_at(session, key)
+    wait_for_a_listener(publisher)
+    publisher.put(data)
+    publisher.undeclare()
 
 
 def free_port() -> int:

@@ -30,7 +30,7 @@ from gnetsegd.services.fleet.config import FleetConfig, LinkConfig, SendConfig, 
 from gnetsegd.services.fleet.fleet import Fleet, Seen
 from gnetsegd.services.fleet.run import row
 
-from .conftest import free_port, router_at, zenoh
+from .conftest import free_port, publisher_at, put, router_at, wait_for_a_listener, zenoh
 
 LIMIT_S = 30.0
 TLS = Path(__file__).parents[1] / "data" / "tls"
@@ -206,16 +206,16 @@ def test_nonsense_under_our_keys_is_counted_and_not_believed(
         "gnetseg/robot9/" + "x" * 40 + "/mask": good,
     }
     for key, data in wrong.items():
-        session.put(key, data)
-    session.put("gnetseg/robot9/cam0/mask", good)
+        put(session, key, data)
+    put(session, "gnetseg/robot9/cam0/mask", good)
     wait_for(lambda: fleet.nonsense == len(wrong) and heard)
-    session.put("gnetseg/robot9/cam0/mask", good)
+    put(session, "gnetseg/robot9/cam0/mask", good)
     (seen,) = fleet.cameras()  # what was never right makes no camera
     wait_for(lambda: seen.wrong == 1)
     assert seen.masks == 1, "twice the same mask is one"
     assert len(heard) == 1, "and is passed on once"
     for _ in range(2):
-        session.put("gnetseg/robot9/cam0/presence", json.dumps(presence))
+        put(session, "gnetseg/robot9/cam0/presence", json.dumps(presence))
     wait_for(lambda: seen.wrong == 2)
     assert seen.presence["share"] == 0.5
     session.close()
@@ -260,7 +260,7 @@ def test_two_machines_of_one_name_are_told_and_the_later_one_is_believed(
     (seen,) = fleet.cameras()
     wait_for(lambda: run.row(seen, time.monotonic())["state"] == "running")
     other = link.open_session(router)
-    other.put("gnetseg/robot1/cam0/status", pack_json("status", "cam0", status_body("cam0", 99)))
+    put(other, "gnetseg/robot1/cam0/status", pack_json("status", "cam0", status_body("cam0", 99)))
     wait_for(lambda: run.row(seen, time.monotonic())["state"] == "two of one name")
     assert seen.wrong > 0
     assert seen.status["session"] == 99
@@ -357,10 +357,17 @@ def test_who_listens_gets_what_he_wishes_and_no_more(
     status = pack_json("status", "cam0", status_body("cam0", 7))
     sender = link.open_session(router)
     tokens = [sender.liveliness().declare_token(f"gnetseg/{host}/cam0") for host in ("site1-a", "site2-a")]
-    for host in ("site1-a", "site2-a"):
-        # What is wished for comes last: the rest would have come by then.
-        for kind, data in (("mask", mask), ("status", status)):
-            sender.put(f"gnetseg/{host}/cam0/{kind}", data)
+    # The status, which all of them wish for, comes last: the rest would have come by then.
+    sent = [
+        (publisher_at(sender, f"gnetseg/{host}/cam0/{kind}"), (host, kind), data)
+        for host in ("site1-a", "site2-a")
+        for kind, data in (("mask", mask), ("status", status))
+    ]
+    for to, name, _ in sent:
+        if name in wanted:
+            wait_for_a_listener(to)
+    for to, _, data in sent:
+        to.put(data)
     wait_for(lambda: len(heard) >= len(wanted))
     assert set(heard) == wanted
     hosts = {host for host, _ in wanted}
@@ -638,12 +645,12 @@ def test_what_nobody_of_ours_would_send_takes_no_memory(fleet: Fleet, router: Li
     session = zenoh.open(sender)
     body = status_body("cam0", 7)
     huge = topic("status", "cam0") + json.dumps(body | {"reason": "x" * fleet_module.JSON_BYTES_MAX}).encode()
-    session.put("gnetseg/robot9/cam0/status", huge)
+    put(session, "gnetseg/robot9/cam0/status", huge)
     wait_for(lambda: fleet.nonsense == 1)
     assert not fleet.cameras()
     beyond = bytes(link.MESSAGE_BYTES_MAX + (1 << 20))
-    session.put("gnetseg/robot9/cam0/mask", beyond, congestion_control=zenoh.CongestionControl.BLOCK)
-    session.put("gnetseg/robot9/cam0/status", pack_json("status", "cam0", body))
+    put(session, "gnetseg/robot9/cam0/mask", beyond)
+    put(session, "gnetseg/robot9/cam0/status", pack_json("status", "cam0", body))
     wait_for(fleet.cameras)
     assert fleet.nonsense == 1, "it did not come as far as we"
     session.close()

@@ -185,6 +185,21 @@ class Published:
         self.statuses.append(body)
 
 
+def wait_for_readers(publisher: Any, count: int) -> None:
+    """Until ``count`` connections hold a subscription: of several readers one is there before the others."""
+
+    def there() -> bool:
+        publisher.poll_subscriptions()
+        return sum(len(holders(outlet)) for outlet in publisher._outlets) == count
+
+    wait_until(there)
+
+
+def holders(outlet: Any) -> list[Any]:
+    """The connections that hold a subscription."""
+    return [peer for peer in list(outlet._peers._peers.values()) if peer.topics]
+
+
 def wait_until(condition: Any, timeout_s: float = 10.0) -> None:
     """Wait for a condition; ``TimeoutError`` if it does not come about."""
     deadline = time.monotonic() + timeout_s

@@ -22,7 +22,7 @@ from gnetsegd.road import zmq_peers
 from gnetsegd.road.publisher import Publisher
 from gnetsegd.road.zmq_peers import Peers, raise_descriptor_limit
 
-from .fakes import wait_until
+from .fakes import wait_for_readers, wait_until
 from .test_publisher import mask, receive, subscribe
 
 #: ZMTP 3.1 in bytes, as a SUB socket begins it.
@@ -192,14 +192,9 @@ def test_a_topic_is_wanted_until_the_last_of_its_readers_has_gone(
     publisher: Publisher, endpoint: str, context: zmq.Context[Any]
 ) -> None:
     first, second = subscribe(context, endpoint, MASKS), subscribe(context, endpoint, MASKS)
-    (outlet,) = publisher._outlets
-    wait_until(
-        lambda: (
-            publisher.poll_subscriptions() or sum(bool(p.topics) for p in outlet._peers._peers.values()) == 2
-        )
-    )
+    wait_for_readers(publisher, 2)
     first.close()
-    wait_until(lambda: publisher.poll_subscriptions() or len(outlet._peers._peers) == 1)
+    wait_for_readers(publisher, 1)
     assert publisher.watched
     second.unsubscribe(MASKS)
     wait_until(lambda: publisher.poll_subscriptions() or not publisher.watched)
@@ -218,7 +213,7 @@ def test_a_full_house_takes_nobody_and_keeps_who_is_in_until_somebody_leaves(
     readers = [subscribe(context, endpoint, b"mask/") for _ in range(2)]
     (outlet,) = publisher._outlets
     wait_until(lambda: outlet.is_shut)
-    wait_until(lambda: publisher.poll_subscriptions() or publisher.watched)
+    wait_for_readers(publisher, 2)
     late = subscribe(context, endpoint, b"mask/")
     late.setsockopt(zmq.RECONNECT_IVL, 10)
     publisher.publish(mask(1), 0)
@@ -468,18 +463,12 @@ def test_it_is_watched_from_the_first_who_comes_to_the_last_who_goes(
     publisher: Publisher, endpoint: str, context: zmq.Context[Any]
 ) -> None:
     first, second = (subscribe(context, endpoint, b"mask/") for _ in range(2))
-    (outlet,) = publisher._outlets
-    wait_until(lambda: publisher.poll_subscriptions() or len(holders(outlet)) == 2)
+    wait_for_readers(publisher, 2)
     first.close()
-    wait_until(lambda: publisher.poll_subscriptions() or len(holders(outlet)) == 1)
+    wait_for_readers(publisher, 1)
     assert publisher.watched
     second.close()
     wait_until(lambda: publisher.poll_subscriptions() or not publisher.watched)
-
-
-def holders(outlet: Any) -> list[Any]:
-    """The connections that hold a subscription."""
-    return [peer for peer in list(outlet._peers._peers.values()) if peer.topics]
 
 
 def test_what_the_connections_thread_finds_while_the_main_thread_judges_is_not_forgotten(

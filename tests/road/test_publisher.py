@@ -22,7 +22,7 @@ from gnetsegd.message import parse_header
 from gnetsegd.road import zmq_endpoints as endpoints
 from gnetsegd.road.publisher import Publisher
 
-from .fakes import MASK, SPEC, wait_until
+from .fakes import MASK, SPEC, wait_for_readers, wait_until
 
 INFO = ModelInfo("echo", "m", b"\x11" * 32, SPEC, MASK, ("background", "person"))
 
@@ -98,7 +98,7 @@ def test_the_picture_goes_out_only_where_it_is_switched_on_and_wanted(
     publisher.open(PublishConfig(endpoints=[ipc_endpoint], send_hwm_messages=10))
     pictures = subscribe(context, ipc_endpoint, b"frame/")
     masks = subscribe(context, ipc_endpoint, b"mask/")
-    wait_until(lambda: publisher.poll_subscriptions() or publisher.watched)
+    wait_for_readers(publisher, 2)
     publisher.publish(mask(1), 0)
     assert parse_header(receive(masks)).sequence == 1
     assert not pictures.poll(50)
@@ -131,7 +131,7 @@ def test_it_knows_when_somebody_listens_and_when_the_last_one_has_gone(
     publisher.poll_subscriptions()
     assert not publisher.watched
     readers = [subscribe(context, ipc_endpoint, topic) for topic in (b"mask/", b"mask/cam0\0", b"")]
-    wait_until(lambda: publisher.poll_subscriptions() or publisher.watched)
+    wait_for_readers(publisher, 4)
     for reader in (*readers, info_only):
         assert publisher.watched
         reader.close()
