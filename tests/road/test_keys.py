@@ -50,6 +50,7 @@ class Talk:
         self.publisher.open(
             PublishConfig(
                 endpoints=[self.ipc],
+                send_hwm_messages=1000,
                 endpoint=[
                     EndpointConfig(
                         address="tcp://127.0.0.1:*",
