@@ -285,6 +285,19 @@ def test_a_file_is_not_taken_for_a_place_of_a_socket(tmp_path: Path, place: Path
     assert place.read_text() == "a letter"
 
 
+def test_the_socket_of_a_replay_goes_with_it(tmp_path: Path, place: Path) -> None:
+    path, endpoint = recording(tmp_path / "a.mcap"), f"ipc://{place}"
+    made = Replay(Recording(path), endpoint)
+    assert place.is_socket()
+    made.close()
+    assert not place.exists()
+    made = Replay(Recording(path), endpoint)
+    place.unlink()
+    place.write_text("somebody else's")
+    made.close()
+    assert place.read_text() == "somebody else's"
+
+
 def test_a_daemon_that_is_too_busy_to_answer_is_one(
     tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

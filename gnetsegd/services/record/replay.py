@@ -76,6 +76,7 @@ class Replay:
         self.sent = 0
         _check_address(endpoint)
         _check_free(endpoint)
+        self._place: os.stat_result | None = None
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
@@ -89,15 +90,26 @@ class Replay:
                 f"{clean(endpoint)}: {words}; name another --endpoint", os.EX_UNAVAILABLE
             ) from None
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        with suppress(OSError):  # of TCP and of abstract sockets there is none
+            self._place = self._path.lstat()
 
     @property
     def is_exposed(self) -> bool:
         """Whether other machines can read it."""
         return self.endpoint.startswith("tcp://") and not is_loopback(self.endpoint.removeprefix("tcp://"))
 
+    @property
+    def _path(self) -> Path:
+        return Path(self.endpoint.removeprefix("ipc://"))
+
     def close(self) -> None:
+        """libzmq leaves the socket's file, which would look like a daemon to whoever lists the folder."""
         self._socket.close()
         self._context.term()
+        if self._place is not None:
+            with suppress(OSError):
+                if os.path.samestat(self._place, self._path.lstat()):
+                    self._path.unlink()
 
     def wait_for_reader(self, stop: threading.Event) -> None:
         """Until somebody subscribes, to all that he wants: so nobody misses the beginning."""
