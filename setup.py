@@ -44,6 +44,7 @@ EXTRAS = {
         "mypy>=1.11",
         "pillow>=10.1",
         "pytest>=8.0",
+        "pytest-rerunfailures>=14.0",
         "pytest-timeout>=2.3",
         "pytest-xdist>=3.6",
         "rosbags>=0.10",
