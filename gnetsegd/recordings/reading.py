@@ -96,7 +96,10 @@ class Recording:
         if self.damaged:
             said.append(f"{self.damaged} places of the file are damaged, and were left out")
         if self.cut:
-            said.append("the recording has no end: gnetsegctl recover makes it whole for other readers")
+            said.append(
+                "the recording has no end: it is still being made, or was cut "
+                "(gnetsegctl recover makes it whole for other readers)"
+            )
         return said
 
     def _unreadable(self, error: OSError) -> RecordingError:
