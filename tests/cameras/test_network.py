@@ -454,7 +454,7 @@ LIARS = {
     "a picture bomb": (bombs, "can be shown|cannot be read"),
     "an endless playlist": (
         floods({"Content-Type": "application/vnd.apple.mpegurl"}, b"#EXTM3U\n" * 8000),
-        "no picture comes of it|cannot be read",
+        "no picture comes of it|cannot be read|no answer",
     ),
     "a playlist of files": (
         says(
