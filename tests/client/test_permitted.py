@@ -107,7 +107,7 @@ def test_from_nothing_to_a_client_that_reads_and_is_revoked(machine: Machine) ->
     assert "robot may read\n" in said.stdout, said
     shown = machine.keys("show-client-config", "robot", "--host", "127.0.0.1")
     file = machine.folder / "robot.toml"
-    file.write_text(shown.stdout.replace(":*", f":{machine.tcp.rpartition(':')[2]}"))
+    file.write_text(shown.stdout.replace("127.0.0.1:*", machine.tcp.removeprefix("tcp://")))
     with MaskSubscriber(**client_config(file)) as masks:
         assert masks.status(10) is not None
     out = ctl("status", "--client", str(file))

@@ -6,7 +6,7 @@ import contextlib
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnetsegd.frame import FrameSpec, MaskFormat
@@ -19,6 +19,8 @@ from gnetsegd.link.errors import IncompatibleDevice, LinkError
 U32 = st.integers(0, 2**32 - 1)
 U16 = st.integers(0, 2**16 - 1)
 U8 = st.integers(0, 255)
+#: The same cases each time, and a busy machine is no fault.
+steady = settings(deadline=None, derandomize=True)
 CAPABILITIES = r.Capabilities(3, 3, (1, 8), (0, 2), 0, 1 << 20, 1 << 24, 65536, None, "x")
 
 
@@ -29,6 +31,7 @@ def headered(**fields: int) -> bytearray:
     return buffer
 
 
+@steady
 @given(U8, U32, U32, U32, U8, U8, U8, U16, U16, U32, st.integers(0, 100))
 def test_a_header_comes_back_as_it_was_written_at_any_offset(
     kind: int, epoch: int, sequence: int, length: int, flags: int, pixel: int, code: int,
@@ -44,6 +47,7 @@ def test_a_header_comes_back_as_it_was_written_at_any_offset(
     )
 
 
+@steady
 @given(st.integers(0, 31), st.integers(0, 7))
 def test_no_header_with_one_wrong_bit_is_read(byte: int, bit: int) -> None:
     buffer = headered()
@@ -52,12 +56,14 @@ def test_no_header_with_one_wrong_bit_is_read(byte: int, bit: int) -> None:
         h.read_header(memoryview(buffer))
 
 
+@steady
 @given(st.binary(max_size=80))
 def test_arbitrary_bytes_are_no_header(data: bytes) -> None:
     with pytest.raises(LinkError):
         h.read_header(memoryview(data))
 
 
+@steady
 @given(st.integers(0, 5000), st.sampled_from([0, c.FLAG_CRC]))
 def test_no_message_is_a_multiple_of_a_packet_so_it_ends_short(length: int, flags: int) -> None:
     data = h.pack_message(c.Type.RESULT, 1, 1, bytes(length), flags=flags)
@@ -143,6 +149,7 @@ def test_lengths_over_the_cap_are_refused_before_anything_is_allocated() -> None
             r.parse_capabilities(data)
 
 
+@steady
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_raise_nothing_but_the_links_own_errors(data: bytes) -> None:
     for parse in (r.parse_capabilities, r.parse_hello, r.parse_status, r.parse_epoch, m.parse_record):
@@ -153,6 +160,7 @@ def test_arbitrary_bytes_raise_nothing_but_the_links_own_errors(data: bytes) -> 
             parse_view(memoryview(data))
 
 
+@steady
 @given(st.binary(min_size=124, max_size=160))
 def test_arbitrary_capabilities_behind_a_good_magic_never_break_the_reader(tail: bytes) -> None:
     try:
