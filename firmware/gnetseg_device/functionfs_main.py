@@ -30,6 +30,8 @@ _MACHINE_ID = Path("/etc/machine-id")
 #: If the endpoints take longer to come to rest, the process ends and the kernel takes the gadget down. What
 #: else there is to take down may use the rest of the unit's TimeoutStopSec.
 STOP_S = 5.0
+#: Between two looks whether it is to stop.
+LOOK_S = 1.0
 
 
 def board_serial() -> str:
@@ -134,7 +136,9 @@ def _run(
             gadget.bind(where)
             log.info("serving %s on %s", serial, where)
             notifier.ready(f"serving {serial} on {where}")
-            stop.wait()
+            # With a limit: a signal that comes the moment before a call that blocks does not end it.
+            while not stop.wait(LOOK_S):
+                pass
             notifier.stopping()
         finally:
             with _last_resort():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from .usbredir import UsbredirPeer
 
 DEFAULT_ADDRESS = "127.0.0.1:3240"
+#: Between two looks whether it is to stop.
+LOOK_S = 0.5
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -150,11 +153,18 @@ def main(
     control = _control(remote, device) if remote else None
     device.port.start_worker()
     server, words = _plug_into(usbredir, device) if usbredir else _serve_usbip(address, device)
+    stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.close())
+        signal.signal(number, lambda *_: stop.set())
     click.echo(words)
     sys.stdout.flush()
-    server.serve()
+    serving = threading.Thread(target=server.serve, name="serving", daemon=True)
+    serving.start()
+    # With a limit: a signal that comes the moment before a call that blocks does not end it.
+    while serving.is_alive() and not stop.wait(LOOK_S):
+        pass
+    server.close()
+    serving.join()
     if control:
         control.close()
     device.close()
