@@ -88,6 +88,8 @@ def main(
         raise click.UsageError("--faults is for --mock: faults are the mock device's")
     if on_mock == bool(usb_id or backend):
         raise click.UsageError("name one device: --usb VID:PID, --backend FILE.py:NAME or --mock")
+    if on_mock and (model or serial):
+        raise click.UsageError("--model and --serial are for a device; the mock device has its own")
     times = Times() if answer_s is None else replace(Times(), answer_s=answer_s)
     try:
         _need_pyusb()

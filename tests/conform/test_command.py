@@ -108,6 +108,8 @@ def test_the_list_shows_each_case_with_its_place() -> None:
         (("--usb", "1209"), 2, "'1209' is not VID:PID in hexadecimal"),
         (("--usb", "12345:1"), 2, "is not VID:PID"),
         (("--usb", "1209:0001", "--faults", "mute"), 2, "--faults is for --mock"),
+        (("--mock", "--model", "nonsense"), 2, "--model and --serial are for a device"),
+        (("--mock", "--serial", "another"), 2, "--model and --serial are for a device"),
         (("--mock", "--case", "nonsense"), 2, "there is no case 'nonsense'"),
         (("--mock", "--faults", "nonsense"), 64, "there is no fault 'nonsense'"),
         (("--backend", "nonsense"), 64, "give FILE.py:NAME or MODULE:NAME"),
