@@ -152,10 +152,12 @@ def test_a_photo_is_cut_out_where_its_person_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "target", "words", "code"),
     [
-        ("nowhere.jpg", "out.png", "no such file", 66), ("text.jpg", "out.png", "cannot be decoded", 65),
+        ("nowhere.jpg", "out.png", "nowhere.jpg: there is no such file; name another\n", 66),
+        ("text.jpg", "out.png", "cannot be decoded", 65),
         (str(CLIP), "out.png", "segment takes films", 65), (".", "out.png", "is a folder; name one", 65),
         ("photo.jpg", "out.jpg", "a JPEG knows no alpha", 64),
-        ("photo.jpg", "nowhere/out.png", "cannot be written", 73), ("photo.jpg", ".", "name another", 73),
+        ("photo.jpg", "nowhere/out.png", "name a file in a folder that you may", 73),
+        ("photo.jpg", ".", "name another", 73),
     ],
 )  # fmt: skip
 def test_a_cut_out_that_cannot_be_is_one_sentence(
