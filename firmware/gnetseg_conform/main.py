@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
+from gnetsegd.command_line import tell
 from gnetsegd.errors import GnetsegError, PermanentError
 from gnetsegd.link.constants import USB_ID
 
@@ -82,7 +83,7 @@ def main(
     """
     cases = parse_cases(names)
     if list_cases:
-        click.echo(_list(cases))
+        tell(_list(cases), NAME)
         return
     if faults and not on_mock:
         raise click.UsageError("--faults is for --mock: faults are the mock device's")
@@ -108,7 +109,7 @@ def main(
             text = report.as_text(told)
     except GnetsegError as error:
         _fail(str(error), error.exit_code)
-    click.echo(json.dumps(told, ensure_ascii=False) if as_json else text)
+    tell(json.dumps(told, ensure_ascii=False) if as_json else text, NAME)
     raise SystemExit(0 if told["passed"] else 1)
 
 

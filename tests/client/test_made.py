@@ -99,6 +99,13 @@ def test_without_pictures_it_says_how_to_switch_them_on(ipc_endpoint: str, tmp_p
     assert "set publish.images = true" in done.stderr
 
 
+def test_an_endpoint_that_is_none_is_a_sentence(tmp_path: Path) -> None:
+    command = [sys.executable, EXAMPLES / "blur.py", tmp_path / "x.mp4", "--endpoint", "nonsense"]
+    done = subprocess.run(command, timeout=LIMIT_S, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("cannot subscribe at 'nonsense'")
+
+
 def test_a_robot_stops_for_a_person_and_for_silence_and_goes_when_the_way_is_clear(ipc_endpoint: str) -> None:
     clear, person = np.zeros((48, 64), np.uint8), np.zeros((48, 64), np.uint8)
     person[30:, 20:40] = 1
