@@ -100,7 +100,7 @@ def say(sentence: str, code: int) -> int:
 
 
 def tell(text: str, name: str) -> None:
-    """``text`` on stdout, of commands that ``run`` does not run; the sentence and the end where it is full."""
+    """``text`` on stdout, for commands without ``run``; one sentence and the end where that is full."""
     try:
         click.echo(text)
     except BrokenPipeError:
