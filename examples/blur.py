@@ -19,7 +19,7 @@ import av
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
-from gnetsegd.client import DEFAULT_ENDPOINT, MaskSubscriber, Smoother
+from gnetsegd.client import DEFAULT_ENDPOINT, MaskSubscriber, NoDataError, Smoother
 
 #: Of the blur, and of the soft edge between person and background, as shares of the picture's width.
 BLUR, EDGE = 1 / 40, 1 / 200
@@ -95,6 +95,8 @@ def main():
                     break
     except KeyboardInterrupt:
         pass
+    except (NoDataError, ValueError) as error:  # ValueError: an endpoint that is none
+        sys.exit(str(error))
     finally:
         film.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import sys
@@ -56,6 +57,9 @@ class FiniteRange(click.FloatRange):
 
 def run(command: Commands, name: str) -> NoReturn:
     """Run ``command``, which is called ``name``, with the arguments of the process, and end the process."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # A terminal that is not UTF-8 shows ? for a character that it has not; no command ends for that.
+        sys.stdout.reconfigure(errors="replace")
     code = _run(command, name)
     for stream in (sys.stdout, sys.stderr):
         _let_go(stream)
@@ -93,6 +97,18 @@ def say(sentence: str, code: int) -> int:
         with suppress(OSError):
             print(sentence, file=sys.stderr, flush=True)
     return code
+
+
+def tell(text: str, name: str) -> None:
+    """``text`` on stdout, for commands without ``run``; one sentence and the end where that is full."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise  # which click ends without a word
+    except OSError as error:
+        fatal = as_fatal(error, name)
+        _let_go(sys.stdout)
+        sys.exit(say(str(fatal), fatal.exit_code))
 
 
 def _let_go(stream: TextIO | None) -> None:

@@ -137,6 +137,17 @@ def test_an_output_that_is_full_is_one_sentence(tmp_path: Path) -> None:
     assert end.returncode == 74
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_character_that_the_terminal_has_not_ends_no_command(encoding: str) -> None:
+    program = PROGRAM.replace('"word " * 100', '"80 \N{FULL BLOCK} %"')
+    end = subprocess.run(
+        [sys.executable, "-c", program, "talk"],
+        env=os.environ | {"PYTHONIOENCODING": encoding}, capture_output=True, text=True, timeout=20,
+        check=False,
+    )  # fmt: skip
+    assert (end.returncode, end.stdout, end.stderr) == (0, "80 ? %", "")
+
+
 @pytest.mark.parametrize("number", ["nan", "inf", "-1"])
 def test_numbers_that_nobody_can_mean_are_refused(number: str) -> None:
     with pytest.raises(click.BadParameter):

@@ -372,6 +372,10 @@ def tail_thrown_away(bench: Bench) -> None:
     record = bench.session()
     bench.send(bench.random.randbytes(c.PACKET // 2))
     bench.silence("bytes that are no header at the beginning of an epoch")
+    # A header is at the beginning of a packet; elsewhere it is a part of something.
+    bench.send(bytes(4) + bench.message(UNKNOWN_REQUEST))
+    bench.sequence = 1
+    bench.silence("a header that is not at the beginning of a packet")
     bench.serve(record, 2)
 
 

@@ -105,6 +105,10 @@ def bad_payload(bench: Bench) -> None:
     bench.serve(record)
     counted = bench.status().bad_payloads - bad
     demand(counted == 1, f"GET_STATUS counts {counted} payloads with a wrong CRC instead of 1")
+    record = bench.session()
+    bench.send(bench.frame(record, flags=c.FLAG_CRC))
+    bench.expect_error(Code.BAD_PAYLOAD, 1)
+    bench.serve(record)
 
 
 @case("Sequence and credits", "uses up its sequence number, also one that is refused")

@@ -20,7 +20,7 @@ from gnetsegd.link.requests import (
     pack_epoch,
 )
 
-from .bench import MANY
+from .bench import MANY, UNKNOWN_REQUEST
 from .registry import case
 from .verdict import Skip, Stalled, TransferFailed, demand
 
@@ -244,6 +244,8 @@ def hello_ends_all(bench: Bench) -> None:
     half = bench.frame(record)
     bench.send(half[: len(half) // 2 // c.PACKET * c.PACKET or c.PACKET // 4])
     bench.session()
+    in_flight = bench.status().in_flight
+    demand(in_flight == 0, f"after HELLO GET_STATUS says {in_flight} requests in flight instead of 0")
     bench.serve(record)
     bench.send(bench.frame(record))
     bench.answer(may_be_old=False)
@@ -269,18 +271,27 @@ def status_counts(bench: Bench) -> None:
         ("next sequence", status.next_sequence, 5),
     ):  # fmt: skip
         demand(is_ == due, f"after 3 frames and an ERROR GET_STATUS says for {name} {is_} instead of {due}")
+    bench.serve(record)
+    last = bench.status().last_error
+    demand(
+        last == c.Code.WRONG_MODEL,
+        f"after a RESULT GET_STATUS says for the code of the last ERROR {last} instead of "
+        f"{c.Code.WRONG_MODEL.value}",
+    )
 
 
 @case("ABORT and SOFT_RESET", "as after HELLO, nothing is in flight and the next sequence is 1")
 def abort(bench: Bench) -> None:
     """ABORT ends what is in flight; the new epoch begins with sequence 1 and works."""
     record = bench.session()
+    sessions = bench.status().sessions
     bench.send(bench.frame(record), bench.frame(record)[: c.PACKET // 4])
     bench.abort()
     status = bench.status()
     for name, is_, due in (
         ("state", status.state, c.State.IN_SESSION), ("epoch", status.epoch, bench.epoch),
         ("next sequence", status.next_sequence, 1), ("requests in flight", status.in_flight, 0),
+        ("sessions begun", status.sessions, sessions),
     ):  # fmt: skip
         demand(is_ == due, f"after ABORT GET_STATUS says for {name} {is_:#x} instead of {due:#x}")
     bench.serve(record, 2)
@@ -319,6 +330,9 @@ def abort_keeps(bench: Bench) -> None:
 def abort_refused(bench: Bench) -> None:
     """ABORT with epoch 0, with the present epoch or without a session changes nothing."""
     bench.hello()
+    # Sequence 2 is due now: an ABORT that was obeyed shows, whatever its epoch.
+    bench.send(bench.message(UNKNOWN_REQUEST))
+    bench.expect_error(c.Code.UNSUPPORTED, 1)
     bench.refuses(Request.ABORT, pack_epoch(0), "an ABORT with epoch 0")
     bench.refuses(Request.ABORT, pack_epoch(bench.epoch), "an ABORT with the present epoch")
     bench.tell(Request.SOFT_RESET)

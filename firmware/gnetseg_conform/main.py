@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
+from gnetsegd.command_line import tell
 from gnetsegd.errors import GnetsegError, PermanentError
 from gnetsegd.link.constants import USB_ID
 
@@ -82,12 +83,14 @@ def main(
     """
     cases = parse_cases(names)
     if list_cases:
-        click.echo(_list(cases))
+        tell(_list(cases), NAME)
         return
     if faults and not on_mock:
         raise click.UsageError("--faults is for --mock: faults are the mock device's")
     if on_mock == bool(usb_id or backend):
         raise click.UsageError("name one device: --usb VID:PID, --backend FILE.py:NAME or --mock")
+    if on_mock and (model or serial):
+        raise click.UsageError("--model and --serial are for a device; the mock device has its own")
     times = Times() if answer_s is None else replace(Times(), answer_s=answer_s)
     try:
         _need_pyusb()
@@ -106,7 +109,7 @@ def main(
             text = report.as_text(told)
     except GnetsegError as error:
         _fail(str(error), error.exit_code)
-    click.echo(json.dumps(told, ensure_ascii=False) if as_json else text)
+    tell(json.dumps(told, ensure_ascii=False) if as_json else text, NAME)
     raise SystemExit(0 if told["passed"] else 1)
 
 

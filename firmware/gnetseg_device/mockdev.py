@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from gnetsegd.command_line import tell
 from gnetsegd.errors import GnetsegError
 
 from . import faults
@@ -134,7 +135,7 @@ def main(
     do whatever a cable does.
     """
     if list_faults:
-        click.echo(fault_table())
+        tell(fault_table(), "gnetseg-mockdev")
         return
     try:
         bundle = _load(model)

@@ -68,7 +68,7 @@ class PlainPort:
     def control_in(
         self, attachment: int, kind: int, request: int, value: int, length: int, timeout_s: float = 0
     ) -> bytes:
-        """Raises TransferError: STALL."""
+        """Raises TransferError: STALL, OVERFLOW."""
         del attachment, timeout_s
         with self._changed:
             vendor = kind == REQUEST_IN
@@ -79,6 +79,9 @@ class PlainPort:
             )
         if data is None:
             raise TransferError(Reason.STALL)
+        if vendor and len(data) > length:
+            # Of a real device the host's controller takes no more either.
+            raise TransferError(Reason.OVERFLOW)
         return data[:length]
 
     def control_out(

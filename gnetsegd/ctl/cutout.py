@@ -68,7 +68,10 @@ def cut_out(source: Path, target: Path, bundle: str, threads: int) -> float:
         write_whole(target, file.getvalue())
     except (OSError, ValueError) as error:
         words = clean(str(getattr(error, "strerror", None) or error))
-        raise PermanentError(f"{shown}: cannot be written: {words}", os.EX_CANTCREAT) from None
+        raise PermanentError(
+            f"{shown}: cannot be written: {words}; name a file in a folder that you may write to",
+            os.EX_CANTCREAT,
+        ) from None
     return float(person.mean())
 
 

@@ -77,6 +77,9 @@ class Segmenter:
 
         ``EndOfVideo`` with 65 where its end is damaged; ``lost`` is filled at the end.
         """
+        if _is_missing(path):
+            # The camera's own sentence names a key of the daemon's configuration.
+            raise PermanentError(f"{clean(str(path))}: there is no such file; name another", os.EX_NOINPUT)
         camera = VideoCamera(VideoOptions(path=str(path), rate="max", loop=False))
         try:
             camera.open(CaptureRequest(self._network.input, 0.0, "letterbox", PICTURE_LIMIT_S))
@@ -219,6 +222,16 @@ class _Record:
         self._files[path.name] = {"source": _stamp(path), "result": result}
         data = json.dumps(self._made | {"files": self._files}, indent=1)
         write_whole(self._path, data.encode())
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass  # it is there, and the camera says what is the matter with it
+    return False
 
 
 def _stamp(path: Path) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -30,10 +31,15 @@ def watch(target: Target, seconds: float | None) -> None:
     with target.subscribe(newest_only=False) as subscriber:
         subscriber.status(target.timeout_s)
         end = float("inf") if seconds is None else time.monotonic() + seconds
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and _draws():
             _live(subscriber, end)
         else:
             _lines(subscriber, end)
+
+
+def _draws() -> bool:
+    """A dumb terminal moves no cursor, and what is not UTF-8 has no blocks."""
+    return os.environ.get("TERM", "") not in ("dumb", "unknown") and sys.stdout.encoding.lower() == "utf-8"
 
 
 def _newest(subscriber: MaskSubscriber, until: float) -> ReceivedMask | None:

@@ -25,3 +25,11 @@ class RecordingError(PermanentError):
     """A file is no recording, or cannot be written or read."""
 
     exit_code = os.EX_DATAERR
+
+
+def not_written(shown: str, words: str) -> RecordingError:
+    """For a new file ``shown`` that cannot be made, with the system's words for it."""
+    return RecordingError(
+        f"{shown}: cannot be written ({words}); name a file in a folder that is yours to write and has room",
+        os.EX_CANTCREAT,
+    )

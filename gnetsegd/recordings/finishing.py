@@ -69,7 +69,9 @@ def finish(path: Path, fd: int | None = None, in_haste: bool = False) -> Finishe
             return _finish(file, shown, in_haste)
     except OSError as error:
         raise RecordingError(
-            f"{shown}: cannot be finished ({error.strerror or error})", os.EX_IOERR
+            f"{shown}: cannot be finished ({error.strerror or error}); it has to be there and "
+            "yours to write, with room on its disk",
+            os.EX_IOERR,
         ) from None
 
 

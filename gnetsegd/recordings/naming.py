@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..text import clean
-from . import RecordingError
+from . import RecordingError, not_written
 from .finishing import BeingWritten, finish
 
 
@@ -19,8 +19,7 @@ def free_name(path: Path, told: Callable[[str], None]) -> Path:
     try:
         return _free_name(path, told)
     except OSError as error:
-        words = f"{clean(str(path))}: cannot be written ({error.strerror or error})"
-        raise RecordingError(words, os.EX_CANTCREAT) from None
+        raise not_written(clean(str(path)), clean(error.strerror or str(error))) from None
 
 
 def _free_name(path: Path, told: Callable[[str], None]) -> Path:

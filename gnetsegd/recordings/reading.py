@@ -103,7 +103,9 @@ class Recording:
         return said
 
     def _unreadable(self, error: OSError) -> RecordingError:
-        return RecordingError(f"{self._shown}: cannot be read ({error.strerror or error})")
+        return RecordingError(
+            f"{self._shown}: cannot be read ({error.strerror or error}); name a recording that you may read"
+        )
 
     def _inside(self, record: records.Record) -> list[Any]:
         try:

@@ -89,7 +89,7 @@ def records(file: IO[bytes], shown: str) -> Iterator[Record]:
         raise RecordingError(f"{shown}: this file is empty; there is nothing in it to recover or to play")
     if magic != MCAP0_MAGIC:
         cut = MCAP0_MAGIC.startswith(magic)
-        raise RecordingError(f"{shown}: {CUT_AT_ONCE if cut else 'this is no MCAP file'}")
+        raise RecordingError(f"{shown}: {CUT_AT_ONCE if cut else 'this is no MCAP file; name a recording'}")
     at = len(MCAP0_MAGIC)
     while at + HEAD.size <= size:
         file.seek(at)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..text import clean
 from ..vendor.mcap.writer import CompressionType, Writer
-from . import ENCODING, LIBRARY, PROFILE, RecordingError, finishing
+from . import ENCODING, LIBRARY, PROFILE, RecordingError, finishing, not_written
 from .schemas import SCHEMAS
 
 #: What a power cut may cost.
@@ -59,7 +59,7 @@ class RecordingWriter:
             ) from None
         except (OSError, ValueError) as error:
             words = clean(str(getattr(error, "strerror", None) or error))
-            raise RecordingError(f"{self._shown}: cannot be written ({words})", os.EX_CANTCREAT) from None
+            raise not_written(self._shown, words) from None
         self._out = _Out(self._fd)
         self._writer = Writer(
             self._out,  # type: ignore[arg-type]
@@ -79,7 +79,7 @@ class RecordingWriter:
             # Nothing is in it yet, and it is nobody else's.
             path.unlink(missing_ok=True)
             words = clean(error.strerror or str(error))
-            raise RecordingError(f"{self._shown}: cannot be written ({words})", os.EX_CANTCREAT) from None
+            raise not_written(self._shown, words) from None
         #: Some file systems count no names.
         self._has_names = os.fstat(self._fd).st_nlink > 0
         self._schemas: dict[str, int] = {}

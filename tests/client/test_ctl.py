@@ -140,11 +140,12 @@ def test_watch_writes_plain_lines_into_a_pipe(endpoint: str) -> None:
     assert "\x1b" not in out.stdout
 
 
-def test_watch_draws_the_mask_on_a_terminal(daemon: FakeDaemon) -> None:
+def watched(daemon: FakeDaemon, **changes: str) -> str:
+    """What ``watch`` writes on a terminal."""
     import pty
 
     master, terminal = pty.openpty()
-    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"} | changes
     command = [*CTL, "watch", "--seconds", "0.8", "--endpoint", daemon.endpoint]
     with subprocess.Popen(
         command, stdout=terminal, stderr=terminal, stdin=terminal, env=environment
@@ -158,7 +159,20 @@ def test_watch_draws_the_mask_on_a_terminal(daemon: FakeDaemon) -> None:
                 break
         assert process.wait(10) == 0, shown.decode()
     os.close(master)
-    text = shown.decode()
+    return shown.decode()
+
+
+@pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"PYTHONIOENCODING": "latin-1"}])
+def test_watch_writes_plain_lines_on_a_terminal_that_cannot_draw(
+    daemon: FakeDaemon, environment: dict[str, str]
+) -> None:
+    text = watched(daemon, **environment)
+    assert "state=running" in text
+    assert "\x1b" not in text
+
+
+def test_watch_draws_the_mask_on_a_terminal(daemon: FakeDaemon) -> None:
+    text = watched(daemon)
     assert "█████" in text
     assert "standin" in text
     assert "lost on the way" in text

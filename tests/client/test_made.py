@@ -99,6 +99,13 @@ def test_without_pictures_it_says_how_to_switch_them_on(ipc_endpoint: str, tmp_p
     assert "set publish.images = true" in done.stderr
 
 
+def test_an_endpoint_that_is_none_is_a_sentence(tmp_path: Path) -> None:
+    command = [sys.executable, EXAMPLES / "blur.py", tmp_path / "x.mp4", "--endpoint", "nonsense"]
+    done = subprocess.run(command, timeout=LIMIT_S, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("cannot subscribe at 'nonsense'")
+
+
 def test_a_robot_stops_for_a_person_and_for_silence_and_goes_when_the_way_is_clear(ipc_endpoint: str) -> None:
     clear, person = np.zeros((48, 64), np.uint8), np.zeros((48, 64), np.uint8)
     person[30:, 20:40] = 1
@@ -152,10 +159,12 @@ def test_a_photo_is_cut_out_where_its_person_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "target", "words", "code"),
     [
-        ("nowhere.jpg", "out.png", "no such file", 66), ("text.jpg", "out.png", "cannot be decoded", 65),
+        ("nowhere.jpg", "out.png", "nowhere.jpg: there is no such file; name another\n", 66),
+        ("text.jpg", "out.png", "cannot be decoded", 65),
         (str(CLIP), "out.png", "segment takes films", 65), (".", "out.png", "is a folder; name one", 65),
         ("photo.jpg", "out.jpg", "a JPEG knows no alpha", 64),
-        ("photo.jpg", "nowhere/out.png", "cannot be written", 73), ("photo.jpg", ".", "name another", 73),
+        ("photo.jpg", "nowhere/out.png", "name a file in a folder that you may", 73),
+        ("photo.jpg", ".", "name another", 73),
     ],
 )  # fmt: skip
 def test_a_cut_out_that_cannot_be_is_one_sentence(

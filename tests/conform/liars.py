@@ -493,6 +493,80 @@ def stays_lost(device: MockDevice, _: pytest.MonkeyPatch) -> None:
     receives(lambda _, data: data[:0] if lost and lost[-1] else data)(device, _)
 
 
+def aborts_again(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    """An ABORT with the present epoch is obeyed."""
+    real = device.engine._abort
+
+    def abort(epoch: int) -> None:
+        status = device.engine._status
+        if status.state == State.IN_SESSION and epoch == status.epoch:
+            device.engine._clear(epoch)
+        else:
+            real(epoch)
+
+    device.engine._abort = abort  # type: ignore[method-assign]
+
+
+def hello_keeps_the_queue(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    """GET_STATUS goes on counting what was in flight before HELLO."""
+    control_out, control_in = device.engine.control_out, device.engine.control_in
+    kept = 0
+
+    def out(number: int, data: bytes) -> None:
+        nonlocal kept
+        kept = device.engine.in_flight if number == Request.HELLO else kept
+        control_out(number, data)
+
+    def in_(number: int, length: int) -> bytes:
+        data = bytearray(control_in(number, length))
+        if number == STATUS:
+            data[3] += kept
+        return bytes(data)
+
+    device.engine.control_out = out  # type: ignore[method-assign]
+    device.engine.control_in = in_  # type: ignore[method-assign]
+
+
+def forgets_its_errors(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    """A frame that is taken clears the code of the last ERROR."""
+
+    def judge(device: MockDevice, header: Header) -> None:
+        if header.type == Type.FRAME:
+            device.engine._status.last_error = 0
+
+    begins(judge)(device, _)
+
+
+def abort_is_a_session(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    real = device.engine._abort
+
+    def abort(epoch: int) -> None:
+        real(epoch)
+        device.engine._status.sessions += 1
+
+    device.engine._abort = abort  # type: ignore[method-assign]
+
+
+def any_crc(device: MockDevice, _: pytest.MonkeyPatch) -> None:
+    """A FRAME with a CRC that nobody agreed on is taken as one without."""
+
+    def admit(request: Any, header: Header) -> memoryview:
+        if not device.engine._features & Feature.PAYLOAD_CRC:
+            header = header._replace(flags=header.flags & ~FLAG_CRC)
+        return real(request, header)
+
+    real = device.engine._admit_frame
+    device.engine._admit_frame = admit  # type: ignore[method-assign]
+
+
+def finds_headers_anywhere(device: MockDevice, data: memoryview) -> memoryview:
+    """At the beginning of an epoch a header is taken wherever it stands."""
+    if device.engine._parser._hunting:
+        at = bytes(data).find(b"GS\1")
+        return data[max(at, 0) :]
+    return data
+
+
 #: By case.
 LIES: dict[str, Lie] = {
     "interface": another_class,
@@ -605,6 +679,12 @@ MORE_LIES: list[tuple[str, Lie]] = [
     ("upload-has-crc", never_looks_at(Type.MODEL_CHUNK)),
     ("upload-has-crc", never_looks_at(Type.MODEL_COMMIT)),
     ("upload-committed", no_crc_on(Type.MODEL_READY)),
+    ("abort-refused", aborts_again),
+    ("hello-ends-all", hello_keeps_the_queue),
+    ("status-counts", forgets_its_errors),
+    ("abort", abort_is_a_session),
+    ("bad-payload", any_crc),
+    ("tail-thrown-away", receives(finds_headers_anywhere)),
 ]
 
 #: Cases that want another device than the usual one.

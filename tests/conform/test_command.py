@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,8 @@ def test_the_list_shows_each_case_with_its_place() -> None:
         (("--usb", "1209"), 2, "'1209' is not VID:PID in hexadecimal"),
         (("--usb", "12345:1"), 2, "is not VID:PID"),
         (("--usb", "1209:0001", "--faults", "mute"), 2, "--faults is for --mock"),
+        (("--mock", "--model", "nonsense"), 2, "--model and --serial are for a device"),
+        (("--mock", "--serial", "another"), 2, "--model and --serial are for a device"),
         (("--mock", "--case", "nonsense"), 2, "there is no case 'nonsense'"),
         (("--mock", "--faults", "nonsense"), 64, "there is no fault 'nonsense'"),
         (("--backend", "nonsense"), 64, "give FILE.py:NAME or MODULE:NAME"),
@@ -124,6 +128,18 @@ def test_a_mistake_gets_a_sentence(arguments: tuple[str, ...], code: int, words:
     assert words in result.output
     assert result.exit_code == code
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("arguments", [("--list",), ("--mock", "--case", "slots")])
+def test_a_report_that_finds_no_room_is_a_sentence(arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gnetseg_conform.main", *arguments],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == os.EX_IOERR
+    assert done.stderr.startswith("gnetseg-conform: no space is left where it writes")
+    assert done.stderr.count("\n") == 1
 
 
 def test_without_pyusb_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from gnetseg_conform import mock
 from gnetseg_conform.bench import Bench
-from gnetseg_conform.run import ORDER, leave, run
+from gnetseg_conform.registry import CASES
+from gnetseg_conform.run import ORDER, check, leave, run
 from gnetseg_conform.wire import Wire
 from numpy.typing import NDArray
 
@@ -58,6 +59,16 @@ def test_every_case_that_applies_to_it_passes(example: Any) -> None:
         )
     }  # fmt: skip
     assert "upload-not-offered" not in skipped
+
+
+def test_more_than_was_asked_for_is_told_as_by_a_real_bus(
+    example: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A maker's device may leave it to his USB stack to cut what is too long; a real one does not."""
+    real = example.MinimalDevice.control_in
+    monkeypatch.setattr(example.MinimalDevice, "control_in", lambda self, number, _: real(self, number, 512))
+    result = check(Bench(Wire(USB_ID, backend=example.backend()), mock.TIMES), CASES["shorter-request"])
+    assert (result.outcome, result.words) == ("failed", "CAPABILITIES: more came than the longest answer has")
 
 
 def test_gnetsegd_has_right_masks_from_it(example: Any, ipc_endpoint: str) -> None:

@@ -444,9 +444,44 @@ def test_the_commands_watch_and_record_a_fleet(
     assert all(row["received_hz"] > 0 for row in rows)
     assert results["record"].returncode == 0, results["record"].stderr
     assert "2 cameras" in results["record"].stderr
+    assert "left out (mask_hz) or lost on the way" in results["record"].stderr
     recording = Recording(path)
     assert {message.kind for message in recording} == {"mask", "info", "status"}
     assert (recording.cut, recording.foreign) == (False, 0)
+
+
+def test_the_list_of_a_fleet_is_whole_lines_in_a_pipe(
+    router: LinkConfig, machine: Callable[..., Machine]
+) -> None:
+    machine("a-robot-with-a-name-of-some-forty-characters", mask_hz=20.0)
+    done = ctl("fleet", "watch", "--connect", router.connect[0], "--seconds", "3")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("\n")
+    here, head, line = done.stdout.splitlines()
+    assert here == "a-robot-with-a-name-of-some-forty-characters/cam0 is here"
+    assert head.split() == [
+        "host",
+        "camera",
+        "state",
+        "person",
+        "makes/s",
+        "masks/s",
+        "age",
+        "lost",
+        "last",
+        "seen",
+    ]
+    assert line.split()[:2] == ["a-robot-with-a-name-of-some-forty-characters", "cam0"]
+    assert "\x1b" not in done.stdout
+
+
+def test_a_narrow_terminal_shows_whole_columns_and_host_camera_and_state_always() -> None:
+    cells = ("robot7", "cam0", "two of one name", "33%", "30.0", "10.0", "12 ms", "0", "0.1 s")
+    rows = [dict(zip(run.columns([], 1000), cells, strict=True))]
+    assert len(run.columns(rows, 83)) == 9
+    assert run.columns(rows, 82) == [name for name in run.columns([], 1000) if name != "makes/s"]
+    assert run.columns(rows, 50) == ["host", "camera", "state", "last seen"]
+    assert run.columns(rows, 10) == ["host", "camera", "state"]
 
 
 def test_a_fleets_recording_takes_the_next_name_and_mends_the_one_that_was_cut(

@@ -510,7 +510,7 @@ def test_what_cannot_be_converted_whole_is_not_left_in_half(
     with pytest.raises(RecordingError, match=r"b\.mcap: cannot be written \(File too large\)"):
         converting.convert(Recording(source), target)
     assert list(tmp_path.iterdir()) == [source]
-    with pytest.raises(RecordingError, match="cannot be written"):
+    with pytest.raises(RecordingError, match=r"cannot be written \(.*\); name a file in a folder"):
         converting.convert(Recording(source), tmp_path / "none" / "b.mcap")
 
 
@@ -599,8 +599,17 @@ def test_the_commands_say_what_they_did(daemon: FakeDaemon, tmp_path: Path) -> N
     bad.write_text("no")
     done = ctl("recover", str(bad), str(path))
     assert done.returncode == os.EX_DATAERR
-    assert "no MCAP file" in done.stderr
+    assert "no MCAP file; name a recording" in done.stderr
     assert f"{path}: was whole" in done.stderr
+    done = ctl("recover", str(tmp_path / "none"))
+    assert "cannot be finished (No such file or directory); it has to be there" in done.stderr
+    done = ctl("convert", str(tmp_path / "none"), str(tmp_path / "b.mcap"))
+    assert "cannot be read (No such file or directory); name a recording that you may read" in done.stderr
+    done = ctl("record", str(tmp_path / "none" / "a.mcap"), "--endpoint", daemon.endpoint)
+    assert "cannot be written (No such file or directory); name a file in a folder" in done.stderr
+    done = ctl("replay", str(path), "--now", "--endpoint", f"{daemon.endpoint}-2", "--host", "robot7")
+    assert done.returncode == os.EX_DATAERR
+    assert "leave out --host" in done.stderr
     done = ctl("replay", str(path), "--now", "--endpoint", f"{daemon.endpoint}-2", "--rate", "20")
     assert done.returncode == 0, done.stderr
     assert "messages sent" in done.stderr

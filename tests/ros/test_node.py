@@ -32,8 +32,11 @@ class Node:
         self.qos: dict[str, Any] = {}
         self.logged: list[str] = []
 
-    def declare_parameter(self, name: str, usual: Any) -> Any:
-        return SimpleNamespace(value=self.overrides.get(name, usual))
+    def declare_parameter(self, name: str, usual: Any, descriptor: Any) -> Any:
+        value = self.overrides.get(name, usual)
+        if not descriptor.dynamic_typing and type(value) is not type(usual):
+            raise TypeError("rclpy takes no parameter of another type")
+        return SimpleNamespace(value=value)
 
     def create_publisher(self, _: Any, topic: str, qos: Any) -> Any:
         self.sent[topic], self.qos[topic] = [], qos
@@ -56,6 +59,8 @@ def node_module(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     module("rclpy", init=lambda: None, spin=lambda _: None, try_shutdown=lambda: None, ok=lambda: True)
     module("rclpy.executors", ExternalShutdownException=type("ExternalShutdownException", (Exception,), {}))
     module("rclpy.node", Node=Node)
+    module("rcl_interfaces")
+    module("rcl_interfaces.msg", ParameterDescriptor=SimpleNamespace)
     qos = SimpleNamespace(BEST_EFFORT="best effort", RELIABLE="reliable", TRANSIENT_LOCAL="transient local")
     module("rclpy.qos", DurabilityPolicy=qos, ReliabilityPolicy=qos, QoSProfile=lambda **keys: keys)
     kinds = {
@@ -117,7 +122,13 @@ def test_silence_is_told_as_an_error_and_never_as_an_empty_mask(
 
 @pytest.mark.parametrize(
     ("overrides", "words"),
-    [({"endpoint": "nonsense"}, "'nonsense'"), ({"fx": float("nan")}, "fx, fy, cx and cy are nan, 0.0")],
+    [
+        ({"endpoint": "nonsense"}, "'nonsense'"),
+        ({"fx": float("nan")}, "fx, fy, cx and cy are nan, 0.0"),
+        ({"camera": 0}, "the parameter camera is 0; give one such as 'cam0'"),
+        ({"picture": "yes"}, "the parameter picture is 'yes'; give one such as False"),
+        ({"fx": True}, "the parameter fx is True; give one such as 0.0"),
+    ],
 )
 def test_a_parameter_that_is_none_is_told_again_and_again(
     node_module: Any, monkeypatch: pytest.MonkeyPatch, overrides: dict[str, Any], words: str
@@ -131,6 +142,21 @@ def test_a_parameter_that_is_none_is_told_again_and_again(
         assert told.level == b"\2"
         assert words in told.message
         assert node.logged
+    finally:
+        node.destroy_node()
+
+
+def test_a_whole_number_is_a_number(
+    node_module: Any, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``fx: 600`` is what people write; ROS tells it from 600.0."""
+    monkeypatch.setattr(
+        Node, "overrides", {"endpoint": daemon.endpoint, "fx": 600, "fy": 600, "max_age_s": 2}
+    )
+    node = node_module.Segmentation()
+    try:
+        wait_for(lambda: node.sent["/segmentation/camera_info"])
+        assert node.sent["/segmentation/camera_info"][0].k[0] > 0
     finally:
         node.destroy_node()
 
@@ -173,7 +199,7 @@ def test_a_launch_ends_it_without_a_word(node_module: Any, monkeypatch: pytest.M
 def test_the_package_names_what_it_needs_and_has_what_it_installs() -> None:
     root = ET.parse(PACKAGE / "package.xml").getroot()
     needs = {item.text for item in root.findall("exec_depend")}
-    assert {"rclpy", "std_msgs", "sensor_msgs", "vision_msgs", "diagnostic_msgs"} <= needs
+    assert {"rclpy", "rcl_interfaces", "std_msgs", "sensor_msgs", "vision_msgs", "diagnostic_msgs"} <= needs
     setup = (PACKAGE / "setup.py").read_text()
     for file in ("package.xml", "launch/segmentation.launch.py", "config/segmentation.yaml"):
         assert f'"{file}"' in setup
@@ -186,7 +212,7 @@ def test_the_usual_parameters_are_those_of_the_node(
 ) -> None:
     declared: dict[str, Any] = {}
 
-    def declare(_: Any, name: str, usual: Any) -> Any:
+    def declare(_: Any, name: str, usual: Any, _descriptor: Any) -> Any:
         declared[name] = usual
         return SimpleNamespace(value="ipc:///nowhere" if name == "endpoint" else usual)
 

@@ -8,7 +8,7 @@ import math
 import queue
 import sys
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -65,6 +65,8 @@ def serve(config: FleetConfig) -> None:
         session.close()
 
 
+#: The table's width where it goes to a file or a pipe.
+FILE_COLUMNS = 200
 #: Of states in the table.
 _COLOURS = {
     "running": "green",
@@ -104,20 +106,42 @@ def row(seen: Seen, now: float) -> dict[str, Any]:
     }
 
 
-def _table(fleet: Fleet) -> Table:
+_COLUMNS = ("host", "camera", "state", "person", "makes/s", "masks/s", "age", "lost", "last seen")
+#: Those that a narrow terminal does without, the least important first.
+_LEFT_OUT = ("makes/s", "masks/s", "lost", "age", "person", "last seen")
+_PADDING = 2
+
+
+def columns(rows: list[dict[str, str]], width: int) -> list[str]:
+    """Those that fit in ``width`` characters whole; host, camera and state always."""
+    shown = list(_COLUMNS)
+    for name in _LEFT_OUT:
+        widths = [max(len(cells[each]) for cells in [*rows, {each: each}]) + _PADDING for each in shown]
+        if sum(widths) <= width:
+            break
+        shown.remove(name)
+    return shown
+
+
+def _table(fleet: Fleet, width: int) -> Table:
     now = time.monotonic()
-    columns = ("host", "camera", "state", "person", "makes/s", "masks/s", "age", "lost", "last seen")
-    table = Table(*columns, box=None)
+    rows = []
     for found in fleet.read(lambda seen: row(seen, now)):
-        colour = _COLOURS.get(found["state"], "yellow")
         # What was seen before a camera was lost is not true any more.
         share = "" if found["share"] is None or found["state"] != "running" else f"{found['share']:.0%}"
         age = "" if found["age_s"] is None else f"{found['age_s'] * 1000:.0f} ms"
         last = "" if found["last_seen_s"] is None else f"{found['last_seen_s']:.1f} s"
-        table.add_row(
-            found["host"], found["camera"], f"[{colour}]{escape(found['state'] or 'silent')}[/]", share,
-            f"{found['fps']:.1f}", f"{found['received_hz']:.1f}", age, str(found["lost"]), last,
+        cells = (
+            found["host"], found["camera"], found["state"] or "silent", share, f"{found['fps']:.1f}",
+            f"{found['received_hz']:.1f}", age, str(found["lost"]), last,
         )  # fmt: skip
+        rows.append(dict(zip(_COLUMNS, cells, strict=True)))
+    shown = columns(rows, width)
+    table = Table(*shown, box=None)
+    for each in rows:
+        colour = _COLOURS.get(each["state"], "yellow")
+        state = f"[{colour}]{escape(each['state'])}[/]"
+        table.add_row(*(state if name == "state" else each[name] for name in shown))
     return table
 
 
@@ -129,14 +153,20 @@ def watch(config: LinkConfig, wish: Wish, seconds: float | None, as_json: bool) 
     fleet = Fleet(session, wish=wish)
     end = time.monotonic() + seconds if seconds is not None else None
     console = Console(stderr=as_json)
+    if not console.is_terminal:
+        console.width = FILE_COLUMNS
     try:
-        with Live(console=console, auto_refresh=False, transient=as_json) as live:
+        draws = console.is_terminal and not console.is_dumb_terminal and not as_json
+        with Live(console=console, auto_refresh=False) if draws else nullcontext() as live:
             while not stop.is_set() and (end is None or time.monotonic() < end):
                 if not as_json:
                     for event in fleet.events():
-                        live.console.print(told(event))
-                    live.update(_table(fleet), refresh=True)
+                        console.print(told(event))
+                if live is not None:
+                    live.update(_table(fleet, console.width), refresh=True)
                 stop.wait(DRAW_S)
+        if not as_json and not draws:
+            console.print(_table(fleet, console.width))
         if as_json:
             now = time.monotonic()
             rows = fleet.read(lambda seen: row(seen, now))
@@ -211,7 +241,8 @@ def record(config: LinkConfig, wish: Wish, path: Path, seconds: float | None) ->
         error = failed
     seen = fleet.cameras()
     masks, lost = sum(one.masks for one in seen), sum(one.lost for one in seen)
-    say(f"{clean(str(path))}: {len(seen)} cameras, {masks} masks, {lost} lost on the way")
+    shown = clean(str(path))
+    say(f"{shown}: {len(seen)} cameras, {masks} masks, {lost} left out (mask_hz) or lost on the way")
     if writer.no_room:
         say(f"{writer.no_room} messages found no room in memory while the disk was waited for")
     if fleet.nonsense:

@@ -12,7 +12,7 @@ import numpy as np
 from ...client import pictures
 from ...errors import MessageError, PermanentError
 from ...message import MaskHeader, parse_header, parse_image, parse_json, unpack_mask
-from ...recordings import ENCODING, LIBRARY, RecordingError
+from ...recordings import ENCODING, LIBRARY, RecordingError, not_written
 from ...recordings.schemas import SCHEMAS
 from ...text import clean
 from ...vendor.mcap.writer import CompressionType, Writer
@@ -52,7 +52,7 @@ def convert(recording: Recording, target: Path) -> Converted:
     except FileExistsError:
         raise RecordingError(f"{shown}: it is there already; name another file", os.EX_CANTCREAT) from None
     except OSError as error:
-        raise RecordingError(f"{shown}: cannot be written ({error.strerror})", os.EX_CANTCREAT) from None
+        raise not_written(shown, clean(error.strerror or str(error))) from None
     try:
         with file:
             return _write(file, recording)

@@ -143,7 +143,9 @@ class Replay:
     def _tell(self, passed: Passed, told: Callable[[str], None]) -> None:
         if passed.refused:
             told(f"{passed.refused} messages are damaged or of a later version, and were not sent")
-        if passed.others:
+        if set(passed.others) == {""} and not self.sent:
+            told("this recording is of one machine, and names none; leave out --host")
+        elif passed.others:
             names = ", ".join(
                 clean(name) or "no machine's name" for name in sorted(passed.others)[:_HOSTS_TOLD]
             )

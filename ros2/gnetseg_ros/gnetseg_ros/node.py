@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -54,12 +55,21 @@ def make(name: str, /, **fields: Any) -> Any:
     return made
 
 
+def fitting(name: str, value: Any, usual: Any) -> Any:
+    """``value`` in the type of ``usual``; a whole number is one, too. ``ValueError`` for what is another."""
+    if isinstance(usual, float) and type(value) is int:
+        return float(value)
+    if type(value) is not type(usual):
+        raise ValueError(f"the parameter {name} is {value!r}; give one such as {usual!r}")
+    return value
+
+
 class Segmentation(Node):
     """Its thread reads masks; what cannot be gone by is not published, and diagnostics say why."""
 
     def __init__(self) -> None:
         super().__init__("gnetseg")
-        given = {
+        self._usual = {
             "endpoint": "ipc:///run/gnetsegd/masks.sock",
             "camera": "cam0",
             "frame_id": "camera_optical_frame",
@@ -70,7 +80,11 @@ class Segmentation(Node):
             "cx": 0.0,
             "cy": 0.0,
         }
-        self._given = {name: self.declare_parameter(name, usual).value for name, usual in given.items()}
+        # rclpy would end the node where 600 stands for 600.0: the types are looked at where all else is.
+        any_type = ParameterDescriptor(dynamic_typing=True)
+        self._given = {
+            name: self.declare_parameter(name, usual, any_type).value for name, usual in self._usual.items()
+        }
         self._intrinsics = Intrinsics()
         self._outlets = {
             topic: self.create_publisher(message_class(name), topic, qos)
@@ -101,7 +115,7 @@ class Segmentation(Node):
                 self._stop.wait(TELL_S)
 
     def _read(self) -> None:
-        given = self._given
+        given = {name: fitting(name, value, self._usual[name]) for name, value in self._given.items()}
         self._intrinsics = Intrinsics(*(given[name] for name in ("fx", "fy", "cx", "cy")))
         with MaskSubscriber(given["endpoint"], given["camera"], picture=given["picture"]) as masks:
             for found in masks.follow(given["max_age_s"], repeat_s=TELL_S):
