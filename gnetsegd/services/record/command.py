@@ -93,8 +93,9 @@ def replay(
     file: Path, rate: float, loop: bool, endpoint: str | None, wait: bool, host: str | None = None
 ) -> None:
     """Until its end, or Ctrl-C. ``RecordingError`` for a file that is none, and an endpoint that is taken."""
+    recording = Recording(file)  # before signals only stop it: its first message may be 100 GB away
     stop = stop_on_signals()
-    made = replaying.Replay(Recording(file), replaying.default_endpoint() if endpoint is None else endpoint)
+    made = replaying.Replay(recording, replaying.default_endpoint() if endpoint is None else endpoint)
     try:
         say(f"replaying {file} at {made.endpoint}" + ("; it begins with the first reader" if wait else ""))
         if made.is_exposed:

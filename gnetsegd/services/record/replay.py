@@ -215,7 +215,8 @@ class Replay:
                 if item is None:
                     break
                 yield item
-        thread.join()
+        # It may look for the next whole chunk in a file of 100 GB; nobody who stops waits for that.
+        thread.join(None if not stop.is_set() else _LOOK_S)
 
     def _wait(self, due_ns: int, stop: threading.Event) -> bool:
         """False where it is to stop."""
