@@ -255,6 +255,8 @@ def test_two_machines_of_one_name_are_told_and_the_later_one_is_believed(
     fleet: Fleet, machine: Callable[..., Machine], router: LinkConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gnetsegd.services.fleet.fleet._LATE_S", 0.2)
+    # However long this machine takes, the other has not gone.
+    monkeypatch.setattr("gnetsegd.services.fleet.fleet._GONE_S", 3600.0)
     machine(mask_hz=50.0)
     wait_for(lambda: [seen for seen in fleet.cameras() if seen.masks and seen.alive])
     (seen,) = fleet.cameras()
@@ -265,6 +267,25 @@ def test_two_machines_of_one_name_are_told_and_the_later_one_is_believed(
     assert seen.wrong > 0
     assert seen.status["session"] == 99
     other.close()
+
+
+def test_of_two_machines_of_one_name_the_one_that_stays_is_believed_again(fleet: Fleet) -> None:
+    seen = Seen("robot1", "cam0")
+
+    def is_believed(session: int, at_s: float) -> bool:
+        status = pack_json("status", "cam0", status_body("cam0", session))
+        return fleet._believe(seen, "status", status, int(at_s * 1e9))
+
+    assert is_believed(1, 100.0)
+    assert is_believed(2, 101.0)
+    assert not is_believed(1, 102.0)
+    assert is_believed(2, 105.0)
+    assert not is_believed(1, 109.9)
+    # The other has gone, or was one message of nobody's.
+    assert is_believed(1, 110.1)
+    assert seen.status["session"] == 1
+    assert is_believed(1, 111.0)
+    assert not is_believed(2, 112.0)
 
 
 def test_a_camera_that_zenoh_had_trouble_with_goes_on(

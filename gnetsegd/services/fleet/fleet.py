@@ -29,6 +29,8 @@ JSON_BYTES_MAX = 1 << 20
 _RATE_S = 5.0
 #: What a daemon sent before it was restarted may come so late.
 _LATE_S = 3.0
+#: One that was believed and says nothing for so long, though its status comes each second, has gone.
+_GONE_S = 5.0
 _SESSIONS_MAX = 16
 
 
@@ -62,8 +64,11 @@ class Seen:
         self._clock = Clock("zenoh")
 
     def is_current(self, session: int, now: float) -> bool:
-        """False, and counted, for a daemon that another one has followed: none comes back."""
-        if session not in self._sessions:
+        """False, and counted, for a daemon that another one has followed, while that one speaks.
+
+        Of two machines of one name one may go, and a message of nobody's be all that it ever said.
+        """
+        if session not in self._sessions or now - self.heard_at > _GONE_S:
             self._sessions[session] = now
         newest = next(reversed(self._sessions))
         if session == newest:
