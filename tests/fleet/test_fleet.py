@@ -30,6 +30,7 @@ from gnetsegd.services.fleet.config import FleetConfig, LinkConfig, SendConfig, 
 from gnetsegd.services.fleet.fleet import Fleet, Seen
 from gnetsegd.services.fleet.run import row
 
+from ..recordings.made import info_of
 from .conftest import free_port, publisher_at, put, router_at, wait_for_a_listener, zenoh
 
 LIMIT_S = 30.0
@@ -286,6 +287,20 @@ def test_of_two_machines_of_one_name_the_one_that_stays_is_believed_again(fleet:
     assert seen.status["session"] == 1
     assert is_believed(1, 111.0)
     assert not is_believed(2, 112.0)
+
+
+def test_of_what_a_peer_puts_into_a_message_little_is_kept(fleet: Fleet) -> None:
+    seen, much = Seen("robot1", "cam0"), "x" * 50_000
+    info = info_of(1, 0)
+    status = status_body("cam0", 1) | {"state": much, "more": [much] * 10}
+    presence = {
+        "schema": 1, "session": 1, "sequence": 1, "sensor_timestamp_ns": 1, "share": 0.5, "zones": {much: 0.5},
+    }  # fmt: skip
+    assert fleet._believe(seen, "info", info[:-1] + b', "more": "' + much.encode() + b'"}', 1)
+    assert fleet._believe(seen, "status", pack_json("status", "cam0", status), 2)
+    assert fleet._believe(seen, "presence", json.dumps(presence).encode(), 3)
+    assert row(seen, 0.0)["share"] == 0.5
+    assert len(repr(vars(seen))) < 5000
 
 
 def test_a_camera_that_zenoh_had_trouble_with_goes_on(

@@ -27,6 +27,10 @@ CAMERAS_MAX = 20_000
 #: Of info and status; a daemon's have some kilobytes. Read as JSON, bytes become ten times as many.
 JSON_BYTES_MAX = 1 << 20
 _RATE_S = 5.0
+#: What of a message is kept: so 20,000 names that are made up take no gigabytes.
+_STATUS_KEPT = ("session", "state", "fps")
+_PRESENCE_KEPT = ("session", "sequence", "share")
+_STATE_MAX = 100
 #: What a daemon sent before it was restarted may come so late.
 _LATE_S = 3.0
 #: One that was believed and says nothing for so long, though its status comes each second, has gone.
@@ -49,8 +53,8 @@ class Seen:
     def __init__(self, host: str, camera: str) -> None:
         self.host, self.camera = host, camera
         self.alive = False
+        #: Those fields that are shown.
         self.status: dict[str, Any] = {}
-        self.info: dict[str, Any] = {}
         self.presence: dict[str, Any] = {}
         self.masks = self.lost = self.wrong = 0
         self.heard_at = 0.0
@@ -97,7 +101,7 @@ class Seen:
         if before and before["session"] == body["session"] and body["sequence"] <= before["sequence"]:
             self.wrong += 1
             return False
-        self.presence = body
+        self.presence = {name: body[name] for name in _PRESENCE_KEPT}
         return True
 
     def age_s(self) -> float | None:
@@ -208,8 +212,9 @@ class Fleet:
             said, camera, body = parse_json(data)
             _check_name((said, camera), (kind, seen.camera))
             is_new = seen.is_current(body["session"], now)
-            if is_new:
-                setattr(seen, kind, body)
+            if is_new and kind == "status":
+                kept = {name: body[name] for name in _STATUS_KEPT}
+                seen.status = kept | {"state": kept["state"][:_STATE_MAX]}
         elif kind == "presence":
             presence = packing.parse_presence(data)
             is_new = seen.is_current(presence["session"], now) and seen.add_presence(presence)
