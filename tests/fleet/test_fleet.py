@@ -289,6 +289,15 @@ def test_of_two_machines_of_one_name_the_one_that_stays_is_believed_again(fleet:
     assert not is_believed(2, 112.0)
 
 
+def test_where_thousands_are_lost_at_once_each_is_told(fleet: Fleet) -> None:
+    for kind in (zenoh.SampleKind.PUT, zenoh.SampleKind.DELETE):
+        for number in range(3000):
+            fleet._token(SimpleNamespace(key_expr=f"gnetseg/robot{number}/cam0", kind=kind))
+    told = [(event.what, event.host) for event in fleet.events()]
+    assert len(told) == 6000
+    assert {host for what, host in told if what == "lost"} == {f"robot{number}" for number in range(3000)}
+
+
 def test_of_what_a_peer_puts_into_a_message_little_is_kept(fleet: Fleet) -> None:
     seen, much = Seen("robot1", "cam0"), "x" * 50_000
     info = info_of(1, 0)

@@ -126,7 +126,8 @@ class Fleet:
     ) -> None:
         self._lock = threading.Lock()
         self._seen: dict[tuple[str, str], Seen] = {}
-        self._events: deque[Event] = deque(maxlen=1000)
+        # A router that is lost takes all of them with it, and each is told.
+        self._events: deque[Event] = deque(maxlen=2 * CAMERAS_MAX)
         self._on_message = on_message
         #: Messages under our keys that were none of ours.
         self.nonsense = 0
