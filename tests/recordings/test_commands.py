@@ -403,7 +403,7 @@ def test_a_place_where_a_daemon_is_is_refused(daemon: FakeDaemon, tmp_path: Path
 def test_foxglove_gets_pictures_and_masks_in_its_own_schemas(tmp_path: Path) -> None:
     source = with_info(tmp_path / "a.mcap", "mask", "frame", "image")
     target = tmp_path / "b.mcap"
-    assert converting.convert(Recording(source), target) == (12, 3, "")
+    assert converting.convert(Recording(source), target) == (12, 3, "", 0)
     with target.open("rb") as file:
         found = [
             (channel.topic, schema, item)
@@ -471,7 +471,7 @@ def test_a_mask_lies_over_its_own_picture_and_no_other(tmp_path: Path) -> None:
         assert greyness[~inside].mean() < 10
     # Without the mask of the same frame there is nothing to lay over it.
     lone = with_info(tmp_path / "c.mcap", "image")
-    assert converting.convert(Recording(lone), tmp_path / "d.mcap") == (3, 0, "")
+    assert converting.convert(Recording(lone), tmp_path / "d.mcap") == (3, 0, "", 0)
 
 
 def test_without_pillow_it_is_said_and_the_rest_is_there(
@@ -544,6 +544,19 @@ def test_what_convert_leaves_out_is_told(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "1 places of the file are damaged, and were left out" in done.stderr
     assert "the recording has no end" in done.stderr
+
+
+def test_messages_that_convert_cannot_show_are_kept_and_told(tmp_path: Path) -> None:
+    writer = RecordingWriter(tmp_path / "a.mcap")
+    mask = mask_of(1, 1, 2)
+    for topic, data in (("mask/cam0", mask), ("mask/cam1", mask), ("mask/cam0", mask[:-1])):
+        writer.add("mask", topic, data, 1, 2)
+    writer.finish()
+    target = tmp_path / "b.mcap"
+    done = ctl("convert", str(writer.path), str(target))
+    assert "b.mcap: 1 pictures and masks" in done.stderr
+    assert "2 messages are damaged or of a later version: they are kept, and not shown" in done.stderr
+    assert len(list(Recording(target))) == 3
 
 
 def test_of_a_recording_without_messages_nothing_is_converted(tmp_path: Path) -> None:

@@ -83,6 +83,8 @@ def convert(source: Path, target: Path) -> None:
         f"{target}: {done.shown} pictures and masks for Foxglove and rerun, {done.painted} of them pictures "
         "with their masks over them, beside the messages as they were"
     )
+    if done.unclear:
+        say(f"{done.unclear} messages are damaged or of a later version: they are kept, and not shown")
     for words in recording.left_out():
         say(words)
     if done.without:

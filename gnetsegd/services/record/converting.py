@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from ...vendor.mcap.writer import CompressionType, Writer
 from ..newest import Newest
 from ..painting import painted
 from . import foxglove
+from .shifting import parse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,12 +36,14 @@ _QUALITY = 85
 class Converted(NamedTuple):
     """``shown`` pictures and masks; of these ``painted`` are pictures with their mask over them.
 
-    ``without``: why there are none of the latter, where that could be mended.
+    ``without``: why there are none of the latter, where that could be mended. ``unclear`` messages are
+    damaged, of a later version or another camera's than their channel's: kept, and not shown.
     """
 
     shown: int
     painted: int
     without: str
+    unclear: int
 
 
 def convert(recording: Recording, target: Path) -> Converted:
@@ -69,16 +71,19 @@ def _write(file: IO[bytes], recording: Recording) -> Converted:
     writer = Writer(file, compression=CompressionType.NONE)
     writer.start(library=LIBRARY)
     channels, painter = _Channels(writer), _Painter()
-    empty = True
+    empty, unclear = True, 0
     for message in recording:
         empty = False
         channels.keep(message)
-        with suppress(MessageError):
+        try:
+            parse(message)
             _show(message, channels, painter)
+        except MessageError:
+            unclear += 1
     if empty:
         raise RecordingError(f"{clean(str(recording.path))}: there is no message in it that can be converted")
     writer.finish()
-    return Converted(channels.shown, painter.painted, painter.without)
+    return Converted(channels.shown, painter.painted, painter.without, unclear)
 
 
 def _show(message: Recorded, channels: _Channels, painter: _Painter) -> None:
