@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import resource
@@ -553,3 +554,37 @@ def test_the_schemas_are_the_table_of_the_page() -> None:
     ours = re.findall(r"^(\d+) +(\d+) +(\w+) +([\w ]+)", SCHEMAS["mask"], re.M)
     assert [row[:3] for row in ours] == [row[:3] for row in table[: len(ours)]]
     assert all(row[3].startswith(said[3]) for row, said in zip(ours, table, strict=False))
+
+
+class _Counting(io.FileIO):
+    """A file that knows how much of it was read."""
+
+    count = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(-1 if size is None else size) or b""
+        self.count += len(data)
+        return data
+
+
+def test_holes_of_a_file_are_not_searched(tmp_path: Path) -> None:
+    hole_bytes = 8 << 30
+    source, path = recording(tmp_path / "a.mcap", count=12), tmp_path / "b.mcap"
+    data = source.read_bytes()
+    with source.open("rb") as file:
+        second = [found.start for found in records.records(file, "a") if found.opcode == Opcode.CHUNK][1]
+    with path.open("wb") as out:
+        out.write(data[:second])
+        out.seek(hole_bytes)
+        out.write(data[second:])
+    with _Counting(path) as counting:
+        found = list(records.records(counting, "b"))  # type: ignore[arg-type]
+        assert counting.count < 1 << 30
+    assert [record.opcode for record in found].count(Opcode.CHUNK) == 3
+    assert len(list(Recording(path))) == 12
+    with path.open("wb") as out:
+        out.write(data[:second])
+        out.truncate(hole_bytes)
+    with _Counting(path) as counting:
+        assert records.next_chunk(counting, second, hole_bytes) is None  # type: ignore[arg-type]
+        assert counting.count < 1 << 30

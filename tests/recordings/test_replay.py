@@ -368,3 +368,35 @@ def test_a_reader_that_fails_ends_the_replay_and_is_not_waited_for(tmp_path: Pat
     finally:
         limit.cancel()
         made.close()
+
+
+class _Searching(Recording):
+    """Behind its first message it looks for the next one, until ``found``."""
+
+    def __init__(self, path: Path) -> None:
+        self.looks, self.found = threading.Event(), threading.Event()
+        self.looks.set()  # to open it is no search
+        super().__init__(path)
+        self.looks.clear()
+
+    def __iter__(self) -> Iterator[Recorded]:
+        yield from list(super().__iter__())[:1]
+        if not self.looks.is_set():
+            self.looks.set()
+            self.found.wait(600)
+
+
+def test_a_search_through_a_large_file_is_ended_by_a_stop(tmp_path: Path, ipc_endpoint: str) -> None:
+    searching, stop = _Searching(recording(tmp_path / "a.mcap")), threading.Event()
+    replay = Replay(searching, ipc_endpoint)
+    playing = threading.Thread(target=replay.play, args=(Wish(), stop, print), daemon=True)
+    playing.start()
+    try:
+        assert searching.looks.wait(60)
+        stop.set()
+        playing.join(60)
+        assert not playing.is_alive()
+    finally:
+        searching.found.set()
+        playing.join(60)
+        replay.close()
