@@ -30,7 +30,7 @@ from gnetsegd.services.fleet.config import FleetConfig, LinkConfig, SendConfig, 
 from gnetsegd.services.fleet.fleet import Fleet, Seen
 from gnetsegd.services.fleet.run import row
 
-from ..recordings.made import info_of
+from ..recordings.made import info_of, mask_of
 from .conftest import free_port, publisher_at, put, router_at, wait_for_a_listener, zenoh
 
 LIMIT_S = 30.0
@@ -287,6 +287,31 @@ def test_of_two_machines_of_one_name_the_one_that_stays_is_believed_again(fleet:
     assert seen.status["session"] == 1
     assert is_believed(1, 111.0)
     assert not is_believed(2, 112.0)
+
+
+def test_the_rate_of_a_camera_that_has_just_been_found_is_no_less() -> None:
+    seen = Seen("robot1", "cam0")
+    assert seen.rate_hz(100.0) == 0.0
+    for number in range(100):
+        header = parse_header(mask_of(1, 1, 2, sequence=number))
+        assert seen.add_mask(header, int((100 + number / 10) * 1e9))
+        if number == 20:
+            assert seen.rate_hz(102.0) == pytest.approx(10, rel=0.1)
+    assert seen.rate_hz(109.95) == pytest.approx(10, rel=0.1)
+    assert seen.rate_hz(120.0) == 0.0
+
+
+def test_a_clock_that_is_set_makes_no_step_in_a_fleets_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = run.FleetWriter(RecordingWriter(tmp_path / "a.mcap"))
+    writer.take("robot1", "mask", "cam0", mask_of(1, 1, 2))
+    hours_later_ns = time.time_ns() + 10 * 3600 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: hours_later_ns)
+    writer.take("robot1", "mask", "cam0", mask_of(1, 3, 4, sequence=1))
+    writer.finish()
+    first, second = (message.publish_ns for message in Recording(tmp_path / "a.mcap"))
+    assert 0 <= second - first < 3600 * 10**9
 
 
 def test_where_thousands_are_lost_at_once_each_is_told(fleet: Fleet) -> None:

@@ -182,6 +182,8 @@ class FleetWriter:
     def __init__(self, writer: RecordingWriter) -> None:
         self._writer = writer
         self._waiting: Waiting[tuple[str, str, str, bytes, int]] = Waiting()
+        #: One for the whole file: a clock that is set meanwhile makes no gap in it, and no step back.
+        self._wall_offset_ns = time.time_ns() - time.monotonic_ns()
 
     @property
     def no_room(self) -> int:
@@ -190,7 +192,8 @@ class FleetWriter:
 
     def take(self, host: str, kind: str, camera: str, data: bytes) -> None:
         """From Zenoh's thread, which must not wait."""
-        self._waiting.put((host, kind, camera, data, time.time_ns()), len(data))
+        arrived_ns = time.monotonic_ns() + self._wall_offset_ns
+        self._waiting.put((host, kind, camera, data, arrived_ns), len(data))
 
     def write(self) -> None:
         """What has come, or comes within a moment. ``RecordingError`` where the disk is full."""
