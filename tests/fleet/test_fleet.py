@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 import threading
@@ -568,6 +569,21 @@ def test_a_fleets_recording_takes_the_next_name_and_mends_the_one_that_was_cut(
     assert "robot1/cam0 is here" in done.stderr
     assert not Recording(path).cut
     assert len(list(Recording(tmp_path / "fleet-2.mcap"))) > 5
+
+
+def test_a_full_disk_ends_a_fleets_recording_and_the_file_has_what_is_said(
+    tmp_path: Path, machine: Callable[..., Machine], router: LinkConfig
+) -> None:
+    machine(mask_hz=50.0)
+    path, before = tmp_path / "fleet.mcap", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, before[1]))
+    try:
+        done = ctl("fleet", "record", str(path), "--connect", router.connect[0], "--seconds", "120")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert done.returncode == os.EX_IOERR
+    assert "File too large; the file is whole up to the last seconds" in done.stderr
+    assert f"the file has up to {len(list(Recording(path)))} messages" in done.stderr
 
 
 def test_what_waits_for_a_fleets_disk_is_bounded_in_bytes_and_counted(

@@ -139,7 +139,8 @@ def open_session(config: LinkConfig) -> Any:
         # Zenoh tells of a bad certificate in its own log alone.
         hint = ", or its certificate is not one that zenoh.config_file trusts" if "tls/" in place else ""
         raise TransientError(
-            f"no Zenoh router answers at {place}{hint} ({_words(error)}); start one, or mend zenoh.connect"
+            f"no Zenoh router answers at {place}{hint} ({_words(error)}); start one, or name another "
+            "(zenoh.connect, --connect)"
         ) from None
 
 

@@ -190,6 +190,11 @@ class FleetWriter:
         """Messages that found none in memory."""
         return self._waiting.no_room
 
+    @property
+    def messages(self) -> int:
+        """Those that the file holds, once it has ended."""
+        return self._writer.messages
+
     def take(self, host: str, kind: str, camera: str, data: bytes) -> None:
         """From Zenoh's thread, which must not wait."""
         arrived_ns = time.monotonic_ns() + self._wall_offset_ns
@@ -245,7 +250,9 @@ def record(config: LinkConfig, wish: Wish, path: Path, seconds: float | None) ->
     seen = fleet.cameras()
     masks, lost = sum(one.masks for one in seen), sum(one.lost for one in seen)
     shown = clean(str(path))
-    say(f"{shown}: {len(seen)} cameras, {masks} masks, {lost} left out (mask_hz) or lost on the way")
+    said = f"{shown}: {len(seen)} cameras, {masks} masks, {lost} left out (mask_hz) or lost on the way"
+    # What came is then more than what has found room.
+    say(said if error is None else f"{said}; the file has up to {writer.messages} messages")
     if writer.no_room:
         say(f"{writer.no_room} messages found no room in memory while the disk was waited for")
     if fleet.nonsense:
