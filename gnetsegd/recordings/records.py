@@ -33,7 +33,7 @@ HEAD = struct.Struct("<BQ")
 _CHUNK = struct.Struct("<BQQQQII")
 _SIZE = struct.Struct("<Q")
 #: A chunk's opcode and a length below ``RECORD_MAX_BYTES``; looked for at each byte.
-#: The opcode is no part of what lies ahead: so it is looked for 25 times as fast.
+#: The opcode is no part of what lies ahead: so it is looked for by memchr, many times as fast.
 _PERHAPS_CHUNK = re.compile(rb"\x06(?=[\0-\xff]{4}\0{4})")
 _NAME_MAX_BYTES = 8
 _DATA_END_BYTES, _FOOTER_BYTES = 4, 20

@@ -163,6 +163,7 @@ class Reader:
             self.wrong.append(f"mask {header.sequence} ({header.backend}) {words}")
 
     def close(self) -> None:
+        """Take in what has come, and end."""
         self._stop = True
         self._thread.join()
         while self._socket.poll(20):

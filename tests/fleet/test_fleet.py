@@ -328,8 +328,10 @@ def test_of_what_a_peer_puts_into_a_message_little_is_kept(fleet: Fleet) -> None
     seen, much = Seen("robot1", "cam0"), "x" * 50_000
     info = info_of(1, 0)
     status = status_body("cam0", 1) | {"state": much, "more": [much] * 10}
-    presence = {"schema": 1, "session": 1, "sequence": 1, "sensor_timestamp_ns": 1, "share": 0.5}
-    presence["zones"] = {much: 0.5}  # type: ignore[assignment]
+    presence = {
+        "schema": 1, "session": 1, "sequence": 1, "sensor_timestamp_ns": 1,
+        "share": 0.5, "zones": {much: 0.5},
+    }  # fmt: skip
     assert fleet._believe(seen, "info", info[:-1] + b', "more": "' + much.encode() + b'"}', 1)
     assert fleet._believe(seen, "status", pack_json("status", "cam0", status), 2)
     assert fleet._believe(seen, "presence", json.dumps(presence).encode(), 3)

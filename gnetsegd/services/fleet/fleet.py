@@ -65,7 +65,6 @@ class Seen:
         self.header: MaskHeader | None = None
         self._losses = LossCounter()
         self._times: deque[float] = deque(maxlen=5000)
-        self._first_at = math.inf
         self._clock = Clock("zenoh")
 
     def is_current(self, session: int, now: float) -> bool:
@@ -93,7 +92,6 @@ class Seen:
         self.header = header
         self.masks += 1
         self._times.append(now_ns / 1e9)
-        self._first_at = min(self._first_at, now_ns / 1e9)
         self._clock.observe(header.session, header.publish_timestamp_ns)
         return True
 
@@ -111,9 +109,11 @@ class Seen:
         return None if self.header is None else self._clock.age_s(self.header.sensor_timestamp_ns)
 
     def rate_hz(self, now: float) -> float:
+        if not self._times:
+            return 0.0
         came = sum(1 for at in self._times if now - at < _RATE_S)
         # Of one that was first heard two seconds ago there are but two seconds.
-        return came / min(_RATE_S, max(1.0, now - self._first_at))
+        return came / min(_RATE_S, max(1.0, now - self._times[0]))
 
 
 class Fleet:
